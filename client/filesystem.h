@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// The client library: a CairnFS filesystem as C++ calls on one event loop. fuse/ and cli/ stand on this and know
+// nothing of metaservers, chunks or replicas. Every call returns a promise of an answer (Status or value);
+// a lost connection, a dead or hung daemon or a stale location never reaches the caller: the library
+// retries until `patience` runs out (then Status::IO_ERROR, or NO_REPLICA when no daemon has the data).
+//
+// A write that returned is in the library's memory (write-behind). flush() returns when all replicas have
+// applied it and the metaserver knows the length; sync() when all that is on stable storage. An error that
+// write-behind met is answered by the next write, flush or sync of that file, once, and by each open file.
+#pragma once
+
+#include <kj/async-io.h>
+#include <kj/async.h>
+#include <kj/timer.h>
+
+#include "rpc/result.h"
+#include "rpc/units.h"
+
+namespace cairn {
+
+using FileType = rpc::FileType;
+
+struct Timestamp {
+  int64_t ns = 0;  // nanoseconds since 1970
+};
+
+struct FileAttributes {
+  // What stat(2) shows; see rpc/metaserver.capnp Attributes. Size and mtime include what this client has
+  // written and not yet published.
+  InodeId inode;
+  FileType type = FileType::REGULAR;
+  uint16_t mode = 0;
+  uint32_t uid = 0, gid = 0, links = 0, device = 0;
+  uint64_t size = 0, bytesUsed = 0;
+  Timestamp atime, mtime, ctime;
+  uint64_t dataVersion = 0;
+};
+
+struct Credentials {
+  uint32_t uid = 0, gid = 0;
+};
+
+struct NewNode {
+  FileType type = FileType::REGULAR;
+  uint16_t mode = 0644;
+  uint32_t device = 0;
+  kj::StringPtr target;  // of a symlink
+};
+
+struct AttributeChange {
+  kj::Maybe<uint16_t> mode;
+  kj::Maybe<uint32_t> uid, gid;
+  kj::Maybe<uint64_t> size;
+  kj::Maybe<Timestamp> atime, mtime;
+  enum class Now { NO, YES };
+  Now atimeNow = Now::NO, mtimeNow = Now::NO;
+};
+
+struct DirectoryEntry {
+  kj::String name;
+  uint64_t cookie = 0;  // resume after this entry
+  FileAttributes attributes;
+};
+struct DirectoryPage {
+  kj::Array<DirectoryEntry> entries;
+  enum class More { NO, YES };
+  More more = More::NO;
+};
+enum class Detail { NAMES, ATTRIBUTES };
+
+struct Bytes {
+  // A run of memory and what keeps it alive. Passed without copying.
+  kj::ArrayPtr<const kj::byte> view;
+  kj::Own<void> keeper;
+};
+
+struct ReadData {
+  // What a read found: pieces in file order; total size below what was asked means end of file.
+  kj::Array<kj::ArrayPtr<const kj::byte>> pieces;
+  kj::Own<void> keeper;
+  size_t size() const;
+};
+
+struct SpaceStatistics {
+  uint64_t blocksTotal = 0, blocksFree = 0, inodes = 0;  // blocks of BLOCK_SIZE, after replication
+};
+
+class OpenFile : public kj::Refcounted {
+  // One open inode of this client; shared by all its open(2)s. Kept open at the metaserver while referenced.
+ public:
+  virtual InodeId inode() const = 0;
+  virtual FileAttributes attributes() const = 0;  // as of now, with unpublished writes
+
+  virtual kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size) = 0;
+  // Sees every write of this client that has returned. Up to any size; holes are zeros.
+
+  virtual kj::Promise<Status> write(FileOffset offset, Bytes bytes) = 0;
+  // Takes the bytes over (no copy when they are large and 8-byte aligned). May wait for buffer space.
+  // TOO_BIG beyond FILE_SIZE_MAX; NO_SPACE or IO_ERROR of an earlier write-behind.
+
+  virtual kj::Promise<Status> flush() = 0;  // applied on all replicas, length published: what close(2) needs
+  virtual kj::Promise<Status> sync() = 0;   // on stable storage everywhere: fsync(2)
+
+  virtual kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record) = 0;
+  // GFS paper, section 3.3: at least once, at an offset that the primary picks, never across a chunk boundary.
+  // At most RECORD_SIZE_MAX bytes. Answers the offset of the copy that all replicas have.
+};
+
+class Filesystem {
+ public:
+  virtual ~Filesystem() noexcept(false) = default;
+
+  virtual kj::Promise<Result<FileAttributes>> lookup(InodeId parent, kj::StringPtr name) = 0;
+  virtual kj::Promise<Result<FileAttributes>> getAttributes(InodeId inode) = 0;
+  virtual kj::Promise<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) = 0;
+  virtual kj::Promise<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
+                                                   Credentials caller) = 0;
+  virtual kj::Promise<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) = 0;
+  virtual kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name) = 0;
+  virtual kj::Promise<Status> rmdir(InodeId parent, kj::StringPtr name) = 0;
+  virtual kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent,
+                                     kj::StringPtr newName, uint32_t flags) = 0;
+  virtual kj::Promise<Result<kj::String>> readLink(InodeId inode) = 0;
+  virtual kj::Promise<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
+                                                           Detail detail) = 0;
+  virtual kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode) = 0;
+  virtual kj::Promise<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
+                                                        Credentials caller, NewNode options,
+                                                        bool exclusive) = 0;
+  // One round trip: makes the regular file (or finds it) and opens it.
+  virtual kj::Promise<Result<SpaceStatistics>> statistics() = 0;
+  virtual kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) = 0;
+  virtual kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name,
+                                       kj::ArrayPtr<const kj::byte> value, uint32_t flags) = 0;
+  virtual kj::Promise<Status> removeXattr(InodeId inode, kj::StringPtr name) = 0;
+  virtual kj::Promise<Result<kj::Array<kj::String>>> listXattr(InodeId inode) = 0;
+  virtual kj::Promise<Status> syncAll() = 0;    // syncfs(2): every open file, and the metaserver's log
+  virtual kj::Promise<void> shutdown() = 0;     // flushes everything and closes the session
+
+  class Observer {
+   public:
+    virtual ~Observer() noexcept(false) = default;
+    virtual void inodeChanged(InodeId inode) {}                              // by another client
+    virtual void nameChanged(InodeId parent, kj::StringPtr name) {}
+  };
+  virtual void setObserver(Observer& observer) = 0;  // who caches beyond this library: the kernel
+};
+
+}  // namespace cairn

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the CairnFS authors
+@0xc0a1f5d0c0330003;
+# What the metaserver promises. It owns the namespace, the table file -> chunk handles, and the table handle ->
+# servers, version, primary, lease. Reads are answered from memory; every change is an operation that is in
+# the log on disk before it is answered. How long an answered change may still be lost to a power cut: commit mode
+# `disk`: never; `memory`: until `sync` has returned. No answered change is lost to the death of a process.
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("cairn::rpc");
+using import "common.capnp".Status;
+using import "common.capnp".Address;
+using import "chunkd.capnp".ChunkId;
+using import "chunkd.capnp".Replica;
+using import "chunkd.capnp".ChunkReport;
+using import "chunkd.capnp".ChunkServer;
+
+enum FileType {
+  regular @0;
+  directory @1;
+  symlink @2;
+  fifo @3;
+  socket @4;
+  characterDevice @5;
+  blockDevice @6;
+}
+
+struct Attributes {
+  # What stat(2) shows. Also the head of the inode record in the namespace store.
+  inode @0 :UInt64;
+  type @1 :FileType;
+  mode @2 :UInt16;          # permission bits, 07777
+  uid @3 :UInt32;
+  gid @4 :UInt32;
+  links @5 :UInt32;
+  size @6 :UInt64;          # bytes
+  bytesUsed @7 :UInt64;     # bytes in chunks, before replication: what st_blocks tells
+  atime @8 :Int64;          # nanoseconds since 1970
+  mtime @9 :Int64;
+  ctime @10 :Int64;
+  device @11 :UInt32;       # of device nodes: major and minor as in makedev(3)
+  replicas @12 :UInt8;      # how many copies the file wants
+  dataVersion @13 :UInt64;  # rises with each published change of content: a cached page of another is old
+}
+
+struct Entry {
+  name @0 :Text;
+  cookie @1 :UInt64;        # position after this entry, for readDirectory
+  attributes @2 :Attributes;  # of what it names; when only names were asked, just inode and type
+}
+
+struct Caller {
+  uid @0 :UInt32;
+  gid @1 :UInt32;
+}
+
+struct Change {
+  # A change of the namespace as a client asks for it: one arm per operation. The metaserver adds what makes it
+  # deterministic (time, new ids) and logs it as an Operation (metaserver/operation.capnp).
+  sequence @0 :UInt64;
+  # Number of the change within its session, from 1. A repeated one (its answer was lost) is not applied again: it
+  # gets the first answer. Kept across restarts of the metaserver.
+  answered @1 :UInt64;
+  # The caller has the answers of all sequences up to this one: the metaserver may forget them.
+  caller @2 :Caller;        # owner of what is created
+
+  union {
+    create :group {         # regular file, directory, symlink, fifo, socket, device: mknod(2), mkdir(2), symlink(2)
+      parent @3 :UInt64;
+      name @4 :Text;
+      type @5 :FileType;
+      mode @6 :UInt16;
+      device @7 :UInt32;
+      target @8 :Text;      # of a symlink, at most 4095 bytes
+      exclusive @9 :Bool;   # exists when the name exists, else the existing file is answered
+      open @10 :Bool;       # also open it, as `open` does
+    }
+    # Refuses: notFound (parent), notDirectory, exists, nameTooLong, noSpace, invalid (empty, ".", "..", "/" in it).
+    # Answers the attributes. Sets mtime and ctime of the parent. setgid of the parent: group is inherited,
+    # and a directory inherits the bit.
+
+    link :group {           # link(2)
+      inode @11 :UInt64;
+      parent @12 :UInt64;
+      name @13 :Text;
+    }
+    # Refuses: notFound, notDirectory, exists, tooManyLinks, notPermitted (a directory), nameTooLong.
+
+    unlink :group {         # unlink(2)
+      parent @14 :UInt64;
+      name @15 :Text;
+    }
+    # Refuses: notFound, notDirectory, isDirectory. The inode lives until its last link is gone and its last
+    # session has closed it. Answers the attributes as they are after it.
+
+    rmdir :group {          # rmdir(2)
+      parent @16 :UInt64;
+      name @17 :Text;
+    }
+    # Refuses: notFound, notDirectory, notEmpty.
+
+    rename :group {         # renameat2(2)
+      parent @18 :UInt64;
+      name @19 :Text;
+      newParent @20 :UInt64;
+      newName @21 :Text;
+      flags @22 :UInt32;    # RENAME_NOREPLACE 1, RENAME_EXCHANGE 2
+    }
+    # Atomic, also when it replaces. Refuses: notFound, notDirectory, isDirectory, notEmpty, exists, loop, nameTooLong.
+    # Two names of one inode: does nothing, successfully (POSIX).
+
+    setAttributes :group {  # chmod, chown, truncate, utimensat
+      inode @23 :UInt64;
+      set @24 :UInt32;      # bits of AttributeBits: which of the following
+      mode @25 :UInt16;
+      uid @26 :UInt32;
+      gid @27 :UInt32;
+      size @28 :UInt64;
+      atime @29 :Int64;
+      mtime @30 :Int64;
+    }
+    # size: chunks beyond it are dropped; a chunk that it cuts reads as zeros from there on, at once, whatever its
+    # replicas still hold. Refuses: notFound, isDirectory (size), tooBig, invalid.
+
+    publish :group {        # the client tells what it has written
+      file @31 :UInt64;
+      length @32 :UInt64;   # the file is at least this long: never lowers it
+      modified @33 :Int64;  # new mtime; 0: the metaserver's clock
+      chunks @34 :List(UInt64);  # handles written since the last publish
+    }
+    # Never sent before the data it covers has been applied on all replicas. Raises dataVersion. notFound is not an
+    # error for the writer of an unlinked file that is gone.
+
+    setXattr :group {
+      owner @35 :UInt64;
+      key @36 :Text;
+      value @37 :Data;
+      flags @38 :UInt32;    # XATTR_CREATE 1, XATTR_REPLACE 2
+    }
+    removeXattr :group {
+      from @39 :UInt64;
+      attribute @40 :Text;
+    }
+  }
+}
+
+const setMode :UInt32 = 1;
+const setUid :UInt32 = 2;
+const setGid :UInt32 = 4;
+const setSize :UInt32 = 8;
+const setAtime :UInt32 = 16;
+const setMtime :UInt32 = 32;
+const setAtimeNow :UInt32 = 64;
+const setMtimeNow :UInt32 = 128;
+# AttributeBits. ...Now: the metaserver's clock.
+
+struct Outcome {
+  status @0 :Status;
+  attributes @1 :Attributes;  # of the inode the change was about
+  parent @2 :Attributes;      # of the directory it was done in, where there is one
+  index @3 :UInt64;           # of the operation in the log: `sync` up to it makes it durable
+  replaced @4 :UInt64;        # rename: the inode that lost its name to it, 0 if none
+}
+
+struct Location {
+  # Where a chunk is. `handle` 0: there is no chunk there, it reads as zeros.
+  index @0 :UInt64;         # of the chunk in its file
+  chunk @1 :ChunkId;
+  replicas @2 :List(Replica);  # up to date, nearest to the caller first
+  primary @3 :UInt32;       # server id; 0 when no lease is out
+  leaseMs @4 :UInt32;       # how long the primary may act from now on, at the least
+  validBytes @5 :UInt32 = 0xffffffff;
+  # Bytes at and beyond this offset of the chunk are zeros whatever the replicas hold: a truncate that they have
+  # not done yet. They do it before the next lease is granted, so a location for writing never has it.
+}
+
+interface Metaserver {
+  # The service behind Gate.hello.
+
+  openSession @0 (client :ClientDescription, callback :ClientCallback, resume :UInt64)
+      -> (status :Status, session :Session, id :UInt64, expiryMs :UInt32, commit :Text, replicas :UInt8);
+  # A mount begins. Its session lives while renewed (any call renews it), across reconnects and restarts of the
+  # metaserver: `resume` is the id to go on with, 0 for a new one. After `expiryMs` of silence it is fenced: its open
+  # files close and resuming answers sessionExpired. Durable before it is answered.
+
+  register @1 (store :StoreDescription, orders :ChunkServer) -> (status :Status, message :Text, server :UInt32,
+      heartbeatMs :UInt32, fleet :Fleet);
+  # A chunk daemon joins, or comes back. Its server id is durable; the store keeps it. The daemon then reports all its
+  # chunks; until the report is complete they count for reads only as far as reported.
+  # Refuses: exists (another process serves that store now), with a sentence in `message`.
+
+  status @2 () -> (status :ClusterStatus);
+  # For `cairn status`. Costs time by the number of daemons, not of files.
+
+  resolve @3 (path :Text) -> (status :Status, attributes :Attributes);
+  # A path from the root, without following symlinks. For tools that have no mount.
+
+  describeFile @4 (inode :UInt64, first :UInt64, count :UInt32)
+      -> (status :Status, attributes :Attributes, chunks :List(ChunkDetail), more :Bool);
+  # For `cairn info`: the chunks with index `first` and after, at most `count` (and 1,000), holes left out.
+}
+
+struct ChunkDetail {
+  index @0 :UInt64;
+  chunk @1 :ChunkId;
+  primary @2 :UInt32;       # 0: no lease is out
+  leaseMs @3 :UInt32;
+  references @4 :UInt32;    # files that share the chunk
+  replicas @5 :List(ReplicaDetail);
+}
+
+struct ReplicaDetail {
+  server @0 :UInt32;
+  address @1 :Text;
+  version @2 :UInt64;
+  length @3 :UInt32;        # bytes, as last reported
+  state @4 :Text;           # current, stale, corrupt, silent
+}
+
+struct ClientDescription {
+  host @0 :Text;            # machine identity, as in Address.host
+  name @1 :Text;            # for people: host name, mount point, pid
+}
+
+interface ClientCallback {
+  # What the metaserver asks of a mounted client.
+
+  invalidate @0 (inodes :List(UInt64), names :List(NameOfDirectory)) -> ();
+  # Forget cached attributes, pages, locations and names. Answers when done.
+}
+
+struct NameOfDirectory {
+  parent @0 :UInt64;
+  name @1 :Text;
+}
+
+interface Session {
+  # One mount. Dropping the capability does not end the session; `close` does, or its expiry.
+
+  renew @0 () -> (status :Status);
+  close @1 () -> ();
+
+  change @2 (change :Change) -> (outcome :Outcome);
+  # The only way to change the namespace. In the log when it answers.
+
+  lookup @3 (parent :UInt64, name :Text) -> (status :Status, attributes :Attributes);
+  # notFound, notDirectory, nameTooLong. ".." is the parent.
+
+  getAttributes @4 (inode :UInt64) -> (status :Status, attributes :Attributes);
+
+  readDirectory @5 (inode :UInt64, cookie :UInt64, limit :UInt32, attributes :Bool)
+      -> (status :Status, entries :List(Entry), end :Bool);
+  # Up to `limit` entries (at most 1,000) after `cookie` (0: from the start), in a stable order in which an entry keeps its
+  # place while others come and go. "." and ".." are left to the caller.
+
+  readLink @6 (inode :UInt64) -> (status :Status, target :Text);
+
+  open @7 (inode :UInt64) -> (status :Status, attributes :Attributes, locations :List(Location));
+  # The session holds the inode open (counted once, however often it is opened): it lives on without a name. Also answers the location of
+  # the first chunk for reading.
+
+  release @8 (inodes :List(UInt64)) -> ();
+  # The session has closed these for the last time.
+
+  locate @9 (inode :UInt64, first :UInt64, count :UInt32, forWrite :Bool, suspects :List(UInt32))
+      -> (status :Status, locations :List(Location));
+  # The chunks with index first to first + count - 1 (at most 64; the answer may hold fewer, at least one). For writing: exactly one chunk; it is made when missing,
+  # a lease is granted when none is out (version raised, persisted, replicas told, before this answers).
+  # `suspects`: servers that failed the caller just now; for writing they are probed and left out when they do not answer.
+  # Refuses: notFound, notReady (retry), noSpace, noReplica (none of a chunk's replicas is known: retry while daemons come back).
+
+  sync @10 (index :UInt64) -> (status :Status);
+  # Barrier: the log is on stable storage up to this operation (0: all until now).
+
+  statistics @11 () -> (blocksTotal :UInt64, blocksFree :UInt64, inodes :UInt64);
+  # statfs(2), in blocks of BLOCK_SIZE, after replication at the default count.
+
+  reportCorrupt @12 (chunk :ChunkId, server :UInt32) -> ();
+  # The caller read bytes that fail their checksum from that server. It is taken out of the set after it was asked to verify.
+
+  getXattr @13 (inode :UInt64, name :Text) -> (status :Status, value :Data);
+  listXattr @14 (inode :UInt64) -> (status :Status, names :List(Text));
+}
+
+struct StoreDescription {
+  store @0 :Text;           # UUID of the store directory
+  server @1 :UInt32;        # id given before, 0 for a new store
+  address @2 :Address;
+  rack @3 :Text;
+  boot @4 :UInt64;
+  bytesTotal @5 :UInt64;
+  bytesFree @6 :UInt64;
+  chunks @7 :UInt64;
+  pid @8 :UInt32;
+}
+
+interface Fleet {
+  # A chunk daemon's line to the metaserver, for as long as its connection lasts.
+
+  report @0 (chunks :List(ChunkReport), last :Bool) -> (delete :List(ChunkId));
+  # What the store holds, in batches of at most 10,000. Answers what to delete of it: replicas of old versions, and chunks
+  # that no file has. `last`: the report is complete.
+
+  heartbeat @1 (bytesTotal :UInt64, bytesFree :UInt64, chunks :UInt64, load :UInt32, extend :List(ChunkId),
+                removed :List(UInt64)) -> (status :Status, epoch :UInt64, leaseMs :UInt32, extended :List(UInt64), delete :List(ChunkId));
+  # Every heartbeatMs. `extend`: leases in use that this primary wants to keep; those in `extended` run `leaseMs` from when this was
+  # SENT. `load`: operations in flight. `removed`: replicas that it has lost or quarantined.
+
+  failed @2 (chunk :ChunkId, servers :List(UInt32)) -> (status :Status);
+  # From a primary: these secondaries did not apply a write. The lease has ended here; the next locate makes a new version without them.
+}
+
+struct ServerStatus {
+  server @0 :UInt32;
+  address @1 :Text;
+  rack @2 :Text;
+  state @3 :Text;           # up, reporting, silent, down
+  bytesTotal @4 :UInt64;
+  bytesFree @5 :UInt64;
+  chunks @6 :UInt64;
+  lastHeartbeatMs @7 :UInt64;
+  pid @8 :UInt32;
+}
+
+struct ClusterStatus {
+  cluster @0 :Text;
+  epoch @1 :UInt64;
+  safeMode @2 :Text;        # why the metaserver is in safe mode; empty: it is not
+  servers @3 :List(ServerStatus);
+  sessions @4 :UInt32;
+  inodes @5 :UInt64;
+  chunks @6 :UInt64;
+  chunksHealthy @7 :UInt64;      # all wanted replicas are there
+  chunksUnder @8 :UInt64;        # fewer, at least one
+  chunksMissing @9 :UInt64;      # none known
+  logIndex @10 :UInt64;
+  commit @11 :Text;              # disk or memory
+  garbage @12 :UInt64;           # chunks waiting to be deleted
+  brake @13 :Text;               # why deletes are held back; empty: they are not
+  replicas @14 :UInt8;           # default count
+}
