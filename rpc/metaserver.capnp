@@ -177,11 +177,14 @@ struct Location {
 interface Metaserver {
   # The service behind Gate.hello.
 
-  openSession @0 (client :ClientDescription, callback :ClientCallback, resume :UInt64)
+  openSession @0 (client :ClientDescription, callback :ClientCallback, resume :UInt64,
+                  openInodes :List(UInt64))
       -> (status :Status, session :Session, id :UInt64, expiryMs :UInt32, commit :Text, replicas :UInt8);
   # A mount begins. Its session lives while renewed (any call renews it), across reconnects and restarts of the
   # metaserver: `resume` is the id to go on with, 0 for a new one. After `expiryMs` of silence it is fenced: its open
   # files close and resuming answers sessionExpired. Durable before it is answered.
+  # `openInodes`: with `resume`, what the session holds open at that moment; it replaces what the metaserver remembers
+  # (which after its restart is nothing). Call it anew after each reconnect.
 
   register @1 (store :StoreDescription, orders :ChunkServer) -> (status :Status, message :Text, server :UInt32,
       heartbeatMs :UInt32, fleet :Fleet);

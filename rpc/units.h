@@ -58,6 +58,14 @@ constexpr uint32_t NAME_SIZE_MAX = 255;                          // NAME_MAX
 constexpr uint64_t FILE_SIZE_MAX = INT64_MAX;                    // off_t
 constexpr uint32_t LINK_COUNT_MAX = 65000;                       // as ext4
 
+// How long authority lasts. A primary counts its term from before the metaserver does and with its own clock, so
+// it falls silent CLOCK_ERROR_MAX earlier by its own reckoning than the metaserver takes the lease to be over.
+constexpr kj::Duration LEASE_TERM = 60 * kj::SECONDS;                   // (GFS paper, section 3.1)
+constexpr kj::Duration CLOCK_ERROR_MAX = 500 * kj::MILLISECONDS;        // drift of two clocks over one term
+constexpr kj::Duration HEARTBEAT_INTERVAL = 1 * kj::SECONDS;
+constexpr uint32_t HEARTBEATS_MISSED_MAX = 3;                           // then a daemon counts as silent (hung)
+constexpr kj::Duration SESSION_TERM = 60 * kj::SECONDS;                 // silence after which a session is fenced
+
 struct ChunkPosition {
   ChunkIndex index;
   ChunkOffset offset;
