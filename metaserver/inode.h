@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// What the metaserver knows of one file, directory or other node, and of one chunk, as values. How they look in
+// the namespace store is in records.h; what clients see of them in rpc/metaserver.capnp.
+#pragma once
+
+#include <kj/common.h>
+#include <kj/string.h>
+
+#include "rpc/metaserver.capnp.h"
+#include "rpc/units.h"
+
+namespace cairn {
+
+using FileType = rpc::FileType;
+
+struct Attributes {
+  // rpc/metaserver.capnp Attributes as a value; times in ns since 1970.
+  InodeId inode;
+  FileType type = FileType::REGULAR;
+  uint16_t mode = 0;
+  uint32_t uid = 0, gid = 0, links = 0;
+  uint64_t size = 0;       // of a directory: how many entries it has
+  uint64_t bytesUsed = 0;  // whole chunks, and the last one up to the end of the file
+  int64_t atime = 0, mtime = 0, ctime = 0;
+  uint32_t device = 0;
+  uint8_t replicas = 0;
+  uint64_t dataVersion = 0;
+
+  bool isDirectory() const { return type == FileType::DIRECTORY; }
+  bool isRegular() const { return type == FileType::REGULAR; }
+  void write(rpc::Attributes::Builder builder) const;
+  bool operator==(const Attributes&) const = default;
+};
+
+struct Inode {
+  Attributes attributes;
+  InodeId parent;           // of a directory: the one it is in; the root is its own parent
+  uint64_t chunks = 0;      // how many chunks the file has
+  uint64_t chunksEnd = 0;   // above the highest index that ever had one since the last truncate
+  uint32_t xattrBytes = 0;  // names and values of its extended attributes; 0: it has none
+
+  InodeId id() const { return attributes.inode; }
+  bool operator==(const Inode&) const = default;
+};
+
+constexpr uint32_t ALL_BYTES_VALID = 0xffffffff;
+
+struct ChunkRecord {
+  // INVARIANT: floor <= version. A replica counts as current if its version is in [floor, version] and no
+  // other replica has a higher one.
+  ChunkVersion version;
+  ChunkVersion floor;
+  uint32_t references = 1;                 // files that share it
+  uint32_t validBytes = ALL_BYTES_VALID;   // bytes from here on are zeros whatever replicas hold
+  uint8_t replicas = 0;                    // copies wanted
+  bool operator==(const ChunkRecord&) const = default;
+};
+
+struct FileChunk {
+  ChunkIndex index;
+  ChunkHandle handle;
+  ChunkRecord record;
+};
+
+struct DirectoryEntry {
+  kj::String name;
+  uint64_t cookie = 0;     // position: list() goes on after it
+  Attributes attributes;   // of names only: just inode and type
+};
+
+struct GarbageRecord {
+  ChunkHandle handle;
+  ChunkVersion version;    // replicas up to this version may be deleted
+};
+
+struct SessionRecord {
+  SessionId id;
+  kj::String host, name;   // ClientDescription
+  int64_t opened = 0;      // ns since 1970
+};
+
+struct StoreRecord {
+  ServerId server;
+  kj::String store;        // UUID
+};
+
+struct NamespaceState {
+  // The counters and marks of the namespace: one record, written with every change.
+  ClusterId cluster;
+  LogIndex applied;          // the last operation that is in the state
+  Epoch epoch;
+  InodeId nextInode{1};
+  SessionId nextSession{1};
+  ServerId nextServer{1};
+  ChunkHandle nextHandle{1};  // handles below have been given out or may have been
+  uint64_t inodes = 0;
+  uint64_t chunks = 0;
+  uint64_t garbage = 0;
+  uint64_t orphans = 0;
+  uint8_t replicas = 0;       // default count
+  bool operator==(const NamespaceState&) const = default;
+};
+
+}  // namespace cairn

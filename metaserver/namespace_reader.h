@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Reads of the namespace: what has been applied, at once, on the event loop. Never waits and changes nothing.
+// An inode that is gone is STALE, one that never was NOT_FOUND: with ESTALE the kernel walks the path again, so
+// a file that another client has just replaced is found under its new inode. Called by sessions and grants.
+#pragma once
+
+#include <kj/array.h>
+#include <kj/string.h>
+
+#include "metaserver/inode.h"
+#include "rpc/result.h"
+
+namespace rocksdb {
+class DB;
+}
+
+namespace cairn {
+
+enum class Detail { NAMES, ATTRIBUTES };
+enum class ListingEnd { NO, YES };
+
+struct DirectoryListing {
+  kj::Array<DirectoryEntry> entries;
+  ListingEnd end = ListingEnd::NO;  // YES: there is nothing after the last entry
+};
+
+constexpr uint32_t PATH_SIZE_MAX = 4096;      // PATH_MAX, with the closing zero
+constexpr uint32_t LISTING_LIMIT_MAX = 1000;  // entries in one answer
+
+class NamespaceReader {
+ public:
+  NamespaceReader(rocksdb::DB& db, const NamespaceState& state) : db(db), current(state) {}
+
+  const NamespaceState& state() const { return current; }
+
+  Result<Inode> inode(InodeId id) const;
+  // Orphans (links 0) are found as well.
+
+  Result<Attributes> lookup(InodeId parent, kj::StringPtr name) const;
+  // ".." is the parent, "." the directory itself. NOT_DIRECTORY, NAME_TOO_LONG, NOT_FOUND, STALE (the parent).
+
+  Result<DirectoryListing> list(InodeId directory, uint64_t cookie, uint32_t limit, Detail detail) const;
+  // In an order in which an entry keeps its place while others come and go. Cookies are never below 1024.
+
+  Result<Attributes> resolve(kj::StringPtr path) const;
+  // From the root, without following symlinks. NAME_TOO_LONG from PATH_SIZE_MAX bytes on.
+
+  Result<kj::String> readLink(InodeId inode) const;  // INVALID: not a symlink
+  Result<kj::Array<kj::byte>> xattr(InodeId inode, kj::StringPtr name) const;  // NO_DATA
+  Result<kj::Array<kj::String>> xattrs(InodeId inode) const;
+
+  ChunkHandle chunkAt(InodeId inode, ChunkIndex index) const;  // 0: a hole
+  kj::Maybe<ChunkRecord> chunk(ChunkHandle handle) const;      // null: no file has it
+  kj::Array<FileChunk> chunksOf(InodeId inode, ChunkIndex first, uint32_t limit) const;
+
+  kj::Array<InodeId> orphans(InodeId after, uint32_t limit) const;             // in order of id
+  kj::Array<GarbageRecord> garbage(ChunkHandle after, uint32_t limit) const;   // in order of handle
+  kj::Array<SessionRecord> sessions() const;
+  kj::Maybe<SessionRecord> session(SessionId id) const;
+  kj::Array<StoreRecord> stores() const;
+
+  Status whyMissing(InodeId id) const;  // STALE or NOT_FOUND
+
+ private:
+  rocksdb::DB& db;
+  const NamespaceState& current;
+};
+
+}  // namespace cairn

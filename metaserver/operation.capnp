@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the CairnFS authors
+@0xc0a1f5d0c0330010;
+# What the operation log holds: every change of the namespace, with all it needs (time, choices of the proposer), so
+# that applying the same operations in the same order gives the same namespace, byte for byte. New ids (inodes, sessions,
+# servers, handles) are not in it: they come from counters in the state, which every replay finds at the same value.
+# The log keeps old operations for ever readable: fields and arms are added, never renumbered or removed.
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("cairn::rpc");
+using import "/rpc/metaserver.capnp".Change;
+
+struct Operation {
+  index @0 :UInt64;         # position in the log, from 1, without gaps. Set by the log
+  epoch @1 :UInt64;         # of the metaserver that proposed it. Set by the log
+  time @2 :Int64;           # wall clock of the proposer, ns since 1970. Set by the log
+  session @3 :UInt64;       # whose change it is; 0: the metaserver's own
+  unheld @4 :UInt64;
+  # The proposer's word that no session has this inode open, nor can have when the operation is applied. If it is the
+  # one that loses its last link, it goes at once; any other becomes an orphan, to be purged later. 0 is always safe.
+
+  union {
+    change @5 :Change;
+    # A client's. The answer is kept under (session, sequence) and a repetition gets it again, until the session says
+    # (`answered`) that it has arrived. Refuses, besides what Change says: sessionExpired (no such session), invalid (a
+    # sequence that the session has already acknowledged).
+
+    found :group {
+      # The first operation of a cluster: makes the root directory.
+      clusterHigh @6 :UInt64;
+      clusterLow @7 :UInt64;
+      mode @8 :UInt16;      # of the root
+      uid @9 :UInt32;
+      gid @10 :UInt32;
+      replicas @11 :UInt8;  # copies that a file wants, inherited from the directory
+    }
+
+    startEpoch @12 :Void;
+    # A metaserver begins to speak: the epoch rises by one. Its number is the answer.
+
+    openSession :group {
+      host @13 :Text;
+      name @14 :Text;
+    }
+    # A mount begins. Its id is the answer.
+
+    closeSession :group {
+      closed @15 :UInt64;
+      purge @16 :List(UInt64);
+      # Orphans that nobody holds open now that this session is gone.
+    }
+    # The session and its remembered answers go. Refuses: sessionExpired (it is gone already).
+
+    registerStore :group {
+      store @17 :Text;      # UUID
+      server @18 :UInt32;   # the id the store remembers; 0: none
+    }
+    # Answers the server id of the store: the one on record, else the one it remembers if no other store has it, else a new
+    # one. Refuses: invalid (empty UUID; it remembers an id that another store has).
+
+    reserveHandles @19 :UInt32;
+    # So many handles may be given out. Answers the first; none of them is ever answered again.
+
+    attachChunk :group {
+      inode @20 :UInt64;
+      chunkIndex @21 :UInt64;
+      handle @22 :UInt64;   # reserved, never attached before
+      replicas @23 :UInt8;  # 0: as many as the file wants
+    }
+    # The chunk becomes part of the file, with version 1 and floor 1. Refuses: stale (inode gone), invalid (not a
+    # regular file, handle not reserved or in use), exists (there is a chunk; Outcome.chunk is its handle), tooBig.
+
+    raiseVersion :group {
+      raised @24 :UInt64;   # handle
+      from @25 :UInt64;     # the version it has now
+    }
+    # version = from + 1; floor stays: replicas of any version from floor on may be the latest. Committed before any chunk
+    # daemon is told. Refuses: notFound, staleVersion (it does not have the version `from`).
+
+    confirmVersion :group {
+      confirmed @26 :UInt64;  # handle
+      version @27 :UInt64;
+      truncated @28 :UInt32 = 0xffffffff;  # Adoption.truncate of the round: the chunk's validBytes then
+    }
+    # All replicas that count have adopted `version`: floor = version, and the truncate that they were told is done. Refuses:
+    # notFound, staleVersion (the version has moved on, or a truncate came between: raise again).
+
+    purge @29 :List(UInt64);
+    # Orphans that nobody holds open any more go, with their chunks. One that is not an orphan is ignored. A file of very
+    # many chunks goes in several such operations: Outcome.more.
+
+    collectGarbage @30 :List(UInt64);
+    # Handles of dropped chunks of which no replica is left that we know of: their garbage records go.
+
+    unregisterStore @31 :UInt32;
+    # A server id that will not come back. Its id is not given again. Refuses: notFound.
+  }
+}
