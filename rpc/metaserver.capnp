@@ -174,6 +174,9 @@ struct Location {
   # not done yet. They do it before the next lease is granted, so a location for writing never has it.
 }
 
+# Inodes by number, here and in Session: one that existed and is gone answers `stale` (the kernel then walks the path again
+# and finds what has replaced it), one that never was `notFound`. `publish` alone answers notFound for both.
+
 interface Metaserver {
   # The service behind Gate.hello.
 
