@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Time in the simulator: it stands still while anything is to be done and jumps to the next timer when all
+// are idle, so an hour of a cluster takes as long as its work. INVARIANT: all promises of a simulation wait
+// on this loop; when no timer is left and the caller still waits, the simulation is stuck for ever, and
+// wait() throws instead of hanging.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/debug.h>
+#include <kj/time.h>
+#include <kj/timer.h>
+
+#include <cstdint>
+
+namespace cairn::sim {
+
+class VirtualTime final : public kj::EventPort, public kj::Clock {
+ public:
+  VirtualTime();
+
+  kj::Timer& timer() { return impl; }
+  kj::Duration elapsed() const { return impl.now() - START; }
+  kj::Date now() const override { return DAY_ZERO + elapsed(); }  // the wall clock of every simulated machine
+
+  void limit(kj::Duration most) { most_ = most; }
+  // A simulation that runs longer is taken for a livelock (a retry without end) and stopped by an exception.
+
+  template <typename T>
+  T run(kj::Promise<T> promise, kj::WaitScope& scope) {
+    // What the story of a test waits with: fails when the simulation is stuck or past its limit.
+    return promise.exclusiveJoin(alarm<T>()).wait(scope);
+  }
+
+  bool wait() override;
+  bool poll() override { return false; }
+
+ private:
+  static constexpr kj::TimePoint START = kj::origin<kj::TimePoint>() + 1000 * kj::SECONDS;
+  static constexpr kj::Date DAY_ZERO = kj::UNIX_EPOCH + 1'767'225'600 * kj::SECONDS;  // 1 January 2026
+  kj::TimerImpl impl;
+  kj::Duration most_ = 24 * 60 * kj::MINUTES;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> ringing;
+
+  kj::Promise<void> alarmed();
+  void ring(kj::Exception why);
+
+  template <typename T>
+  kj::Promise<T> alarm() {
+    return alarmed().then(
+        []() -> kj::Promise<T> { return KJ_EXCEPTION(FAILED, "an alarm without a reason"); });
+  }
+};
+
+kj::String seconds(kj::Duration duration);  // "[  12.345678]": the head of a line of the transcript
+
+class ProcessTimer final : public kj::Timer {
+  // The timer of one process, which may be stopped as by SIGSTOP: nothing fires in it until it goes on.
+ public:
+  explicit ProcessTimer(kj::Timer& base) : base(base) {}
+
+  void stop();
+  void resume();
+  bool stopped() const { return isStopped; }
+  kj::Promise<void> running();  // at once, or when it goes on
+
+  kj::TimePoint now() const override { return base.now(); }
+  kj::Promise<void> atTime(kj::TimePoint time) override;
+  kj::Promise<void> afterDelay(kj::Duration delay) override { return atTime(base.now() + delay); }
+
+ private:
+  kj::Timer& base;
+  bool isStopped = false;
+  kj::Own<kj::PromiseFulfiller<void>> wake;
+  kj::ForkedPromise<void> awake = kj::Promise<void>(kj::READY_NOW).fork();
+};
+
+}  // namespace cairn::sim
