@@ -35,7 +35,8 @@ uint32_t crc32cExtend(uint32_t crc, kj::ArrayPtr<const kj::byte> more) {
 uint32_t blockChecksum(kj::ArrayPtr<const kj::byte> block) {
   KJ_REQUIRE(block.size() <= CHECKSUM_BLOCK_SIZE);
   uint32_t inverted = extend(~0u, block.begin(), block.size());
-  if (block.size() < CHECKSUM_BLOCK_SIZE) inverted = extend(inverted, ZEROS, CHECKSUM_BLOCK_SIZE - block.size());
+  if (block.size() < CHECKSUM_BLOCK_SIZE)
+    inverted = extend(inverted, ZEROS, CHECKSUM_BLOCK_SIZE - block.size());
   return ~inverted;
 }
 

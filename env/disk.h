@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// A directory on a local disk, with file I/O that never blocks the event loop for long. Everything that CairnFS
-// keeps in its own files goes through this interface, so that a test or the simulator can hand in a disk that
-// lives in memory, fills up, lies, or loses what was not synced.
+// A directory on a local disk, with file I/O that never blocks the event loop for long. Everything that
+// CairnFS keeps in its own files goes through this interface, so that a test or the simulator can hand in a
+// disk that lives in memory, fills up, lies, or loses what was not synced.
 //
 // Failure of a disk is an answer, not an exception: ENOSPC and EIO come back in an outcome.
 // Paths are relative to the disk's root, components separated by '/', never absolute and never with "..".
@@ -23,8 +23,8 @@
 namespace cairn::env {
 
 struct [[nodiscard]] IoOutcome {
-  // `bytes` were transferred before `error` (an errno, 0 = none) stopped it. A read without error may be short:
-  // the file ended. A write without error is never short.
+  // `bytes` were transferred before `error` (an errno, 0 = none) stopped it. A read without error may be
+  // short: the file ended. A write without error is never short.
   uint64_t bytes = 0;
   int error = 0;
   bool ok() const { return error == 0; }

@@ -18,10 +18,10 @@ struct IoRequest {
   Kind kind;
   int fd = -1;  // of the file; of the directory that `path` is relative to
   uint64_t offset = 0;
-  uint64_t length = 0;             // PUNCH
-  kj::Vector<struct iovec> pieces; // READ, WRITE: at most IOV_MAX are used at once
-  kj::String path = nullptr;       // OPEN, REMOVE
-  int openFlags = 0;               // OPEN
+  uint64_t length = 0;              // PUNCH
+  kj::Vector<struct iovec> pieces;  // READ, WRITE: at most IOV_MAX are used at once
+  kj::String path = nullptr;        // OPEN, REMOVE
+  int openFlags = 0;                // OPEN
 };
 
 class IoEngine {
@@ -29,8 +29,8 @@ class IoEngine {
   virtual ~IoEngine() noexcept(false) = default;
 
   virtual kj::Promise<int64_t> submit(IoRequest request) = 0;
-  // The system call's answer: not negative, or minus an errno; a transfer may be partial. Requests of one loop
-  // turn may run in any order. Destroying the promise waits until the kernel no longer uses the buffers.
+  // The system call's answer: not negative, or minus an errno; a transfer may be partial. Requests of one
+  // loop turn may run in any order. Destroying the promise waits until the kernel no longer uses the buffers.
 
   virtual kj::StringPtr name() const = 0;
 };

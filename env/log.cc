@@ -15,11 +15,16 @@ namespace {
 
 spdlog::level::level_enum spdlogLevel(LogLevel level) {
   switch (level) {
-    case LogLevel::DEBUG: return spdlog::level::debug;
-    case LogLevel::INFO: return spdlog::level::info;
-    case LogLevel::WARNING: return spdlog::level::warn;
-    case LogLevel::ERROR: return spdlog::level::err;
-    case LogLevel::NONE: return spdlog::level::off;
+    case LogLevel::DEBUG:
+      return spdlog::level::debug;
+    case LogLevel::INFO:
+      return spdlog::level::info;
+    case LogLevel::WARNING:
+      return spdlog::level::warn;
+    case LogLevel::ERROR:
+      return spdlog::level::err;
+    case LogLevel::NONE:
+      return spdlog::level::off;
   }
   KJ_UNREACHABLE;
 }
@@ -32,9 +37,11 @@ class SpdlogSink final : public LogSink {
 
   void write(kj::Date time, LogLevel level, kj::StringPtr name, kj::StringPtr text) override {
     auto sinceEpoch = std::chrono::nanoseconds((time - kj::UNIX_EPOCH) / kj::NANOSECONDS);
-    auto at = spdlog::log_clock::time_point(std::chrono::duration_cast<spdlog::log_clock::duration>(sinceEpoch));
-    spdlog::details::log_msg message(at, spdlog::source_loc{}, spdlog::string_view_t(name.begin(), name.size()),
-                                     spdlogLevel(level), spdlog::string_view_t(text.begin(), text.size()));
+    auto at =
+        spdlog::log_clock::time_point(std::chrono::duration_cast<spdlog::log_clock::duration>(sinceEpoch));
+    spdlog::details::log_msg message(at, spdlog::source_loc{},
+                                     spdlog::string_view_t(name.begin(), name.size()), spdlogLevel(level),
+                                     spdlog::string_view_t(text.begin(), text.size()));
     sink->log(message);
     if (level >= LogLevel::INFO) sink->flush();  // decisions are few, and the last one before a crash matters
   }

@@ -48,13 +48,21 @@ class Logger {
   bool enabled(LogLevel level) const { return level >= threshold; }
 
   template <typename... Parts>
-  void debug(Parts&&... parts) const { line(LogLevel::DEBUG, kj::fwd<Parts>(parts)...); }
+  void debug(Parts&&... parts) const {
+    line(LogLevel::DEBUG, kj::fwd<Parts>(parts)...);
+  }
   template <typename... Parts>
-  void info(Parts&&... parts) const { line(LogLevel::INFO, kj::fwd<Parts>(parts)...); }
+  void info(Parts&&... parts) const {
+    line(LogLevel::INFO, kj::fwd<Parts>(parts)...);
+  }
   template <typename... Parts>
-  void warning(Parts&&... parts) const { line(LogLevel::WARNING, kj::fwd<Parts>(parts)...); }
+  void warning(Parts&&... parts) const {
+    line(LogLevel::WARNING, kj::fwd<Parts>(parts)...);
+  }
   template <typename... Parts>
-  void error(Parts&&... parts) const { line(LogLevel::ERROR, kj::fwd<Parts>(parts)...); }
+  void error(Parts&&... parts) const {
+    line(LogLevel::ERROR, kj::fwd<Parts>(parts)...);
+  }
 
  private:
   std::shared_ptr<LogSink> sink;

@@ -117,8 +117,11 @@ struct MemoryDisk::Node {
     for (auto& old : ordered) {
       auto& page = pages[old.first];
       switch (random() % 3) {
-        case 0: break;
-        case 1: page = kj::mv(old.second); break;
+        case 0:
+          break;
+        case 1:
+          page = kj::mv(old.second);
+          break;
         default:
           for (size_t sector = 0; sector < PAGE_SIZE; sector += SECTOR_SIZE) {
             if (random() % 2 == 0) continue;
@@ -148,7 +151,7 @@ class MemoryDisk::OpenFile final : public DiskFile {
   }
 
   kj::Promise<IoOutcome> read(uint64_t offset, kj::ArrayPtr<kj::byte> into) override {
-    return disk.pause().then([this, offset, into] {
+    return disk.pause().then([this, offset, into]() mutable {
       if (dead()) return IoOutcome{0, EIO};
       if (disk.readError != 0) return IoOutcome{0, disk.readError};
       disk.count.reads++;
@@ -299,10 +302,12 @@ void MemoryDisk::setDelay(kj::Timer& newTimer, kj::Duration newDelay) {
   delay = newDelay;
 }
 
-void MemoryDisk::setCapacity(uint64_t bytes) { capacity = bytes; }
+void MemoryDisk::setCapacity(uint64_t bytes) {
+  capacity = bytes;
+}
 
 kj::Promise<void> MemoryDisk::pause() {
-  KJ_IF_MAYBE(t, timer) {
+  KJ_IF_MAYBE (t, timer) {
     if (delay > 0 * kj::SECONDS) return t->afterDelay(delay);
   }
   return kj::READY_NOW;
@@ -385,7 +390,9 @@ void MemoryDisk::replaceContents(kj::StringPtr path, kj::ArrayPtr<const kj::byte
   node->synced();
 }
 
-bool MemoryDisk::exists(kj::StringPtr path) { return tree.count(path.cStr()) > 0; }
+bool MemoryDisk::exists(kj::StringPtr path) {
+  return tree.count(path.cStr()) > 0;
+}
 
 kj::Promise<OpenOutcome> MemoryDisk::open(kj::StringPtr path, OpenMode mode) {
   std::string name = path.cStr();

@@ -29,7 +29,7 @@ class MemoryDisk final : public Disk {
   void failReads(int error) { readError = error; }      // 0 ends the failure
   void failWrites(int error) { writeError = error; }
   void failSyncs(int error) { syncError = error; }
-  void flipBit(kj::StringPtr path, uint64_t bit);       // as a bad medium does: nobody is told
+  void flipBit(kj::StringPtr path, uint64_t bit);  // as a bad medium does: nobody is told
   void killProcess(uint64_t seed);
   void losePower(uint64_t seed);
   // Power loss keeps: all that was synced; for every other page the old, the new or a mix of their 512-byte
@@ -39,7 +39,7 @@ class MemoryDisk final : public Disk {
     uint64_t reads = 0, writes = 0, syncs = 0, bytesWritten = 0;
   };
   const Counters& counters() const { return count; }
-  kj::Array<kj::byte> contents(kj::StringPtr path);               // throws if there is no such file
+  kj::Array<kj::byte> contents(kj::StringPtr path);  // throws if there is no such file
   void replaceContents(kj::StringPtr path, kj::ArrayPtr<const kj::byte> bytes);  // creates it; as if synced
   bool exists(kj::StringPtr path);
 
@@ -69,11 +69,11 @@ class MemoryDisk final : public Disk {
   };
   kj::Vector<kj::Vector<Before>> unsyncedChanges;  // what undoes each directory change, oldest first
   std::set<std::string> locks;
-  uint64_t life = 0;               // raised by each death: older OpenFiles, mappings and locks are dead
+  uint64_t life = 0;  // raised by each death: older OpenFiles, mappings and locks are dead
   kj::Maybe<kj::Timer&> timer;
   kj::Duration delay = 0 * kj::SECONDS;
   uint64_t capacity = UINT64_MAX;
-  uint64_t used = 0;               // in pages that exist, bytes
+  uint64_t used = 0;  // in pages that exist, bytes
   int readError = 0, writeError = 0, syncError = 0;
   Counters count;
   kj::Vector<OpenFile*> openFiles;

@@ -51,12 +51,18 @@ int64_t carryOut(const IoRequest& request) {
     case IoRequest::Kind::WRITE:
       answer = pwritev(request.fd, request.pieces.begin(), pieces, off_t(request.offset));
       break;
-    case IoRequest::Kind::SYNC_DATA: answer = fdatasync(request.fd); break;
-    case IoRequest::Kind::SYNC_ALL: answer = fsync(request.fd); break;
+    case IoRequest::Kind::SYNC_DATA:
+      answer = fdatasync(request.fd);
+      break;
+    case IoRequest::Kind::SYNC_ALL:
+      answer = fsync(request.fd);
+      break;
     case IoRequest::Kind::OPEN:
       answer = openat(request.fd, request.path.cStr(), request.openFlags, 0640);
       break;
-    case IoRequest::Kind::REMOVE: answer = unlinkat(request.fd, request.path.cStr(), 0); break;
+    case IoRequest::Kind::REMOVE:
+      answer = unlinkat(request.fd, request.path.cStr(), 0);
+      break;
     case IoRequest::Kind::PUNCH:
       answer = fallocate(request.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off_t(request.offset),
                          off_t(request.length));

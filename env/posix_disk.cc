@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include <memory>
-#include <unordered_map>
 #include <string>
+#include <unordered_map>
 
 #include "env/disk.h"
 #include "env/io_engine.h"
@@ -76,8 +76,8 @@ class PosixFile final : public DiskFile {
   }
 
   kj::Promise<IoOutcome> write(uint64_t offset, Pieces pieces) override {
-    // Inline: a 1 MiB buffered pwritev costs 0.15 to 0.25 ms of copying either way. Through the ring ext4 hands
-    // it to a worker thread: see env_bench (test/env) for the measured ratio.
+    // Inline: a 1 MiB buffered pwritev costs 0.15 to 0.25 ms of copying either way. Through the ring ext4
+    // hands it to a worker thread: see env_bench (test/env) for the measured ratio.
     kj::Vector<struct iovec> list(pieces.size());
     for (auto& piece : pieces) {
       if (piece.size() > 0) list.add(iovec{const_cast<kj::byte*>(piece.begin()), piece.size()});
@@ -93,9 +93,7 @@ class PosixFile final : public DiskFile {
   }
 
   kj::Promise<IoOutcome> sync() override {
-    return syncs.join([this] {
-      return submit(IoRequest::Kind::SYNC_DATA);
-    });
+    return syncs.join([this] { return submit(IoRequest::Kind::SYNC_DATA); });
   }
 
   kj::Promise<IoOutcome> truncate(uint64_t size) override {
@@ -144,7 +142,8 @@ class PosixFile final : public DiskFile {
   IoOutcome writeInline(uint64_t offset, kj::ArrayPtr<struct iovec> left) {
     uint64_t done = 0;
     while (left.size() > 0) {
-      ssize_t answer = pwritev(fd, left.begin(), int(kj::min(left.size(), size_t(IOV_MAX))), off_t(offset + done));
+      ssize_t answer =
+          pwritev(fd, left.begin(), int(kj::min(left.size(), size_t(IOV_MAX))), off_t(offset + done));
       if (answer < 0) {
         if (errno == EINTR) continue;
         return {done, errno};
@@ -199,10 +198,18 @@ class PosixDisk final : public Disk {
   kj::Promise<OpenOutcome> open(kj::StringPtr path, OpenMode mode) override {
     int flags = O_CLOEXEC;
     switch (mode) {
-      case OpenMode::READ: flags |= O_RDONLY; break;
-      case OpenMode::WRITE: flags |= O_RDWR; break;
-      case OpenMode::CREATE: flags |= O_RDWR | O_CREAT | O_EXCL; break;
-      case OpenMode::CREATE_OR_OPEN: flags |= O_RDWR | O_CREAT; break;
+      case OpenMode::READ:
+        flags |= O_RDONLY;
+        break;
+      case OpenMode::WRITE:
+        flags |= O_RDWR;
+        break;
+      case OpenMode::CREATE:
+        flags |= O_RDWR | O_CREAT | O_EXCL;
+        break;
+      case OpenMode::CREATE_OR_OPEN:
+        flags |= O_RDWR | O_CREAT;
+        break;
     }
     if ((flags & O_CREAT) != 0) return opened(carryOut(openRequest(path, flags)));
     int64_t answer = openCached(path, flags);  // no trip through the engine when the inode is in memory
@@ -255,7 +262,9 @@ class PosixDisk final : public Disk {
     }
     Directory& found = *entry;
     return found.syncs.join([this, &found] {
-      return engine->submit(IoRequest{IoRequest::Kind::SYNC_ALL, found.fd}).then([](int64_t answer) { return outcomeOf(answer); });
+      return engine->submit(IoRequest{IoRequest::Kind::SYNC_ALL, found.fd}).then([](int64_t answer) {
+        return outcomeOf(answer);
+      });
     });
   }
 
@@ -273,7 +282,8 @@ class PosixDisk final : public Disk {
     if (error != 0) return {nullptr, error};
     void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (memory == MAP_FAILED) return {nullptr, errno};
-    return {kj::Own<DiskMapping>(kj::heap<PosixMapping>(kj::arrayPtr(static_cast<kj::byte*>(memory), size))), 0};
+    return {kj::Own<DiskMapping>(kj::heap<PosixMapping>(kj::arrayPtr(static_cast<kj::byte*>(memory), size))),
+            0};
   }
 
   LockOutcome lock(kj::StringPtr path) override {
@@ -348,7 +358,7 @@ kj::Own<Disk> newDisk(kj::StringPtr root, kj::UnixEventPort& events, const kj::M
   KJ_SYSCALL(fd = ::open(root.cStr(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), root);
   kj::AutoCloseFd directory(fd);
   if (choice != IoEngineChoice::POOL) {
-    KJ_IF_MAYBE(engine, tryNewUringEngine(events)) {
+    KJ_IF_MAYBE (engine, tryNewUringEngine(events)) {
       return kj::heap<PosixDisk>(kj::mv(directory), kj::mv(*engine), clock);
     }
     KJ_REQUIRE(choice != IoEngineChoice::URING, "the kernel refuses io_uring; use the thread pool");

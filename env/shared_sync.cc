@@ -7,7 +7,7 @@
 namespace cairn::env {
 
 kj::Promise<IoOutcome> SharedSync::join(kj::Function<kj::Promise<IoOutcome>()> start) {
-  KJ_IF_MAYBE(next, gathering) return next->addBranch();
+  KJ_IF_MAYBE (next, gathering) return next->addBranch();
 
   kj::Promise<void> mayBegin = nullptr;
   if (running) {

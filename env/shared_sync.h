@@ -16,13 +16,13 @@ namespace cairn::env {
 class SharedSync {
  public:
   kj::Promise<IoOutcome> join(kj::Function<kj::Promise<IoOutcome>()> start);
-  // `start` begins the real sync; it is called at the end of the loop turn, or when the one under way is done,
-  // and not at all when another caller's serves.
+  // `start` begins the real sync; it is called at the end of the loop turn, or when the one under way is
+  // done, and not at all when another caller's serves.
 
  private:
-  bool running = false;                                  // `current` has begun and is not answered
+  bool running = false;  // `current` has begun and is not answered
   kj::Maybe<kj::ForkedPromise<IoOutcome>> current;
-  kj::Maybe<kj::ForkedPromise<IoOutcome>> gathering;     // not begun: whoever asks now may share it
+  kj::Maybe<kj::ForkedPromise<IoOutcome>> gathering;  // not begun: whoever asks now may share it
 
   kj::Promise<IoOutcome> begin(kj::Function<kj::Promise<IoOutcome>()> start);
 };

@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <limits.h>
 #include <liburing.h>
+#include <limits.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -25,9 +25,8 @@ class UringEngine final : public IoEngine {
       : ring(ring),
         wakeup(kj::mv(wakeup)),
         observer(events, this->wakeup, kj::UnixEventPort::FdObserver::OBSERVE_READ),
-        listening(listen().eagerlyEvaluate([](kj::Exception&& e) {
-          KJ_LOG(FATAL, "the ring's completion descriptor failed", e);
-        })) {}
+        listening(listen().eagerlyEvaluate(
+            [](kj::Exception&& e) { KJ_LOG(FATAL, "the ring's completion descriptor failed", e); })) {}
 
   ~UringEngine() noexcept(false) {
     KJ_ASSERT(inFlight == 0, "disk operations outlive their disk");
@@ -76,9 +75,9 @@ class UringEngine final : public IoEngine {
     if (!submissionPlanned) {
       submissionPlanned = true;
       submission = kj::evalLast([this] {
-        submissionPlanned = false;
-        enter();
-      }).eagerlyEvaluate([](kj::Exception&& e) { KJ_LOG(FATAL, "io_uring_enter failed", e); });
+                     submissionPlanned = false;
+                     enter();
+                   }).eagerlyEvaluate([](kj::Exception&& e) { KJ_LOG(FATAL, "io_uring_enter failed", e); });
     }
   }
 
@@ -94,7 +93,9 @@ class UringEngine final : public IoEngine {
       case IoRequest::Kind::SYNC_DATA:
         io_uring_prep_fsync(&entry, request.fd, IORING_FSYNC_DATASYNC);
         break;
-      case IoRequest::Kind::SYNC_ALL: io_uring_prep_fsync(&entry, request.fd, 0); break;
+      case IoRequest::Kind::SYNC_ALL:
+        io_uring_prep_fsync(&entry, request.fd, 0);
+        break;
       case IoRequest::Kind::OPEN:
         io_uring_prep_openat(&entry, request.fd, request.path.cStr(), request.openFlags, 0640);
         break;
@@ -141,8 +142,8 @@ class UringEngine final : public IoEngine {
   }
 
   kj::Promise<void> listen() {
-    // The observer is edge-triggered, so it is armed before the queue is emptied, and the eventfd's count need
-    // not be read: each completion makes a new edge.
+    // The observer is edge-triggered, so it is armed before the queue is emptied, and the eventfd's count
+    // need not be read: each completion makes a new edge.
     auto ready = observer.whenBecomesReadable();
     collect();
     return ready.then([this] { return listen(); });

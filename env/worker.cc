@@ -24,9 +24,8 @@ class ThreadWorker final : public Worker {
       : threadLimit(threadLimit),
         wakeup(makeEventFd()),
         observer(events, wakeup, kj::UnixEventPort::FdObserver::OBSERVE_READ),
-        listening(listen().eagerlyEvaluate([](kj::Exception&& e) {
-          KJ_LOG(FATAL, "the worker's wake-up descriptor failed", e);
-        })) {}
+        listening(listen().eagerlyEvaluate(
+            [](kj::Exception&& e) { KJ_LOG(FATAL, "the worker's wake-up descriptor failed", e); })) {}
 
   ~ThreadWorker() noexcept(false) {
     {
@@ -142,7 +141,7 @@ class ThreadWorker final : public Worker {
     std::lock_guard guard(mutex);
     for (Job* job : finished) {
       job->state = Job::State::ANSWERED;
-      KJ_IF_MAYBE(failure, job->failure) {
+      KJ_IF_MAYBE (failure, job->failure) {
         job->fulfiller.reject(kj::cp(*failure));
       } else {
         job->fulfiller.fulfill();
@@ -154,9 +153,7 @@ class ThreadWorker final : public Worker {
 
 class InlineWorker final : public Worker {
  public:
-  kj::Promise<void> run(kj::Function<void()> work) override {
-    return kj::evalLater(kj::mv(work));
-  }
+  kj::Promise<void> run(kj::Function<void()> work) override { return kj::evalLater(kj::mv(work)); }
 };
 
 }  // namespace

@@ -30,7 +30,8 @@ TEST(Checksum, OfAZeroBlockIsTheConstant) {
 TEST(Checksum, ExtendsToTheSumOfTheConcatenation) {
   auto bytes = filled(10000, [](size_t i) { return int(i * 7 + i / 251); });
   for (size_t cut : {size_t(0), size_t(1), size_t(4095), size_t(4096), size_t(9999), size_t(10000)}) {
-    EXPECT_EQ(crc32cExtend(crc32c(bytes.slice(0, cut)), bytes.slice(cut, bytes.size())), crc32c(bytes)) << cut;
+    EXPECT_EQ(crc32cExtend(crc32c(bytes.slice(0, cut)), bytes.slice(cut, bytes.size())), crc32c(bytes))
+        << cut;
   }
 }
 

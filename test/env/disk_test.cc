@@ -28,7 +28,9 @@ kj::Array<kj::byte> pattern(size_t size, unsigned seed) {
   return bytes;
 }
 
-std::string text(kj::ArrayPtr<const kj::byte> bytes) { return std::string(bytes.asChars().begin(), bytes.size()); }
+std::string text(kj::ArrayPtr<const kj::byte> bytes) {
+  return std::string(bytes.asChars().begin(), bytes.size());
+}
 
 struct TemporaryDirectory {
   std::string path = "/tmp/cairn-env-test-XXXXXX";
@@ -56,6 +58,7 @@ struct DiskTest : testing::Test {
   kj::AsyncIoContext io = kj::setupAsyncIo();
   Kind kind{io};
   Disk& disk = kind.get();
+  ~DiskTest() noexcept override {}
 
   kj::Own<DiskFile> create(kj::StringPtr path) { return open(path, OpenMode::CREATE); }
   kj::Own<DiskFile> open(kj::StringPtr path, OpenMode mode) {
@@ -273,7 +276,6 @@ TEST(SharedSync, CallersDuringASyncShareTheNextOne) {
 // -- the real lock, between processes
 
 TEST(RealDiskLock, NamesTheProcessThatHoldsIt) {
-  auto io = kj::setupAsyncIo();
   TemporaryDirectory directory;
   int ready[2], leave[2];
   KJ_SYSCALL(pipe(ready));
@@ -291,6 +293,7 @@ TEST(RealDiskLock, NamesTheProcessThatHoldsIt) {
   char byte = 0;
   KJ_SYSCALL(::read(ready[0], &byte, 1));
   ASSERT_EQ(byte, 1);
+  auto io = kj::setupAsyncIo();
   auto disk = newDisk(directory.path.c_str(), io.unixEventPort, kj::systemPreciseMonotonicClock());
   auto refused = disk->lock("lock");
   EXPECT_EQ(refused.error, EWOULDBLOCK);

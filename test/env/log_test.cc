@@ -40,7 +40,8 @@ TEST_F(Log, LinesCarryTheInjectedTimeAndTheSpeakersName) {
   log.info("lease of chunk ", 7, " ended -> refuse writes");
   clock.time += 60 * kj::SECONDS;
   log.named("scrub").warning("block ", 3, " is bad -> quarantine");
-  EXPECT_EQ(seen, "0 chunkd: lease of chunk 7 ended -> refuse writes\n60 scrub: block 3 is bad -> quarantine\n");
+  EXPECT_EQ(seen,
+            "0 chunkd: lease of chunk 7 ended -> refuse writes\n60 scrub: block 3 is bad -> quarantine\n");
 }
 
 TEST_F(Log, ADisabledLineIsNotEvenPutTogether) {

@@ -16,6 +16,7 @@ namespace {
 
 struct WorkerTest : testing::Test {
   kj::AsyncIoContext io = kj::setupAsyncIo();
+  ~WorkerTest() noexcept override {}
 };
 
 TEST_F(WorkerTest, WorkRunsInAnotherThreadAndAnswersOnTheLoop) {
@@ -27,9 +28,10 @@ TEST_F(WorkerTest, WorkRunsInAnotherThreadAndAnswersOnTheLoop) {
 
 TEST_F(WorkerTest, AnExceptionOfTheWorkReachesTheCaller) {
   auto worker = newThreadWorker(io.unixEventPort, 1);
-  auto failure = worker->run([] { KJ_FAIL_REQUIRE("the disk is gone"); })
-                     .then([] { return kj::String(); }, [](kj::Exception&& e) { return kj::str(e.getDescription()); })
-                     .wait(io.waitScope);
+  auto failure =
+      worker->run([] { KJ_FAIL_REQUIRE("the disk is gone"); })
+          .then([] { return kj::String(); }, [](kj::Exception&& e) { return kj::str(e.getDescription()); })
+          .wait(io.waitScope);
   EXPECT_NE(std::string(failure.cStr()).find("the disk is gone"), std::string::npos);
 }
 
@@ -51,13 +53,17 @@ TEST_F(WorkerTest, AbandonedWorkThatHasBegunIsWaitedForAndTheRestIsDropped) {
     std::unique_lock guard(mutex);
     changed.wait(guard, [&] { return begun; });
   }
-  { auto dropped = kj::mv(never); }
+  {
+    auto dropped = kj::mv(never);
+  }
   {
     std::unique_lock guard(mutex);
     release = true;
   }
   changed.notify_all();
-  { auto dropped = kj::mv(first); }
+  {
+    auto dropped = kj::mv(first);
+  }
   EXPECT_TRUE(ended);
   EXPECT_FALSE(second);
 }
