@@ -15,6 +15,7 @@
 #include <kj/async.h>
 #include <kj/timer.h>
 
+#include "rpc/metaserver.capnp.h"
 #include "rpc/result.h"
 #include "rpc/units.h"
 
