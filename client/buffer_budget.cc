@@ -23,7 +23,9 @@ struct BufferBudget::Waiter {
 };
 
 BufferBudget::~BufferBudget() noexcept(false) {
-  KJ_ASSERT(bytesUsed == 0 && waiters.empty(), bytesUsed) { break; }
+  KJ_ASSERT(bytesUsed == 0 && waiters.empty(), bytesUsed) {
+    break;
+  }
 }
 
 kj::Promise<void> BufferBudget::room() {

@@ -21,7 +21,8 @@ class BufferBudget : public kj::Refcounted {
   ~BufferBudget() noexcept(false);
 
   bool hasRoom() const { return bytesUsed < bytesMax; }
-  // One piece may overshoot: the bound is bytesMax + TRANSFER_SIZE_MAX, and a piece always fits an empty budget.
+  // One piece may overshoot: the bound is bytesMax + TRANSFER_SIZE_MAX, and a piece always fits an empty
+  // budget.
   size_t used() const { return bytesUsed; }
   size_t max() const { return bytesMax; }
   bool tight() const { return bytesUsed >= bytesMax / 2 || !waiters.empty(); }

@@ -7,7 +7,7 @@
 namespace cairn::client {
 
 ChunkLocation ChunkLocation::clone() const {
-  return {index, handle, version, kj::heapArray<ServerId>(replicas.begin(), replicas.size()),
+  return {index,   handle,   version,   kj::heapArray<ServerId>(replicas.begin(), replicas.size()),
           primary, leaseEnd, validBytes};
 }
 

@@ -2,10 +2,10 @@
 // Copyright 2026 the CairnFS authors
 //
 // What this client believes about where chunks are: (inode, index) -> handle, version, replicas, primary.
-// Beliefs may be wrong: chunk daemons refuse wrong versions, and whoever is refused forgets and asks again. So an
-// entry lives long; only holes are short-lived, because nobody refuses the read of a chunk that is not there.
-// Decides also how far ahead to ask, so that a sequential reader asks the metaserver once per many chunks.
-// Pure: the caller passes `now`. Called by locator.cc.
+// Beliefs may be wrong: chunk daemons refuse wrong versions, and whoever is refused forgets and asks again.
+// So an entry lives long; only holes are short-lived, because nobody refuses the read of a chunk that is not
+// there. Decides also how far ahead to ask, so that a sequential reader asks the metaserver once per many
+// chunks. Pure: the caller passes `now`. Called by locator.cc.
 #pragma once
 
 #include <kj/array.h>
@@ -51,7 +51,8 @@ class LocationCache {
   // References are valid until the next call that is not const.
 
   uint32_t countToAsk(InodeId inode, ChunkIndex index, uint64_t fileSize);
-  // How many chunks from `index` on to ask for after a miss: more with each miss that continues the last answer.
+  // How many chunks from `index` on to ask for after a miss: more with each miss that continues the last
+  // answer.
 
   void learn(InodeId inode, ChunkLocation location, kj::TimePoint now);
   void leaseProven(InodeId inode, ChunkIndex index, ChunkVersion version, kj::TimePoint now);

@@ -14,7 +14,8 @@ namespace {
 // Copied extents end at multiples of this at the latest. It divides CHUNK_SIZE.
 constexpr uint64_t WINDOW = TRANSFER_SIZE_MAX;
 static_assert(CHUNK_SIZE % WINDOW == 0);
-constexpr size_t READY_SIZE_MIN = 64 << 10;  // an extent that reaches the end of its window and is this large goes
+constexpr size_t READY_SIZE_MIN =
+    64 << 10;  // an extent that reaches the end of its window and is this large goes
 
 constexpr uint64_t windowOf(uint64_t offset) {
   return offset / WINDOW;
@@ -28,7 +29,8 @@ bool isWordAligned(const kj::byte* pointer) {
 
 }  // namespace
 
-// ------------------------------------------------------------------------------------------------ taking writes
+// ------------------------------------------------------------------------------------------------ taking
+// writes
 
 void WriteBuffer::write(uint64_t offset, Bytes bytes, kj::TimePoint now) {
   auto view = bytes.view;
@@ -161,14 +163,16 @@ void WriteBuffer::truncate(uint64_t size) {
   cutOut(size, UINT64_MAX);
 }
 
-// ------------------------------------------------------------------------------------------------------ sending
+// ------------------------------------------------------------------------------------------------------
+// sending
 
 bool WriteBuffer::isDue(const Waiting& entry, kj::TimePoint now, Urgency urgency) const {
   return urgency == Urgency::MEMORY || entry.serial <= urgentSerial || entry.since + limits.linger <= now ||
          waitingTotal > limits.waitingBytesMax;
 }
 
-std::map<uint64_t, WriteBuffer::Sent>::const_iterator WriteBuffer::firstSentEndingAfter(uint64_t offset) const {
+std::map<uint64_t, WriteBuffer::Sent>::const_iterator WriteBuffer::firstSentEndingAfter(
+    uint64_t offset) const {
   auto place = sent.upper_bound(offset);
   if (place != sent.begin() && std::prev(place)->second.extent.end() > offset) --place;
   return place;
@@ -186,7 +190,8 @@ bool WriteBuffer::isBlocked(const Extent& extent) const {
 }
 
 kj::Maybe<WriteBuffer::Outgoing> WriteBuffer::next(kj::TimePoint now, Urgency urgency) {
-  if (waiting.empty() || sent.size() >= limits.sentCountMax || sentTotal >= limits.sentBytesMax) return nullptr;
+  if (waiting.empty() || sent.size() >= limits.sentCountMax || sentTotal >= limits.sentBytesMax)
+    return nullptr;
   for (auto offset : ready) {
     auto entry = waiting.find(offset);
     if (!isBlocked(entry->second.extent)) return send(entry);
@@ -274,7 +279,8 @@ kj::Maybe<kj::TimePoint> WriteBuffer::lingerEnd(kj::TimePoint now) const {
   return nullptr;
 }
 
-// ------------------------------------------------------------------------------------------------------ looking
+// ------------------------------------------------------------------------------------------------------
+// looking
 
 uint64_t WriteBuffer::flushMark() {
   urgentSerial = serials;
@@ -302,7 +308,8 @@ void WriteBuffer::urge(uint64_t offset, uint64_t size) {
 
 void WriteBuffer::overlay(uint64_t offset, uint64_t size, kj::Vector<Extent>& found) const {
   auto give = [&](const Extent& extent, uint64_t from, uint64_t to) {
-    found.add(Extent{from, extent.bytes.slice(from - extent.offset, to - extent.offset), extent.memory->addRef()});
+    found.add(
+        Extent{from, extent.bytes.slice(from - extent.offset, to - extent.offset), extent.memory->addRef()});
   };
   uint64_t end = offset + size;
   auto newer = firstEndingAfter(offset);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Write-behind of one file: what has been written and not yet applied, and what to send next. Small writes are
-// copied together into extents of up to 1 MiB that end at multiples of 1 MiB; large aligned ones keep the memory
-// they came in. A part-filled extent waits `linger` for neighbours unless somebody flushes or memory is tight.
+// Write-behind of one file: what has been written and not yet applied, and what to send next. Small writes
+// are copied together into extents of up to 1 MiB that end at multiples of 1 MiB; large aligned ones keep the
+// memory they came in. A part-filled extent waits `linger` for neighbours unless somebody flushes or memory
+// is tight.
 //
 // INVARIANT: waiting extents do not overlap each other, nor do sent ones; nothing is sent while it overlaps
 // what was sent before and is not done, so the replicas see overlapping writes in the order they were made.
@@ -35,9 +36,9 @@ struct Extent {
 class WriteBuffer {
  public:
   struct Limits {
-    size_t keepSizeMin = 512 << 10;              // from here on a message of its own costs less than the copy
+    size_t keepSizeMin = 512 << 10;  // from here on a message of its own costs less than the copy
     kj::Duration linger = 50 * kj::MILLISECONDS;  // 20 MB/s of small writes fill 1 MiB in that time
-    size_t waitingBytesMax = 8 << 20;            // more than that and the oldest go, full or not
+    size_t waitingBytesMax = 8 << 20;             // more than that and the oldest go, full or not
     size_t sentBytesMax = 16 << 20;
     size_t sentCountMax = 256;
   };
@@ -57,7 +58,7 @@ class WriteBuffer {
   // What to send now; it counts as sent until done(id).
   kj::Maybe<kj::TimePoint> lingerEnd(kj::TimePoint now) const;
   // When next() may find something only because time has passed.
-  void done(uint64_t id);                      // applied on all replicas, or given up
+  void done(uint64_t id);  // applied on all replicas, or given up
 
   uint64_t flushMark();  // everything written so far has become urgent; pass to isDone
   bool isDone(uint64_t mark) const;
@@ -70,8 +71,8 @@ class WriteBuffer {
   void truncate(uint64_t size);  // drops what waits beyond it
   bool sentBeyond(uint64_t size) const;
 
-  uint64_t end() const;                                    // of the last extent, 0 if there is none
-  uint64_t lowestBeyond(uint64_t size) const;              // start of the lowest extent that ends after `size`
+  uint64_t end() const;                        // of the last extent, 0 if there is none
+  uint64_t lowestBeyond(uint64_t size) const;  // start of the lowest extent that ends after `size`
   bool isEmpty() const { return waiting.empty() && sent.empty(); }
   bool hasWaiting() const { return !waiting.empty(); }
   size_t sentCount() const { return sent.size(); }

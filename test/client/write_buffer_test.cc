@@ -19,6 +19,7 @@ constexpr uint64_t KIB = 1 << 10, MIB = 1 << 20;
 using Urgency = WriteBuffer::Urgency;
 
 struct WriteBufferTest : testing::Test {
+  ~WriteBufferTest() noexcept override {}
   kj::Own<BufferBudget> budget = kj::refcounted<BufferBudget>(64 * MIB);
   WriteBuffer::Limits limits;
   WriteBuffer buffer{*budget, limits};
@@ -52,7 +53,8 @@ struct WriteBufferTest : testing::Test {
     buffer.overlay(offset, size, found);
     std::string text(size, '.');
     for (auto& extent : found) {
-      for (size_t i = 0; i < extent.bytes.size(); ++i) text[extent.offset - offset + i] = char(extent.bytes[i]);
+      for (size_t i = 0; i < extent.bytes.size(); ++i)
+        text[extent.offset - offset + i] = char(extent.bytes[i]);
     }
     return text;
   }
@@ -280,12 +282,17 @@ void runRandom(uint64_t seed) {
       if (action < 5) {
         static constexpr uint64_t SIZES[] = {1, 7, 512, 4096, 5000, 65536, 70000, 131072, MIB};
         uint64_t size = SIZES[below(9)];
-        uint64_t at = below(3) == 0 ? sequential : below(2) ? below(Model::SIZE) : below(Model::SIZE / 4096) * 4096;
+        uint64_t at = below(3) == 0 ? sequential
+                      : below(2)    ? below(Model::SIZE)
+                                    : below(Model::SIZE / 4096) * 4096;
         size = std::min(size, Model::SIZE - at);
         if (size == 0) continue;
         sequential = (at + size) % Model::SIZE;
         auto memory = kj::heapArray<kj::byte>(size + 8);
-        for (auto& byte : memory) byte = kj::byte(random());
+        uint64_t word = random();
+        for (size_t i = 0; i + 8 <= memory.size(); i += 8) {
+          memcpy(memory.begin() + i, &(word += 0x9e3779b97f4a7c15), 8);
+        }
         size_t shift = below(3) == 0 ? below(8) : 0;
         auto view = memory.slice(shift, shift + size).asConst();
         memcpy(&model.wanted[at], view.begin(), size);
@@ -349,7 +356,7 @@ void runRandom(uint64_t seed) {
 
 TEST(WriteBufferModel, RandomWritesReachTheReplicasAsTheyWereMade) {
   if (auto seed = getenv("CAIRN_SEED")) return runRandom(strtoull(seed, nullptr, 10));
-  for (uint64_t seed = 1; seed <= 40 && !testing::Test::HasFailure(); ++seed) runRandom(seed);
+  for (uint64_t seed = 1; seed <= 25 && !testing::Test::HasFailure(); ++seed) runRandom(seed);
 }
 
 }  // namespace
