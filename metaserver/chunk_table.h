@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The second of the two tables: chunk handle -> replicas. Volatile: learned from the reports of the stores, kept
-// up to date by what they answer to orders. An entry counts only while it belongs to the store's current
+// The second of the two tables: chunk handle -> replicas. Volatile: learned from the reports of the stores,
+// kept up to date by what they answer to orders. An entry counts only while it belongs to the store's current
 // registration: when a store registers again, all that it had told before is void at once, without a walk.
 // Which version is current is the namespace's to say (ChunkRecord.version and floor).
 // Called by meta_server.cc, fleet_handlers.cc and chunk_grants.cc.
@@ -22,7 +22,7 @@ struct ReplicaFacts {
   ServerId server;
   uint32_t registration = 0;  // of the server, when it told us
   ChunkVersion version;
-  uint32_t length = 0;        // bytes, as last told
+  uint32_t length = 0;  // bytes, as last told
   enum class State : uint8_t { GOOD, SUSPECT, CORRUPT } state = State::GOOD;
   // SUSPECT: its machine went down while it had writes that were not on stable storage: it may lack some.
 };
@@ -39,10 +39,11 @@ class ChunkTable {
   // Of current registrations, whatever their version and state, by server id.
 
   kj::Vector<ReplicaFacts> candidates(ChunkHandle chunk, const ChunkRecord& record) const;
-  // Those that may have the latest content: version within [floor, version], not corrupt. A raise that was not
-  // confirmed leaves several versions among them; nothing was written under the higher one, all are good.
+  // Those that may have the latest content: version within [floor, version], not corrupt. A raise that was
+  // not confirmed leaves several versions among them; nothing was written under the higher one, all are good.
 
-  uint32_t currentElsewhere(ChunkHandle chunk, const ChunkRecord& record, ServerId except, kj::TimePoint now) const;
+  uint32_t currentElsewhere(ChunkHandle chunk, const ChunkRecord& record, ServerId except,
+                            kj::TimePoint now) const;
   // Candidates on other stores that answer and that are no suspects.
 
   size_t chunks() const { return table.size(); }

@@ -8,11 +8,16 @@ namespace cairn {
 
 kj::StringPtr KJ_STRINGIFY(Verdict verdict) {
   switch (verdict) {
-    case Verdict::KEEP: return "keep";
-    case Verdict::GARBAGE: return "of a deleted file";
-    case Verdict::STALE: return "of an old version";
-    case Verdict::UNKNOWN: return "of no file";
-    case Verdict::AHEAD: return "newer than the namespace";
+    case Verdict::KEEP:
+      return "keep";
+    case Verdict::GARBAGE:
+      return "of a deleted file";
+    case Verdict::STALE:
+      return "of an old version";
+    case Verdict::UNKNOWN:
+      return "of no file";
+    case Verdict::AHEAD:
+      return "newer than the namespace";
   }
   KJ_UNREACHABLE;
 }
@@ -59,15 +64,18 @@ void GarbagePlan::seen(ServerId server, ChunkHandle chunk, ChunkVersion held, Ve
 
 GarbagePlan::Brake GarbagePlan::pull(Store& store, ServerId server) {
   if (store.ahead > 0) {
-    store.brake = kj::str("store ", server, " holds ", store.ahead, " chunk(s) newer than this namespace, such as ",
-                          store.aheadExample, ": the metaserver runs on an old copy, or the store is another "
-                          "cluster's; nothing is deleted until that store has left or the newer namespace is back");
+    store.brake =
+        kj::str("store ", server, " holds ", store.ahead, " chunk(s) newer than this namespace, such as ",
+                store.aheadExample,
+                ": the metaserver runs on an old copy, or the store is another "
+                "cluster's; nothing is deleted until that store has left or the newer namespace is back");
     return Brake::PULLED;
   }
   if (released == Released::NO && store.unknown >= BRAKE_CHUNKS_MIN && store.unknown * 2 > store.reported) {
-    store.brake = kj::str("of the ", store.reported, " chunks of store ", server, ", ", store.unknown,
-                          " belong to no file: this looks like a wrong or empty metaserver; nothing is deleted. If "
-                          "they are garbage indeed, start the metaserver with --release-brake");
+    store.brake =
+        kj::str("of the ", store.reported, " chunks of store ", server, ", ", store.unknown,
+                " belong to no file: this looks like a wrong or empty metaserver; nothing is deleted. If "
+                "they are garbage indeed, start the metaserver with --release-brake");
     return Brake::PULLED;
   }
   return Brake::OFF;

@@ -7,13 +7,13 @@
 //   STALE     its version is below the chunk's floor, and a current replica is known on another live store;
 //   UNKNOWN   its handle was given out by this namespace, but no file has it (a create that a crash cut off),
 //             for longer than UNKNOWN_GRACE;
-// and always: out of safe mode, the operation that condemned it is on stable storage (a power cut must not bring
-// back the file without its data), and the brake is off. AHEAD, a version or handle that this namespace never
-// gave out, means that the namespace is an old copy or another's: never deleted, and it pulls the brake. So does a
-// store whose chunks are mostly UNKNOWN. Recorded and stale ones do not: rm -r and a long absence are no
-// accidents, and each of those deletes has its own evidence.
-// Pure: the caller judges with facts from the namespace, sends what is due, judging once more, and reports
-// what was done. Called by fleet_orders.cc.
+// and always: out of safe mode, the operation that condemned it is on stable storage (a power cut must not
+// bring back the file without its data), and the brake is off. AHEAD, a version or handle that this namespace
+// never gave out, means that the namespace is an old copy or another's: never deleted, and it pulls the
+// brake. So does a store whose chunks are mostly UNKNOWN. Recorded and stale ones do not: rm -r and a long
+// absence are no accidents, and each of those deletes has its own evidence. Pure: the caller judges with
+// facts from the namespace, sends what is due, judging once more, and reports what was done. Called by
+// fleet_orders.cc.
 #pragma once
 
 #include <kj/string.h>
@@ -36,10 +36,10 @@ kj::StringPtr KJ_STRINGIFY(Verdict verdict);
 
 struct ChunkFacts {
   // What the namespace and the chunk table know about the chunk of a reported replica.
-  kj::Maybe<ChunkRecord> record;       // null: no file has it
-  kj::Maybe<ChunkVersion> dropped;     // of its garbage record
-  ChunkHandle nextHandle;              // handles from here on were never given out
-  uint32_t currentElsewhere = 0;       // current replicas on other live stores
+  kj::Maybe<ChunkRecord> record;    // null: no file has it
+  kj::Maybe<ChunkVersion> dropped;  // of its garbage record
+  ChunkHandle nextHandle;           // handles from here on were never given out
+  uint32_t currentElsewhere = 0;    // current replicas on other live stores
 };
 Verdict judge(ChunkHandle chunk, ChunkVersion held, const ChunkFacts& facts);
 
@@ -67,7 +67,7 @@ class GarbagePlan {
   void done(ServerId server, ChunkHandle chunk);
   void forget(ServerId server);  // the store is gone for good
 
-  void releaseBrake();  // an operator has looked: what is unknown may go. AHEAD stays where it is
+  void releaseBrake();          // an operator has looked: what is unknown may go. AHEAD stays where it is
   kj::StringPtr brake() const;  // why everything is held back; empty: it is not
   uint64_t waiting() const;     // replicas on the list
 

@@ -18,7 +18,8 @@ void LeaseTable::ordered(ChunkHandle chunk, ChunkVersion version, kj::ArrayPtr<c
                          kj::TimePoint sent) {
   KJ_REQUIRE(members.size() > 0, "a lease needs a primary", chunk);
   auto& entry = leases[chunk];
-  KJ_REQUIRE(entry.version < version, "a lease is granted under a version of its own", chunk, entry.version, version);
+  KJ_REQUIRE(entry.version < version, "a lease is granted under a version of its own", chunk, entry.version,
+             version);
   entry = Entry();
   entry.version = version;
   entry.primary = members[0];

@@ -12,14 +12,16 @@
 //             ever, so there is no such time.
 //
 // When may another lease be granted? A write is acknowledged only when every member of its lease has applied
-// it, and `adopt` with a higher version makes a replica refuse the chain writes of lower ones, for ever. So from
-// the moment ONE member has adopted a higher version, no write can complete under the old lease: its primary,
-// dead, cut off or merely slow, holds a piece of paper. Only when the primary was the sole member (nobody else's
-// refusal can stop it) must `believed` be waited out, unless it adopted the version itself (which ends its
-// lease) or has registered again as another process (a lease lives in memory and died with the old one).
-// A closed connection proves nothing. Reads need no lease: a client's location runs out by itself.
+// it, and `adopt` with a higher version makes a replica refuse the chain writes of lower ones, for ever. So
+// from the moment ONE member has adopted a higher version, no write can complete under the old lease: its
+// primary, dead, cut off or merely slow, holds a piece of paper. Only when the primary was the sole member
+// (nobody else's refusal can stop it) must `believed` be waited out, unless it adopted the version itself
+// (which ends its lease) or has registered again as another process (a lease lives in memory and died with
+// the old one). A closed connection proves nothing. Reads need no lease: a client's location runs out by
+// itself.
 //
-// Pure: the caller passes `now` and carries out what is answered. Called by chunk_grants.cc and meta_server.cc.
+// Pure: the caller passes `now` and carries out what is answered. Called by chunk_grants.cc and
+// meta_server.cc.
 #pragma once
 
 #include <kj/vector.h>
@@ -34,7 +36,7 @@ struct Lease {
   ChunkVersion version;
   ServerId primary;
   kj::Vector<ServerId> members;  // all replicas of the lease, the primary first
-  kj::TimePoint usable;
+  kj::TimePoint usable = kj::origin<kj::TimePoint>();
   kj::Maybe<kj::TimePoint> believed;  // null: for ever, the order has not been answered
 
   bool isMember(ServerId server) const;
@@ -44,7 +46,8 @@ class LeaseTable {
  public:
   void ordered(ChunkHandle chunk, ChunkVersion version, kj::ArrayPtr<const ServerId> members,
                kj::TimePoint sent);
-  // The order goes out now, to members[0]. Replaces an earlier lease of the chunk: mayReplace() has allowed it.
+  // The order goes out now, to members[0]. Replaces an earlier lease of the chunk: mayReplace() has allowed
+  // it.
 
   void confirmed(ChunkHandle chunk, ChunkVersion version, kj::TimePoint answered);
   // The primary has answered that it holds the lease.

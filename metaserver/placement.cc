@@ -12,8 +12,8 @@ namespace cairn {
 namespace {
 
 constexpr uint64_t RESERVE_MAX = 1ull << 30;
-constexpr uint32_t RESERVE_DIVISOR = 20;       // 5 %
-constexpr uint32_t CREATIONS_PER_STEP = 8;     // that many in a minute weigh as much as being above average
+constexpr uint32_t RESERVE_DIVISOR = 20;    // 5 %
+constexpr uint32_t CREATIONS_PER_STEP = 8;  // that many in a minute weigh as much as being above average
 
 uint64_t mix(uint64_t x) {  // splitmix64
   x += 0x9e3779b97f4a7c15ull;
@@ -33,7 +33,8 @@ bool hasRoom(uint64_t bytesTotal, uint64_t bytesFree) {
   return bytesFree > std::min(RESERVE_MAX, bytesTotal / RESERVE_DIVISOR);
 }
 
-kj::Vector<ServerId> place(const PlacementRequest& request, kj::ArrayPtr<const PlacementCandidate> candidates) {
+kj::Vector<ServerId> place(const PlacementRequest& request,
+                           kj::ArrayPtr<const PlacementCandidate> candidates) {
   kj::Vector<const PlacementCandidate*> eligible;
   double use = 0;
   for (auto& candidate : candidates) {
@@ -55,7 +56,8 @@ kj::Vector<ServerId> place(const PlacementRequest& request, kj::ArrayPtr<const P
       // A hair above the average is not "above": equal stores must share the load by chance, not by rounding.
       uint32_t burden = candidate.recentCreations / CREATIONS_PER_STEP + (useOf(candidate) > average + 0.02);
       bool far = chosen.size() == 0 && (request.writer.size() == 0 || candidate.host != request.writer);
-      return std::make_tuple(sameHost, sameRack, burden, far, mix(request.random ^ mix(candidate.server.value())));
+      return std::make_tuple(sameHost, sameRack, burden, far,
+                             mix(request.random ^ mix(candidate.server.value())));
     };
     const PlacementCandidate* best = nullptr;
     for (auto candidate : eligible) {

@@ -32,7 +32,8 @@ struct PlacementRequest {
 bool hasRoom(uint64_t bytesTotal, uint64_t bytesFree);
 // Beyond the reserve of min(5 %, 1 GiB), which is left for the growth of chunks already there.
 
-kj::Vector<ServerId> place(const PlacementRequest& request, kj::ArrayPtr<const PlacementCandidate> candidates);
+kj::Vector<ServerId> place(const PlacementRequest& request,
+                           kj::ArrayPtr<const PlacementCandidate> candidates);
 // At most `count` different servers, fewer when there are not as many with room. Never an error: the caller
 // knows its minimum.
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Safe mode: after a start the metaserver knows which chunks exist but not where they are, until the stores have
-// reported. While it lasts nothing is deleted, and a chunk of which fewer replicas are known than wanted gets no lease:
-// the missing ones may only be late, and a version raised without them would make them stale.
-// It is left when every known store has reported, or after a while when enough have. Once left it does not return.
-// Pure. Called by meta_server.cc.
+// Safe mode: after a start the metaserver knows which chunks exist but not where they are, until the stores
+// have reported. While it lasts nothing is deleted, and a chunk of which fewer replicas are known than wanted
+// gets no lease: the missing ones may only be late, and a version raised without them would make them stale.
+// It is left when every known store has reported, or after a while when enough have. Once left it does not
+// return. Pure. Called by meta_server.cc.
 #pragma once
 
 #include <kj/string.h>
@@ -14,8 +14,8 @@
 
 namespace cairn {
 
-constexpr kj::Duration SAFE_MODE_PATIENCE = 10 * kj::SECONDS;       // then more than half of the stores are enough
-constexpr kj::Duration SAFE_MODE_PATIENCE_MAX = 60 * kj::SECONDS;   // then the configured minimum is enough
+constexpr kj::Duration SAFE_MODE_PATIENCE = 10 * kj::SECONDS;  // then more than half of the stores are enough
+constexpr kj::Duration SAFE_MODE_PATIENCE_MAX = 60 * kj::SECONDS;  // then the configured minimum is enough
 
 class SafeMode {
  public:

@@ -10,10 +10,14 @@ namespace cairn {
 
 kj::StringPtr KJ_STRINGIFY(ServerState state) {
   switch (state) {
-    case ServerState::DOWN: return "down";
-    case ServerState::REPORTING: return "reporting";
-    case ServerState::UP: return "up";
-    case ServerState::SILENT: return "silent";
+    case ServerState::DOWN:
+      return "down";
+    case ServerState::REPORTING:
+      return "reporting";
+    case ServerState::UP:
+      return "up";
+    case ServerState::SILENT:
+      return "silent";
   }
   KJ_UNREACHABLE;
 }
@@ -40,7 +44,8 @@ void ServerTable::removed(ServerId id) {
   everReported.erase(id);
 }
 
-ServerTable::Admission ServerTable::admits(ServerId id, const ServerIdentity& identity, kj::TimePoint now) const {
+ServerTable::Admission ServerTable::admits(ServerId id, const ServerIdentity& identity,
+                                           kj::TimePoint now) const {
   auto found = servers.find(id);
   if (found == servers.end() || found->second.registration == 0) return Admission::NEW_PROCESS;
   auto& server = found->second;

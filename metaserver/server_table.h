@@ -8,9 +8,9 @@
 //   UP         connected, complete, heartbeats in time
 //   SILENT     connected, but HEARTBEATS_MISSED_MAX heartbeats are missing: hung, stopped or cut off. It gets
 //              no new chunks and stands last in answers; it is not dead, and may come back any moment.
-// A registration counts up for each time a store registers: events of an old connection (its end may be noticed
-// after the new one began) name the registration they belong to and are then ignored.
-// Pure: the caller passes `now`. Called by meta_server.cc, fleet_handlers.cc and chunk_grants.cc.
+// A registration counts up for each time a store registers: events of an old connection (its end may be
+// noticed after the new one began) name the registration they belong to and are then ignored. Pure: the
+// caller passes `now`. Called by meta_server.cc, fleet_handlers.cc and chunk_grants.cc.
 #pragma once
 
 #include <kj/string.h>
@@ -81,7 +81,8 @@ class ServerTable {
   uint32_t registered(Registration registration, kj::TimePoint now);  // answers its number
   bool heartbeat(ServerId id, uint32_t registration, const ServerSpace& space, kj::TimePoint now);
   bool reportComplete(ServerId id, uint32_t registration, kj::TimePoint now);
-  bool heard(ServerId id, uint32_t registration, kj::TimePoint now);  // any sign of life: an order was answered
+  bool heard(ServerId id, uint32_t registration,
+             kj::TimePoint now);  // any sign of life: an order was answered
   bool disconnected(ServerId id, uint32_t registration);
   // Each answers whether it was about the current registration.
 
