@@ -12,6 +12,7 @@
 #include <kj/function.h>
 #include <kj/timer.h>
 
+#include "env/log.h"
 #include "rpc/units.h"
 
 namespace cairn {
@@ -34,6 +35,7 @@ struct AcceptorOptions {
       cluster;  // read at each hello; all zero: we do not belong to a cluster yet, callers are told notReady
   const Epoch& epoch;  // told in each answer to hello
   kj::Duration helloDeadline = 10 * kj::SECONDS;
+  env::Logger log = env::Logger::silent();
 };
 
 class Acceptor {

@@ -13,6 +13,7 @@
 #include <kj/function.h>
 #include <kj/timer.h>
 
+#include "env/log.h"
 #include "rpc/result.h"
 #include "rpc/retry.h"
 #include "rpc/units.h"
@@ -46,6 +47,7 @@ struct PeerEnvironment {
   kj::Duration connectDeadline = 2 * kj::SECONDS;     // of connecting, and of hello
   kj::Duration onConnectDeadline = 10 * kj::SECONDS;  // of the hook
   uint32_t missedDeadlinesMax = 2;  // in a row, with no answer between: then the connection is dropped
+  env::Logger log = env::Logger::silent();
 };
 
 enum class WhenDown { WAIT, FAIL };
@@ -74,10 +76,8 @@ class PeerCore {
    public:
     virtual ~Call() noexcept(false) {}
     virtual bool wanted() = 0;
-    virtual kj::Promise<void> send(
-        capnp::Capability::Client& service) = 0;  // resolves once answered either way
+    virtual kj::Promise<void> send(capnp::Capability::Client& service) = 0;  // until answered, or throws
     virtual void fail(kj::Exception&& exception) = 0;
-    virtual void dropPayload() = 0;  // once neither the call nor the wire needs it
   };
 
   using OnConnect = kj::Function<kj::Promise<void>(capnp::Capability::Client, ConnectionGeneration)>;
@@ -101,10 +101,12 @@ class PeerCore {
   // Drops the connection, if there is one: its calls fail with the reason, the next call connects again.
 
   ConnectionGeneration generation() const;  // of the usable connection; none while there is none
+  Epoch epoch() const;                      // the daemon's, from the last hello
   kj::Maybe<const Refusal&> refusal() const;
 
   kj::Maybe<kj::TimePoint> suspectSince() const;
-  // When a deadline passed and nothing has been heard since: prefer another replica.
+  // Since when there is reason to prefer another replica: a deadline passed, the connection was lost or could
+  // not be made, and nothing has been heard since.
 
   uint64_t queuedBytes() const;  // written by us and not yet taken by the kernel, for backpressure
   uint32_t callsInFlight() const;
@@ -161,16 +163,14 @@ class PeerCall<capnp::RemotePromise<Results>> {
     bool wanted() override { return fulfiller->isWaiting(); }
     kj::Promise<void> send(capnp::Capability::Client& service) override {
       auto client = service.castAs<Service>();
-      return sender(client).then([this](Response&& response) { fulfiller->fulfill(kj::mv(response)); },
-                                 [this](kj::Exception&& exception) { fulfiller->reject(kj::mv(exception)); });
+      return sender(client).then([this](Response&& response) { fulfiller->fulfill(kj::mv(response)); });
     }
     void fail(kj::Exception&& exception) override { fulfiller->reject(kj::mv(exception)); }
-    void dropPayload() override { auto drop KJ_UNUSED = kj::mv(payload); }
 
    private:
     kj::Own<kj::PromiseFulfiller<Response>> fulfiller;
     Send sender;
-    kj::Maybe<Payload> payload;
+    Payload payload;  // destroyed with the call
   };
 };
 
