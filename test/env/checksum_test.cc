@@ -3,6 +3,7 @@
 #include "env/checksum.h"
 
 #include <gtest/gtest.h>
+#include <kj/string.h>
 #include <string.h>
 
 namespace cairn::env {
