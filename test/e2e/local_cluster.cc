@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See local_cluster.h.
+#include "test/e2e/local_cluster.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+#include <stdexcept>
+
+namespace cairn::e2e {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+bool processRuns(pid_t pid) {
+  // A zombie has ended: its parent has just not looked yet.
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  if (pid <= 0 || !std::getline(file, line)) return false;
+  auto state = line.rfind(") ");
+  return state != std::string::npos && line[state + 2] != 'Z' && line[state + 2] != 'X';
+}
+
+bool isOurs(pid_t pid) {
+  // A pid file may be older than the process that has its number now.
+  std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+  std::string name;
+  return std::getline(file, name) && (name.starts_with("cairn") || name.starts_with("mount."));
+}
+
+bool isDaemon(const std::string& name) {
+  return name.starts_with("metaserver-") || name.starts_with("chunkd-") || name.starts_with("fuse-");
+}
+
+}  // namespace
+
+std::string programs() {
+  if (const char* directory = std::getenv("CAIRN_PROGRAMS")) return directory;
+  return CAIRN_BUILD_PROGRAMS;
+}
+
+std::string program(const std::string& name) {
+  return programs() + "/" + name;
+}
+
+LocalCluster::LocalCluster(ClusterOptions options) : options(std::move(options)) {
+  fs::create_directory(mount());
+  fs::create_directory(directory());
+  for (auto [number, megabytes] : this->options.smallStores) {
+    fs::create_directory(store(number));
+    auto size = "size=" + std::to_string(megabytes) + "m";
+    if (::mount("cairn-test", store(number).c_str(), "tmpfs", 0, size.c_str()) != 0) {
+      throw std::runtime_error("cannot mount a tmpfs at " + store(number));
+    }
+  }
+  auto started = up();
+  EXPECT_TRUE(started.ok()) << started.describe();
+}
+
+LocalCluster::~LocalCluster() {
+  down();
+  killEverything();
+  for (auto& [number, megabytes] : options.smallStores) ::umount2(store(number).c_str(), MNT_DETACH);
+}
+
+Finished LocalCluster::up() {
+  std::vector<std::string> words = {"up",
+                                    "--dir",
+                                    directory(),
+                                    "--mount",
+                                    mount(),
+                                    "--chunkds",
+                                    std::to_string(options.chunkds),
+                                    "--replicas",
+                                    std::to_string(options.replicas),
+                                    "--detach"};
+  words.insert(words.end(), options.more.begin(), options.more.end());
+  return cairn(words);
+}
+
+Finished LocalCluster::down() {
+  return cairn({"down", "--dir", directory()});
+}
+
+std::string LocalCluster::store(unsigned chunkd) const {
+  return directory() + "/chunkd-" + std::to_string(chunkd);
+}
+
+std::string LocalCluster::address() const {
+  auto text = readFile(directory() + "/client.toml");
+  for (size_t start = text.find('"'); start != std::string::npos; start = text.find('"', start + 1)) {
+    auto end = text.find('"', start + 1);
+    auto value = text.substr(start + 1, end - start - 1);
+    if (value.find(':') != std::string::npos) return value;
+    start = end;
+  }
+  throw std::runtime_error("no HOST:PORT in client.toml: " + text);
+}
+
+pid_t LocalCluster::pid(const std::string& name) const {
+  std::ifstream file(directory() + "/run/" + name + ".pid");
+  pid_t pid = -1;
+  file >> pid;
+  return file ? pid : -1;
+}
+
+bool LocalCluster::alive(const std::string& name) const {
+  return processRuns(pid(name));
+}
+
+void LocalCluster::kill(const std::string& name, int signal) {
+  auto victim = pid(name);
+  ASSERT_GT(victim, 0) << "no pid file of " << name;
+  ASSERT_TRUE(processRuns(victim) && isOurs(victim)) << name << " does not run";
+  ASSERT_EQ(::kill(victim, signal), 0);
+  if (signal == SIGKILL) {
+    ASSERT_TRUE(eventually(10s, [&]() { return !processRuns(victim); })) << name << " survives SIGKILL";
+  }
+}
+
+std::vector<std::string> LocalCluster::processes() const {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (auto& entry : fs::directory_iterator(directory() + "/run", error)) {
+    if (entry.path().extension() == ".pid") names.push_back(entry.path().stem());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void LocalCluster::killEverything() {
+  // The supervisor first, or it would start again what it sees die.
+  auto names = processes();
+  std::stable_partition(names.begin(), names.end(), [](auto& name) { return !isDaemon(name); });
+  for (auto& name : names) {
+    auto victim = pid(name);
+    if (!processRuns(victim) || !isOurs(victim)) continue;
+    ::kill(victim, SIGKILL);
+    eventually(10s, [&]() { return !processRuns(victim); });
+  }
+  while (::umount2(mount().c_str(), MNT_DETACH) == 0) continue;
+}
+
+std::string LocalCluster::log(const std::string& name) const {
+  return readFile(directory() + "/log/" + name + ".log");
+}
+
+Finished LocalCluster::cairn(std::vector<std::string> words, RunOptions options) const {
+  words.insert(words.begin(), program("cairn"));
+  return test::run(std::move(words), std::move(options));
+}
+
+Json LocalCluster::json(std::vector<std::string> words) const {
+  words.push_back("--json");
+  auto finished = cairn(words);
+  if (!finished.ok()) throw std::runtime_error("cairn " + words[0] + ": " + finished.describe());
+  return Json::parse(finished.out);
+}
+
+Finished LocalCluster::sh(const std::string& script, RunOptions options) const {
+  options.directory = mount();
+  return shell(script, std::move(options));
+}
+
+bool LocalCluster::waitHealthy(unsigned daemons) const {
+  return eventually(20s, [&]() {
+    auto status = cairn({"status", "--dir", directory(), "--json"});
+    if (!status.ok()) return false;
+    unsigned up = 0;
+    for (auto& server : Json::parse(status.out).at("servers").items())
+      up += server.at("state").text() == "up";
+    return up >= daemons && ::access((mount() + "/.").c_str(), R_OK) == 0;
+  });
+}
+
+void EndToEnd::SetUp() {
+  if (!reasonToSkip().empty()) GTEST_SKIP() << reasonToSkip();
+}
+
+void EndToEnd::TearDown() {
+  if (!HasFailure() || cluster == nullptr) return;
+  for (auto& name : cluster->processes()) {
+    auto text = cluster->log(name);
+    if (text.size() > 6000) text = "...\n" + text.substr(text.size() - 6000);
+    std::printf("---- log of %s\n%s\n", name.c_str(), text.c_str());
+  }
+}
+
+LocalCluster& EndToEnd::start(ClusterOptions options) {
+  cluster = nullptr;
+  cluster = std::make_unique<LocalCluster>(std::move(options));
+  return *cluster;
+}
+
+void writeFile(const std::string& path, const std::string& content) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << content;
+  file.close();
+  if (!file) throw std::runtime_error("cannot write " + path);
+}
+
+std::string readFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::string randomBytes(size_t size, uint64_t seed) {
+  std::mt19937_64 generator(seed);
+  std::string bytes(size, '\0');
+  size_t i = 0;
+  for (; i + 8 <= size; i += 8) {
+    auto word = generator();
+    std::copy_n(reinterpret_cast<const char*>(&word), 8, bytes.data() + i);
+  }
+  for (; i < size; ++i) bytes[i] = char(generator());
+  return bytes;
+}
+
+}  // namespace cairn::e2e
