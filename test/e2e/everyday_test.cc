@@ -6,18 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "test/e2e/expect.h"
 #include "test/e2e/local_cluster.h"
 
 namespace cairn::e2e {
 namespace {
 
 using Everyday = EndToEnd;
-
-#define EXPECT_OK(command)                             \
-  do {                                                 \
-    auto finished = (command);                         \
-    EXPECT_TRUE(finished.ok()) << finished.describe(); \
-  } while (false)
 
 TEST_F(Everyday, ACopyOfALargeFileIsTheFileOnThreeReplicasPerChunk) {
   auto& c = start();

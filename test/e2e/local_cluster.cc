@@ -140,7 +140,7 @@ std::vector<std::string> LocalCluster::processes() const {
 void LocalCluster::killEverything() {
   // The supervisor first, or it would start again what it sees die.
   auto names = processes();
-  std::stable_partition(names.begin(), names.end(), [](auto& name) { return !isDaemon(name); });
+  std::partition(names.begin(), names.end(), [](auto& name) { return !isDaemon(name); });
   for (auto& name : names) {
     auto victim = pid(name);
     if (!processRuns(victim) || !isOurs(victim)) continue;
