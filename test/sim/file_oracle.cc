@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See file_oracle.h.
+#include "test/sim/file_oracle.h"
+
+#include <algorithm>
+
+namespace cairn::sim {
+
+kj::byte byteOf(WriteNumber write, uint64_t offset) {
+  if (write == ZEROS) return 0;
+  uint64_t word = (uint64_t(write) << 40) ^ (offset >> 3);
+  word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9;
+  word = (word ^ (word >> 27)) * 0x94d049bb133111eb;
+  word ^= word >> 31;
+  return kj::byte(word >> ((offset & 7) * 8));
+}
+
+void fillWith(WriteNumber write, uint64_t offset, kj::ArrayPtr<kj::byte> bytes) {
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = byteOf(write, offset + i);
+}
+
+void FileOracle::split(uint64_t at) {
+  auto next = ranges.upper_bound(at);
+  if (next == ranges.begin()) return;
+  auto& [start, range] = *std::prev(next);
+  if (start == at || range.end <= at) return;
+  ranges[at] = range;
+  range.end = at;
+}
+
+void FileOracle::add(uint64_t start, uint64_t end, WriteNumber write) {
+  if (start >= end) return;
+  split(start);
+  split(end);
+  // Places that no range covers have only ever been zeros.
+  auto at = start;
+  while (at < end) {
+    auto found = ranges.lower_bound(at);
+    if (found != ranges.end() && found->first == at) {
+      at = found->second.end;
+      continue;
+    }
+    auto gapEnd = found == ranges.end() ? end : std::min(end, found->first);
+    ranges[at] = {gapEnd, {ZEROS}};
+    at = gapEnd;
+  }
+  for (auto it = ranges.find(start); it != ranges.end() && it->first < end; ++it) {
+    auto& candidates = it->second.candidates;
+    candidates.erase(std::remove(candidates.begin(), candidates.end(), write), candidates.end());
+    candidates.push_back(write);
+  }
+}
+
+void FileOracle::write(uint64_t offset, uint64_t bytes, WriteNumber write) {
+  if (bytes == 0) return;
+  add(offset, offset + bytes, write);
+  if (offset + bytes > size()) sizes.push_back(offset + bytes);
+}
+
+void FileOracle::truncate(uint64_t to) {
+  auto largest = *std::max_element(sizes.begin(), sizes.end());
+  add(to, largest, ZEROS);
+  if (to != size()) sizes.push_back(to);
+}
+
+void FileOracle::settle() {
+  if (lost) return;
+  for (auto& [start, range] : ranges) range.candidates = {range.candidates.back()};
+  sizes = {sizes.back()};
+}
+
+void FileOracle::lose() {
+  lost = true;
+}
+
+std::optional<kj::String> FileOracle::judgeSize(Viewer viewer, uint64_t got) const {
+  if (viewer == Viewer::WRITER && !lost) {
+    if (got == size()) return {};
+    return kj::str("size ", got, " instead of ", size());
+  }
+  // Any length between the candidates: a length is published for what has been applied so far.
+  auto [least, most] = std::minmax_element(sizes.begin(), sizes.end());
+  if (got >= *least && got <= *most) return {};
+  return kj::str("size ", got, ", which is not from ", *least, " to ", *most);
+}
+
+std::optional<kj::String> FileOracle::judge(Viewer viewer, uint64_t offset, uint64_t asked,
+                                            kj::ArrayPtr<const kj::byte> got) const {
+  if (got.size() > asked) return kj::str("more bytes than asked: ", got.size(), " of ", asked);
+  bool exact = viewer == Viewer::WRITER && !lost;
+  auto least = exact ? size() : *std::min_element(sizes.begin(), sizes.end());
+  auto most = exact ? size() : *std::max_element(sizes.begin(), sizes.end());
+  if (offset + got.size() > most && got.size() > 0) {
+    return kj::str("bytes beyond the end: up to ", offset + got.size(), " of ", most);
+  }
+  if (got.size() < asked && offset + got.size() < least) {
+    return kj::str("ends at ", offset + got.size(), ", before the end of the file at ", least);
+  }
+  static const std::vector<WriteNumber> HOLE = {ZEROS};
+  for (size_t i = 0; i < got.size();) {
+    auto at = offset + i;
+    auto found = ranges.upper_bound(at);
+    auto end = found == ranges.end() ? UINT64_MAX : found->first;
+    auto* candidates = &HOLE;
+    if (found != ranges.begin() && std::prev(found)->second.end > at) {
+      candidates = &std::prev(found)->second.candidates;
+      end = std::prev(found)->second.end;
+    }
+    for (; i < got.size() && offset + i < end; ++i) {
+      auto matches = [&](WriteNumber write) { return byteOf(write, offset + i) == got[i]; };
+      bool right =
+          exact ? matches(candidates->back()) : std::any_of(candidates->begin(), candidates->end(), matches);
+      if (right) continue;
+      auto names = KJ_MAP(write, *candidates) {
+        return write;
+      };
+      return kj::str("byte ", offset + i, " is ", uint(got[i]), got[i] == 0 ? " (a hole?)" : "",
+                     ", not of write ", kj::strArray(names, " or "), exact ? " (its own)" : "");
+    }
+  }
+  return {};
+}
+
+}  // namespace cairn::sim
