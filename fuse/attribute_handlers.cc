@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Requests about attributes: stat, chmod, chown, truncate, utimensat, statfs.
+#include <sys/statvfs.h>
+
+#include "fuse/attributes.h"
+#include "fuse/handler_parts.h"
+#include "rpc/coroutine.h"
+
+namespace cairn {
+
+kj::Promise<void> Handlers::getAttributes(Request request, InodeId inode) {
+  auto attributes = co_await filesystem.getAttributes(inode);
+  if (!attributes.ok()) {
+    request.status(attributes.status());
+  } else {
+    request.attributes(statOf(attributes.value()), options.attributeTimeout);
+  }
+}
+
+kj::Promise<void> Handlers::setAttributes(Request request, InodeId inode, AttributeChange change,
+                                          Privileges privileges) {
+  LocalChange local(inodes, inode);
+  if (privileges == Privileges::KILL && change.mode == nullptr) {
+    auto before = co_await filesystem.getAttributes(inode);
+    if (!before.ok()) {
+      request.status(before.status());
+      co_return;
+    }
+    auto mode = withoutPrivileges(before->mode);
+    if (before->type != FileType::DIRECTORY && mode != before->mode) change.mode = mode;
+  }
+  auto attributes = co_await filesystem.setAttributes(inode, kj::mv(change));
+  if (!attributes.ok()) {
+    request.status(attributes.status());
+  } else {
+    request.attributes(statOf(attributes.value()), options.attributeTimeout);
+  }
+}
+
+kj::Promise<void> Handlers::statistics(Request request) {
+  auto space = co_await filesystem.statistics();
+  if (!space.ok()) {
+    request.status(space.status());
+    co_return;
+  }
+  struct statvfs reply = {};
+  reply.f_bsize = BLOCK_SIZE;
+  reply.f_frsize = BLOCK_SIZE;
+  reply.f_blocks = space->blocksTotal;
+  reply.f_bfree = space->blocksFree;
+  reply.f_bavail = space->blocksFree;
+  reply.f_files = space->inodes;  // inodes are made as they are needed: never a limit, and df -i shows the use
+  reply.f_namemax = NAME_SIZE_MAX;
+  request.statistics(reply);
+}
+
+}  // namespace cairn

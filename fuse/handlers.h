@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// What each request of the kernel does: one member coroutine per request, in files by group (names.cc,
+// attribute_handlers.cc, files.cc, directories.cc, xattrs.cc). They translate and call the client library; policy is there.
+// INVARIANT: what the kernel holds (lookups, open files, open directories) equals what we count, also when a reply came
+// too late. Node ids are inode ids. Called by operations.cc, which unpacks libfuse's arguments.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/list.h>
+#include <kj/refcount.h>
+#include <kj/timer.h>
+
+#include "client/filesystem.h"
+#include "env/log.h"
+#include "fuse/inode_table.h"
+#include "fuse/request.h"
+
+namespace cairn {
+
+struct HandlerOptions {
+  double attributeTimeout = 1.0;  // seconds; what the kernel may answer from its own memory
+  double entryTimeout = 1.0;
+  double negativeTimeout = 0.0;   // of names that do not exist
+};
+
+class KernelCaches {
+  // The handlers' way to tell the kernel that it caches what is no longer so. Returns at once.
+ public:
+  virtual ~KernelCaches() noexcept(false) = default;
+  virtual void invalidateInode(InodeId inode) = 0;
+};
+
+enum class Privileges { KEEP, KILL };
+// KILL: the kernel wants setuid and setgid gone as part of this (FUSE_HANDLE_KILLPRIV_V2).
+
+class FileHandle : public kj::Refcounted {
+  // One open(2). The kernel's `fh` is its address.
+ public:
+  FileHandle(kj::Own<OpenFile> file, int flags) : file(kj::mv(file)), flags(flags) {}
+  bool mayWrite() const;
+
+  kj::Own<OpenFile> file;
+  const int flags;
+  kj::Own<FileHandle> self;  // the kernel's reference: from the reply to open until release
+  kj::ListLink<FileHandle> link;
+};
+
+class DirectoryHandle : public kj::Refcounted {
+  // One opendir(3): a page of entries that was read ahead of what the kernel asks for.
+ public:
+  explicit DirectoryHandle(InodeId inode) : inode(inode) {}
+
+  const InodeId inode;
+  DirectoryPage page;
+  uint64_t position = 0;          // cookie with which `next` is read
+  size_t next = 0;                // entry of the page that the kernel gets next
+  InodeTable::Moment readAt = 0;  // both from before the page was asked for
+  kj::TimePoint readTime = kj::origin<kj::TimePoint>();
+  Detail detail = Detail::NAMES;
+  enum class Page { NONE, VALID } state = Page::NONE;
+  kj::Own<DirectoryHandle> self;  // the kernel's reference: from the reply to opendir until releasedir
+  kj::ListLink<DirectoryHandle> link;
+};
+
+class Handlers final : private kj::TaskSet::ErrorHandler {
+ public:
+  Handlers(Filesystem& filesystem, kj::Timer& timer, Interrupts& interrupts, KernelCaches& kernel,
+           env::Logger log, HandlerOptions options);
+  ~Handlers() noexcept(false);
+  KJ_DISALLOW_COPY(Handlers);
+
+  template <typename... Parameters, typename... Arguments>
+  void start(fuse_req_t handle, kj::Promise<void> (Handlers::*handler)(Request, Parameters...),
+             Arguments&&... arguments) {
+    tasks.add((this->*handler)(Request(handle, interrupts), kj::fwd<Arguments>(arguments)...));
+  }
+
+  // names.cc
+  kj::Promise<void> lookup(Request request, InodeId parent, kj::String name);
+  void forget(InodeId inode, uint64_t lookups) { inodes.forget(inode, lookups); }
+  kj::Promise<void> make(Request request, InodeId parent, kj::String name, mode_t mode, dev_t device);
+  kj::Promise<void> symlink(Request request, InodeId parent, kj::String name, kj::String target);
+  kj::Promise<void> link(Request request, InodeId inode, InodeId parent, kj::String name);
+  kj::Promise<void> unlink(Request request, InodeId parent, kj::String name);
+  kj::Promise<void> rmdir(Request request, InodeId parent, kj::String name);
+  kj::Promise<void> rename(Request request, InodeId parent, kj::String name, InodeId newParent,
+                           kj::String newName, uint32_t flags);
+  kj::Promise<void> readLink(Request request, InodeId inode);
+
+  // attribute_handlers.cc
+  kj::Promise<void> getAttributes(Request request, InodeId inode);
+  kj::Promise<void> setAttributes(Request request, InodeId inode, AttributeChange change,
+                                  Privileges privileges);
+  kj::Promise<void> statistics(Request request);
+
+  // files.cc
+  kj::Promise<void> create(Request request, InodeId parent, kj::String name, mode_t mode,
+                           fuse_file_info file);
+  kj::Promise<void> open(Request request, InodeId inode, fuse_file_info file, Privileges privileges);
+  kj::Promise<void> read(Request request, fuse_file_info file, FileOffset offset, uint32_t size);
+  kj::Promise<void> write(Request request, fuse_file_info file, FileOffset offset, Bytes bytes,
+                          Privileges privileges);
+  kj::Promise<void> flush(Request request, fuse_file_info file);
+  kj::Promise<void> release(Request request, fuse_file_info file);
+  kj::Promise<void> sync(Request request, fuse_file_info file);
+
+  // directories.cc
+  kj::Promise<void> openDirectory(Request request, InodeId inode, fuse_file_info file);
+  kj::Promise<void> readDirectory(Request request, fuse_file_info file, uint64_t offset, size_t size,
+                                  Detail detail);
+  kj::Promise<void> releaseDirectory(Request request, fuse_file_info file);
+  kj::Promise<void> syncDirectory(Request request);
+
+  // xattrs.cc
+  kj::Promise<void> getXattr(Request request, InodeId inode, kj::String name, size_t size);
+  kj::Promise<void> setXattr(Request request, InodeId inode, kj::String name, kj::Array<kj::byte> value,
+                             uint32_t flags);
+  kj::Promise<void> listXattr(Request request, InodeId inode, size_t size);
+  kj::Promise<void> removeXattr(Request request, InodeId inode, kj::String name);
+
+  InodeTable& inodeTable() { return inodes; }
+  size_t openFiles() const { return fileHandles.size(); }
+  size_t openDirectories() const { return directoryHandles.size(); }
+
+ private:
+  struct LocalChange;  // marks an inode as changed before and after an operation
+
+  fuse_entry_param entryOf(const FileAttributes& attributes) const;
+  void replyEntry(Request& request, Result<FileAttributes>& result);
+  void nameChanged(InodeId parent, kj::StringPtr name);  // locally: pages read ahead forget it
+
+  kj::Promise<Status> truncate(InodeId inode, const FileAttributes& attributes, Privileges privileges);
+  kj::Promise<Status> killPrivileges(InodeId inode, uint16_t mode);
+  kj::Own<FileHandle> handleOf(const fuse_file_info& file);
+  uint64_t addHandle(kj::Own<FileHandle> handle);
+  void dropHandle(FileHandle& handle);
+  void decideCaching(fuse_file_info& reply, const OpenFile& file, int flags);
+
+  struct Listing;
+  bool serves(const DirectoryHandle& directory, uint64_t cookie, Detail detail) const;
+  kj::Promise<Status> readPage(kj::Own<DirectoryHandle> directory, uint64_t cookie, Detail detail);
+  void appendPage(Listing& listing, DirectoryHandle& directory);
+  void dropDirectory(DirectoryHandle& directory);
+
+  void taskFailed(kj::Exception&& exception) override;
+
+  Filesystem& filesystem;
+  kj::Timer& timer;
+  Interrupts& interrupts;
+  KernelCaches& kernel;
+  env::Logger log;
+  const HandlerOptions options;
+  InodeTable inodes;
+  kj::List<FileHandle, &FileHandle::link> fileHandles;  // each holds one reference that release drops
+  kj::List<DirectoryHandle, &DirectoryHandle::link> directoryHandles;
+  kj::TaskSet tasks;
+};
+
+}  // namespace cairn

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Requests about names. Whatever changes a name here also takes it out of directory pages that were read ahead, for
+// the kernel would make it an entry again.
+#include <sys/sysmacros.h>
+
+#include "fuse/attributes.h"
+#include "fuse/handler_parts.h"
+#include "rpc/coroutine.h"
+
+namespace cairn {
+
+kj::Promise<void> Handlers::lookup(Request request, InodeId parent, kj::String name) {
+  auto found = co_await filesystem.lookup(parent, name);
+  if (found.status() == Status::NOT_FOUND && options.negativeTimeout > 0) {
+    fuse_entry_param nothing = {};
+    nothing.entry_timeout = options.negativeTimeout;
+    request.entry(nothing);
+    co_return;
+  }
+  replyEntry(request, found);
+}
+
+kj::Promise<void> Handlers::make(Request request, InodeId parent, kj::String name, mode_t mode, dev_t device) {
+  NewNode node{.type = typeOf(mode), .mode = uint16_t(mode & 07777), .device = uint32_t(device)};
+  LocalChange change(inodes, parent);
+  auto made = co_await filesystem.make(parent, name, node, request.caller());
+  nameChanged(parent, name);
+  replyEntry(request, made);
+}
+
+kj::Promise<void> Handlers::symlink(Request request, InodeId parent, kj::String name, kj::String target) {
+  NewNode node{.type = FileType::SYMLINK, .mode = 0777, .target = target};
+  LocalChange change(inodes, parent);
+  auto made = co_await filesystem.make(parent, name, node, request.caller());
+  nameChanged(parent, name);
+  replyEntry(request, made);
+}
+
+kj::Promise<void> Handlers::link(Request request, InodeId inode, InodeId parent, kj::String name) {
+  LocalChange change(inodes, inode), parentChange(inodes, parent);
+  auto linked = co_await filesystem.link(inode, parent, name);
+  nameChanged(parent, name);
+  replyEntry(request, linked);
+}
+
+kj::Promise<void> Handlers::unlink(Request request, InodeId parent, kj::String name) {
+  LocalChange change(inodes, parent);
+  auto status = co_await filesystem.unlink(parent, name);
+  nameChanged(parent, name);
+  request.status(status);
+}
+
+kj::Promise<void> Handlers::rmdir(Request request, InodeId parent, kj::String name) {
+  LocalChange change(inodes, parent);
+  auto status = co_await filesystem.rmdir(parent, name);
+  nameChanged(parent, name);
+  request.status(status);
+}
+
+kj::Promise<void> Handlers::rename(Request request, InodeId parent, kj::String name, InodeId newParent,
+                                   kj::String newName, uint32_t flags) {
+  LocalChange change(inodes, parent), newChange(inodes, newParent);
+  auto status = co_await filesystem.rename(parent, name, newParent, newName, flags);
+  nameChanged(parent, name);
+  nameChanged(newParent, newName);
+  request.status(status);
+}
+
+kj::Promise<void> Handlers::readLink(Request request, InodeId inode) {
+  auto target = co_await filesystem.readLink(inode);
+  if (!target.ok()) {
+    request.status(target.status());
+  } else {
+    request.link(target.value());
+  }
+}
+
+void Handlers::nameChanged(InodeId parent, kj::StringPtr name) {
+  for (auto& directory : directoryHandles) {
+    if (directory.inode != parent || directory.state == DirectoryHandle::Page::NONE) continue;
+    for (auto i = directory.next; i < directory.page.entries.size(); ++i) {
+      auto& entry = directory.page.entries[i];
+      if (entry.name == name) entry.attributes.inode = InodeId();  // skipped when its turn comes
+    }
+  }
+}
+
+}  // namespace cairn
