@@ -51,7 +51,8 @@ kj::Promise<void> Handlers::statistics(Request request) {
   reply.f_blocks = space->blocksTotal;
   reply.f_bfree = space->blocksFree;
   reply.f_bavail = space->blocksFree;
-  reply.f_files = space->inodes;  // inodes are made as they are needed: never a limit, and df -i shows the use
+  reply.f_files =
+      space->inodes;  // inodes are made as they are needed: never a limit, and df -i shows the use
   reply.f_namemax = NAME_SIZE_MAX;
   request.statistics(reply);
 }

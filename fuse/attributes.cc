@@ -34,26 +34,40 @@ Timestamp timestampOf(const struct timespec& time) {
 
 mode_t typeBitsOf(FileType type) {
   switch (type) {
-    case FileType::REGULAR: return S_IFREG;
-    case FileType::DIRECTORY: return S_IFDIR;
-    case FileType::SYMLINK: return S_IFLNK;
-    case FileType::FIFO: return S_IFIFO;
-    case FileType::SOCKET: return S_IFSOCK;
-    case FileType::CHARACTER_DEVICE: return S_IFCHR;
-    case FileType::BLOCK_DEVICE: return S_IFBLK;
+    case FileType::REGULAR:
+      return S_IFREG;
+    case FileType::DIRECTORY:
+      return S_IFDIR;
+    case FileType::SYMLINK:
+      return S_IFLNK;
+    case FileType::FIFO:
+      return S_IFIFO;
+    case FileType::SOCKET:
+      return S_IFSOCK;
+    case FileType::CHARACTER_DEVICE:
+      return S_IFCHR;
+    case FileType::BLOCK_DEVICE:
+      return S_IFBLK;
   }
   return S_IFREG;  // a type from a newer metaserver
 }
 
 FileType typeOf(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFDIR: return FileType::DIRECTORY;
-    case S_IFLNK: return FileType::SYMLINK;
-    case S_IFIFO: return FileType::FIFO;
-    case S_IFSOCK: return FileType::SOCKET;
-    case S_IFCHR: return FileType::CHARACTER_DEVICE;
-    case S_IFBLK: return FileType::BLOCK_DEVICE;
-    default: return FileType::REGULAR;  // mknod(2): zero means a regular file
+    case S_IFDIR:
+      return FileType::DIRECTORY;
+    case S_IFLNK:
+      return FileType::SYMLINK;
+    case S_IFIFO:
+      return FileType::FIFO;
+    case S_IFSOCK:
+      return FileType::SOCKET;
+    case S_IFCHR:
+      return FileType::CHARACTER_DEVICE;
+    case S_IFBLK:
+      return FileType::BLOCK_DEVICE;
+    default:
+      return FileType::REGULAR;  // mknod(2): zero means a regular file
   }
 }
 

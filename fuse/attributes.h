@@ -18,7 +18,7 @@ mode_t typeBitsOf(FileType type);
 AttributeChange changeOf(const struct stat& wanted, int toSet);  // toSet: FUSE_SET_ATTR_*
 
 uint16_t withoutPrivileges(uint16_t mode);
-// What a write, truncate or chown by someone without CAP_FSETID leaves of a mode: no setuid, and no setgid where
-// the group may execute (elsewhere the bit means mandatory locking, not a privilege).
+// What a write, truncate or chown by someone without CAP_FSETID leaves of a mode: no setuid, and no setgid
+// where the group may execute (elsewhere the bit means mandatory locking, not a privilege).
 
 }  // namespace cairn

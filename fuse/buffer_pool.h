@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Receive buffers for messages of the kernel. A large write is handed on inside the buffer it arrived in and the
-// session loop takes a fresh one: the payload is never copied.
-// INVARIANT: at most LENT_MAX buffers are out at a time; beyond that the caller is told to copy, so memory stays
-// bounded by it however slowly the writes drain. Called by session_loop.cc; buffers may outlive their pool.
+// Receive buffers for messages of the kernel. A large write is handed on inside the buffer it arrived in and
+// the session loop takes a fresh one: the payload is never copied. INVARIANT: at most LENT_MAX buffers are
+// out at a time; beyond that the caller is told to copy, so memory stays bounded by it however slowly the
+// writes drain. Called by session_loop.cc; buffers may outlive their pool.
 #pragma once
 
 #include <kj/common.h>

@@ -4,7 +4,8 @@
 // Requests about directory listings. The kernel asks for about 25 entries at a time, the library is asked for
 // PAGE_ENTRIES, so pages are kept with the open directory. That is safe only because:
 // - a name that this mount has changed since is taken out of the page (names.cc);
-// - attributes that this mount has changed since, or that are older than the kernel may cache, are left out of the
+// - attributes that this mount has changed since, or that are older than the kernel may cache, are left out
+// of the
 //   answer (node id 0): the kernel then asks for them by name when it needs them.
 // Offsets are the library's cookies, except those after "." and "..", which the library does not list.
 #include <kj/debug.h>
@@ -83,7 +84,8 @@ kj::Promise<void> Handlers::readDirectory(Request request, fuse_file_info file, 
         request.status(status);
         co_return;
       }
-      if (!serves(*directory, cookie, detail)) continue;  // an interrupted listing of this handle came in between
+      if (!serves(*directory, cookie, detail))
+        continue;  // an interrupted listing of this handle came in between
     }
     appendPage(listing, *directory);
     // Go on only while there is nothing to answer with: an empty answer means the end.

@@ -18,7 +18,8 @@ kj::Promise<void> Handlers::create(Request request, InodeId parent, kj::String n
                                    fuse_file_info file) {
   NewNode node{.mode = uint16_t(mode & 07777)};
   LocalChange change(inodes, parent);
-  auto opened = co_await filesystem.create(parent, name, node.mode, request.caller(), node, file.flags & O_EXCL);
+  auto opened =
+      co_await filesystem.create(parent, name, node.mode, request.caller(), node, file.flags & O_EXCL);
   nameChanged(parent, name);
   if (!opened.ok()) {
     request.status(opened.status());
@@ -73,7 +74,8 @@ void Handlers::decideCaching(fuse_file_info& reply, const OpenFile& file, int fl
   reply.noflush = (flags & O_ACCMODE) == O_RDONLY;
 }
 
-kj::Promise<Status> Handlers::truncate(InodeId inode, const FileAttributes& attributes, Privileges privileges) {
+kj::Promise<Status> Handlers::truncate(InodeId inode, const FileAttributes& attributes,
+                                       Privileges privileges) {
   AttributeChange change;
   change.size = uint64_t(0);
   auto mode = withoutPrivileges(attributes.mode);
@@ -149,7 +151,8 @@ kj::Promise<void> Handlers::release(Request request, fuse_file_info file) {
   auto handle = handleOf(file);
   dropHandle(*handle);
   if (handle->mayWrite()) {
-    // Pages of a shared mapping are written back after the last close(2): nobody hears of their errors any more.
+    // Pages of a shared mapping are written back after the last close(2): nobody hears of their errors any
+    // more.
     LocalChange change(inodes, handle->file->inode());
     auto status = co_await handle->file->flush();
     if (status != Status::OK) {

@@ -9,8 +9,8 @@
 namespace cairn {
 
 struct Handlers::LocalChange {
-  // From before the operation until after its answer: whatever was read of the inode in between may be older than what
-  // the kernel knows.
+  // From before the operation until after its answer: whatever was read of the inode in between may be older
+  // than what the kernel knows.
   LocalChange(InodeTable& inodes, InodeId inode) : inodes(inodes), inode(inode) { inodes.changed(inode); }
   ~LocalChange() { inodes.changed(inode); }
   KJ_DISALLOW_COPY(LocalChange);

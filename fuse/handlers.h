@@ -2,9 +2,10 @@
 // Copyright 2026 the CairnFS authors
 //
 // What each request of the kernel does: one member coroutine per request, in files by group (names.cc,
-// attribute_handlers.cc, files.cc, directories.cc, xattrs.cc). They translate and call the client library; policy is there.
-// INVARIANT: what the kernel holds (lookups, open files, open directories) equals what we count, also when a reply came
-// too late. Node ids are inode ids. Called by operations.cc, which unpacks libfuse's arguments.
+// attribute_handlers.cc, files.cc, directories.cc, xattrs.cc). They translate and call the client library;
+// policy is there. INVARIANT: what the kernel holds (lookups, open files, open directories) equals what we
+// count, also when a reply came too late. Node ids are inode ids. Called by operations.cc, which unpacks
+// libfuse's arguments.
 #pragma once
 
 #include <kj/async.h>
@@ -22,7 +23,7 @@ namespace cairn {
 struct HandlerOptions {
   double attributeTimeout = 1.0;  // seconds; what the kernel may answer from its own memory
   double entryTimeout = 1.0;
-  double negativeTimeout = 0.0;   // of names that do not exist
+  double negativeTimeout = 0.0;  // of names that do not exist
 };
 
 class KernelCaches {

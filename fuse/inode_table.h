@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What the kernel holds of us: for each inode how many lookups it has not yet forgotten, and of which version of the
-// data its pages are. Also orders local changes in time, so that a directory page read earlier never overwrites
-// attributes the kernel has learned since (see directories.cc).
-// INVARIANT: an entry exists exactly while its lookup count is above zero (the root's is never forgotten).
+// What the kernel holds of us: for each inode how many lookups it has not yet forgotten, and of which version
+// of the data its pages are. Also orders local changes in time, so that a directory page read earlier never
+// overwrites attributes the kernel has learned since (see directories.cc). INVARIANT: an entry exists exactly
+// while its lookup count is above zero (the root's is never forgotten).
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What is mounted where, as /proc/self/mountinfo tells it: asking the file system itself would need our own loop.
-// Called by main, the session loop and the watcher.
+// What is mounted where, as /proc/self/mountinfo tells it: asking the file system itself would need our own
+// loop. Called by main, the session loop and the watcher.
 #pragma once
 
 #include <kj/common.h>

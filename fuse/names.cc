@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Requests about names. Whatever changes a name here also takes it out of directory pages that were read ahead, for
-// the kernel would make it an entry again.
+// Requests about names. Whatever changes a name here also takes it out of directory pages that were read
+// ahead, for the kernel would make it an entry again.
 #include <sys/sysmacros.h>
 
 #include "fuse/attributes.h"
@@ -22,7 +22,8 @@ kj::Promise<void> Handlers::lookup(Request request, InodeId parent, kj::String n
   replyEntry(request, found);
 }
 
-kj::Promise<void> Handlers::make(Request request, InodeId parent, kj::String name, mode_t mode, dev_t device) {
+kj::Promise<void> Handlers::make(Request request, InodeId parent, kj::String name, mode_t mode,
+                                 dev_t device) {
   NewNode node{.type = typeOf(mode), .mode = uint16_t(mode & 07777), .device = uint32_t(device)};
   LocalChange change(inodes, parent);
   auto made = co_await filesystem.make(parent, name, node, request.caller());

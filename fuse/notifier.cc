@@ -40,7 +40,8 @@ void Notifier::nameChanged(InodeId parent, kj::StringPtr name) {
     auto lock = queue.lockExclusive();
     if (lock->names.size() >= NAMES_MAX) {
       if (lock->namesDropped++ == 0) {
-        log.warning(NAMES_MAX, " changed names wait for the kernel -> it forgets further ones by its timeout");
+        log.warning(NAMES_MAX,
+                    " changed names wait for the kernel -> it forgets further ones by its timeout");
       }
       return;
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Tells the kernel what it must forget. A notification blocks in the kernel while the page or the directory is busy with
-// a request that only our loop can answer, so one thread of its own sends them; it is the only one besides the loop.
-// INVARIANT: the queue holds an inode once, so it is bounded by what the kernel knows; of names it holds NAMES_MAX
-// (beyond that the kernel's own timeout has to do).
+// Tells the kernel what it must forget. A notification blocks in the kernel while the page or the directory
+// is busy with a request that only our loop can answer, so one thread of its own sends them; it is the only
+// one besides the loop. INVARIANT: the queue holds an inode once, so it is bounded by what the kernel knows;
+// of names it holds NAMES_MAX (beyond that the kernel's own timeout has to do).
 #pragma once
 
 #include <kj/mutex.h>
@@ -33,8 +33,8 @@ class Notifier final : public Filesystem::Observer, public KernelCaches {
 
   void start(struct fuse_session* session, InodeTable& inodes);  // from here on the thread sends
   void stop();
-  // What is queued is dropped; waits for the notification that is being sent, which the kernel lets go when the
-  // connection is gone.
+  // What is queued is dropped; waits for the notification that is being sent, which the kernel lets go when
+  // the connection is gone.
 
   void inodeChanged(InodeId inode) override;
   void nameChanged(InodeId parent, kj::StringPtr name) override;

@@ -57,8 +57,8 @@ void removeDirectory(fuse_req_t request, fuse_ino_t parent, const char* name) {
   handlersOf(request).start(request, &Handlers::rmdir, InodeId(parent), kj::str(name));
 }
 
-void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t newParent, const char* newName,
-            unsigned flags) {
+void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t newParent,
+            const char* newName, unsigned flags) {
   handlersOf(request).start(request, &Handlers::rename, InodeId(parent), kj::str(name), InodeId(newParent),
                             kj::str(newName), uint32_t(flags));
 }
@@ -97,7 +97,8 @@ void read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_file_i
   handlersOf(request).start(request, &Handlers::read, *file, FileOffset(offset), uint32_t(size));
 }
 
-void write(fuse_req_t request, fuse_ino_t, const char* data, size_t size, off_t offset, fuse_file_info* file) {
+void write(fuse_req_t request, fuse_ino_t, const char* data, size_t size, off_t offset,
+           fuse_file_info* file) {
   auto& message = contextOf(request).message;
   auto payload = kj::arrayPtr(reinterpret_cast<const kj::byte*>(data), size);
   handlersOf(request).start(request, &Handlers::write, *file, FileOffset(offset), message.keep(payload),
@@ -145,7 +146,8 @@ void getXattr(fuse_req_t request, fuse_ino_t inode, const char* name, size_t siz
   handlersOf(request).start(request, &Handlers::getXattr, InodeId(inode), kj::str(name), size);
 }
 
-void setXattr(fuse_req_t request, fuse_ino_t inode, const char* name, const char* value, size_t size, int flags) {
+void setXattr(fuse_req_t request, fuse_ino_t inode, const char* name, const char* value, size_t size,
+              int flags) {
   auto copy = kj::heapArray(reinterpret_cast<const kj::byte*>(value), size);
   handlersOf(request).start(request, &Handlers::setXattr, InodeId(inode), kj::str(name), kj::mv(copy),
                             uint32_t(flags));
@@ -167,8 +169,8 @@ void initialize(void* context, fuse_conn_info* connection) {
 
 }  // namespace
 
-// What is missing here the kernel does by itself once it has been told so: lseek, flock and POSIX locks (of one
-// machine), copy_file_range (by reading and writing), fallocate (refused), access (default_permissions).
+// What is missing here the kernel does by itself once it has been told so: lseek, flock and POSIX locks (of
+// one machine), copy_file_range (by reading and writing), fallocate (refused), access (default_permissions).
 const fuse_lowlevel_ops OPERATIONS = {
     .init = initialize,
     .lookup = lookup,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// libfuse's callbacks: each unpacks its arguments and starts the handler of that name. Handlers start in the order in
-// which the kernel's messages came. Called by libfuse from within session_loop.cc.
+// libfuse's callbacks: each unpacks its arguments and starts the handler of that name. Handlers start in the
+// order in which the kernel's messages came. Called by libfuse from within session_loop.cc.
 #pragma once
 
 #include <kj/function.h>

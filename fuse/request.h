@@ -2,10 +2,10 @@
 // Copyright 2026 the CairnFS authors
 //
 // One request of the kernel, which gets exactly one reply.
-// INVARIANT: a Request that dies unanswered answers EIO; one that was answered early (its caller was killed while
-// waiting) swallows the later reply and says so, so that the handler takes back what it was about to hand out.
-// Interrupts watches requests whose caller got a signal. A process in a FUSE call cannot die before its call is
-// answered, so once the signal is fatal we answer EINTR; the operation goes on underneath.
+// INVARIANT: a Request that dies unanswered answers EIO; one that was answered early (its caller was killed
+// while waiting) swallows the later reply and says so, so that the handler takes back what it was about to
+// hand out. Interrupts watches requests whose caller got a signal. A process in a FUSE call cannot die before
+// its call is answered, so once the signal is fatal we answer EINTR; the operation goes on underneath.
 #pragma once
 
 #include <kj/async.h>
@@ -29,10 +29,10 @@ class Request {
   ~Request() noexcept(false);
 
   enum class Taken { NO, YES };
-  // Each reply below is sent unless the request was answered early. NO: the kernel has not taken it, so what it would
-  // have received (a lookup, an open file) is not counted there.
+  // Each reply below is sent unless the request was answered early. NO: the kernel has not taken it, so what
+  // it would have received (a lookup, an open file) is not counted there.
 
-  Taken fail(int error);      // positive errno; 0: success without a value
+  Taken fail(int error);  // positive errno; 0: success without a value
   Taken status(Status status);
   Taken attributes(const struct stat& attributes, double timeout);
   Taken entry(const fuse_entry_param& entry);
@@ -70,7 +70,8 @@ kj::Own<Callers> procCallers();  // reads /proc/TID/status
 class Interrupts final : private kj::TaskSet::ErrorHandler {
  public:
   static constexpr kj::Duration RECHECK = 50 * kj::MILLISECONDS;
-  // A second, fatal signal to a caller that was interrupted before is not announced by the kernel: look again.
+  // A second, fatal signal to a caller that was interrupted before is not announced by the kernel: look
+  // again.
 
   Interrupts(kj::Timer& timer, Callers& callers, env::Logger log);
   ~Interrupts() noexcept(false);

@@ -19,11 +19,11 @@ namespace cairn {
 
 namespace {
 
-constexpr size_t WRITE_MAX = TRANSFER_SIZE_MAX;      // 1 MiB: 256 pages, the most a kernel takes by default
-constexpr size_t HEADER_MAX = 4096;                  // what libfuse reserves too; the payload of a write is at 80
-constexpr size_t HAND_OVER_MIN = 64 << 10;           // a smaller write is copied out of its buffer
-constexpr unsigned BATCH = 64;                       // messages per turn before the network gets its turn
-constexpr unsigned BACKGROUND_MAX = 64;              // readahead, direct and written-back requests in flight
+constexpr size_t WRITE_MAX = TRANSFER_SIZE_MAX;  // 1 MiB: 256 pages, the most a kernel takes by default
+constexpr size_t HEADER_MAX = 4096;              // what libfuse reserves too; the payload of a write is at 80
+constexpr size_t HAND_OVER_MIN = 64 << 10;       // a smaller write is copied out of its buffer
+constexpr unsigned BATCH = 64;                   // messages per turn before the network gets its turn
+constexpr unsigned BACKGROUND_MAX = 64;          // readahead, direct and written-back requests in flight
 
 class FreeDisposer final : public kj::Disposer {
  public:
@@ -55,8 +55,8 @@ SessionLoop::SessionLoop(kj::UnixEventPort& events, kj::Timer& timer, Filesystem
 
 SessionLoop::~SessionLoop() noexcept(false) {
   if (session == nullptr) return;
-  // With state ENDED libfuse sees that the kernel has hung up and only tidies up. ABANDONED: what is mounted at our
-  // path now is somebody else's.
+  // With state ENDED libfuse sees that the kernel has hung up and only tidies up. ABANDONED: what is mounted
+  // at our path now is somebody else's.
   if (state == State::MOUNTED || state == State::ENDED) fuse_session_unmount(session);
   if (state == State::ABANDONED) close(fuse_session_fd(session));  // lets go whoever is blocked on us
   notifier.stop();
@@ -112,7 +112,8 @@ kj::Promise<void> SessionLoop::run() {
     if (more == More::NO) {
       co_await observer.whenBecomesReadable();
     } else {
-      co_await timer.afterDelay(0 * kj::SECONDS);  // unlike evalLater, lets the loop look at its other descriptors
+      co_await timer.afterDelay(
+          0 * kj::SECONDS);  // unlike evalLater, lets the loop look at its other descriptors
     }
   }
   state = State::ENDED;
@@ -124,11 +125,15 @@ SessionLoop::More SessionLoop::receive() {
   auto size = ::read(fuse_session_fd(session), space.begin(), space.size());
   if (size < 0) {
     switch (errno) {
-      case EAGAIN: return More::NO;
+      case EAGAIN:
+        return More::NO;
       case EINTR:
-      case ENOENT: return More::YES;  // ENOENT: the request was withdrawn while we read it
-      case ENODEV: return More::ENDED;
-      default: KJ_FAIL_SYSCALL("read(/dev/fuse)", errno);
+      case ENOENT:
+        return More::YES;  // ENOENT: the request was withdrawn while we read it
+      case ENODEV:
+        return More::ENDED;
+      default:
+        KJ_FAIL_SYSCALL("read(/dev/fuse)", errno);
     }
   }
   KJ_REQUIRE(size_t(size) >= sizeof(fuse_in_header), "a message of the kernel is too short", size);
@@ -161,19 +166,24 @@ Privileges SessionLoop::privileges() const {
     case FUSE_WRITE:
       kill = reinterpret_cast<const fuse_write_in*>(body)->write_flags & FUSE_WRITE_KILL_SUIDGID;
       break;
-    case FUSE_SETATTR: kill = reinterpret_cast<const fuse_setattr_in*>(body)->valid & FATTR_KILL_SUIDGID; break;
-    case FUSE_OPEN: kill = reinterpret_cast<const fuse_open_in*>(body)->open_flags & FUSE_OPEN_KILL_SUIDGID; break;
-    default: break;
+    case FUSE_SETATTR:
+      kill = reinterpret_cast<const fuse_setattr_in*>(body)->valid & FATTR_KILL_SUIDGID;
+      break;
+    case FUSE_OPEN:
+      kill = reinterpret_cast<const fuse_open_in*>(body)->open_flags & FUSE_OPEN_KILL_SUIDGID;
+      break;
+    default:
+      break;
   }
   return kill ? Privileges::KILL : Privileges::KEEP;
 }
 
 void SessionLoop::negotiate(fuse_conn_info& connection) {
-  // AUTO_INVAL_DATA would drop our own pages each time our own write changes the mtime; open() and the observer
-  // decide about pages instead. WRITEBACK_CACHE would make the kernel own size and time.
-  auto wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
-                FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS |
-                FUSE_CAP_EXPLICIT_INVAL_DATA;
+  // AUTO_INVAL_DATA would drop our own pages each time our own write changes the mtime; open() and the
+  // observer decide about pages instead. WRITEBACK_CACHE would make the kernel own size and time.
+  auto wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_DIO |
+                FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+                FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
   connection.want = connection.capable & wanted;
   connection.max_write = WRITE_MAX;
   connection.max_background = BACKGROUND_MAX;
@@ -186,8 +196,8 @@ ssize_t SessionLoop::send(int fd, kj::ArrayPtr<struct iovec> pieces) {
   if (negotiation != 0 && pieces.size() >= 2) {
     auto header = static_cast<const fuse_out_header*>(pieces[0].iov_base);
     if (header->unique == negotiation && header->error == 0) {
-      // With HANDLE_KILLPRIV_V2 the kernel no longer asks for security.capability before every write. libfuse 3.14 cannot
-      // say it.
+      // With HANDLE_KILLPRIV_V2 the kernel no longer asks for security.capability before every write.
+      // libfuse 3.14 cannot say it.
       size_t size = kj::min(sizeof(completed), pieces[1].iov_len);
       memcpy(&completed, pieces[1].iov_base, size);
       completed.flags |= FUSE_HANDLE_KILLPRIV_V2;
@@ -203,13 +213,15 @@ ssize_t SessionLoop::send(int fd, kj::ArrayPtr<struct iovec> pieces) {
 }
 
 void SessionLoop::raiseReadAhead() {
-  // The kernel caps the readahead of a FUSE mount at 128 KiB whatever FUSE_INIT says; root may raise it afterwards.
+  // The kernel caps the readahead of a FUSE mount at 128 KiB whatever FUSE_INIT says; root may raise it
+  // afterwards.
   KJ_IF_MAYBE (entry, mountAt(mountPoint)) {
     auto path = kj::str("/sys/class/bdi/", entry->device, "/read_ahead_kb");
     int fd = ::open(path.cStr(), O_WRONLY | O_CLOEXEC);
     auto text = kj::str(options.readAheadKb);
     if (fd < 0 || ::write(fd, text.begin(), text.size()) < 0) {
-      log.info("may not write ", path, " (", strerror(errno), ") -> sequential reads stay at 128 KiB of readahead");
+      log.info("may not write ", path, " (", strerror(errno),
+               ") -> sequential reads stay at 128 KiB of readahead");
     }
     if (fd >= 0) close(fd);
   }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The kernel as a peer on the KJ loop: reads its messages from the FUSE descriptor, lets libfuse unpack them, and so
-// starts the handlers. No threads between a request and the call it causes.
-// INVARIANT: a message's buffer is read into again only when nobody holds it: a large write takes it along.
-// Called by main.cc; one per mount.
+// The kernel as a peer on the KJ loop: reads its messages from the FUSE descriptor, lets libfuse unpack them,
+// and so starts the handlers. No threads between a request and the call it causes. INVARIANT: a message's
+// buffer is read into again only when nobody holds it: a large write takes it along. Called by main.cc; one
+// per mount.
 #pragma once
 
 #include <kj/async-unix.h>
@@ -35,12 +35,13 @@ class SessionLoop final : private IncomingMessage {
 
   void mount(kj::StringPtr mountPoint);  // an absolute path. Throws what went wrong
   kj::Promise<void> run();
-  // Serves until the file system is unmounted or the connection aborted. To be started right after mount(): the kernel
-  // waits for us from then on.
+  // Serves until the file system is unmounted or the connection aborted. To be started right after mount():
+  // the kernel waits for us from then on.
 
   kj::Promise<void> whenServing() { return serving.addBranch(); }  // the kernel and we have agreed on terms
   void abandon();
-  // The mount has been detached but is still in use somewhere: those who use it get ENOTCONN once we are gone.
+  // The mount has been detached but is still in use somewhere: those who use it get ENOTCONN once we are
+  // gone.
 
   Handlers& requestHandlers() { return handlers; }
   Interrupts& requestInterrupts() { return interrupts; }
@@ -63,9 +64,9 @@ class SessionLoop final : private IncomingMessage {
   env::Logger log;
   const SessionOptions options;
   kj::Own<BufferPool> buffers;
-  kj::Own<BufferPool::Buffer> current;       // null after keep() has taken it
-  kj::ArrayPtr<const kj::byte> message;      // in `current`: what libfuse is unpacking
-  uint64_t negotiation = 0;                  // `unique` of FUSE_INIT while it is being answered
+  kj::Own<BufferPool::Buffer> current;   // null after keep() has taken it
+  kj::ArrayPtr<const kj::byte> message;  // in `current`: what libfuse is unpacking
+  uint64_t negotiation = 0;              // `unique` of FUSE_INIT while it is being answered
 
   kj::Own<Callers> callers;
   Interrupts interrupts;

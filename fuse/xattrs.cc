@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Requests about extended attributes. Capabilities and ACLs are not stored (yet), and the kernel is told so without asking
-// the metaserver: it asks for security.capability before writes and executions.
+// Requests about extended attributes. Capabilities and ACLs are not stored (yet), and the kernel is told so
+// without asking the metaserver: it asks for security.capability before writes and executions.
 #include <kj/vector.h>
 #include <string.h>
 
@@ -42,8 +42,8 @@ kj::Promise<void> Handlers::getXattr(Request request, InodeId inode, kj::String 
   }
 }
 
-kj::Promise<void> Handlers::setXattr(Request request, InodeId inode, kj::String name, kj::Array<kj::byte> value,
-                                     uint32_t flags) {
+kj::Promise<void> Handlers::setXattr(Request request, InodeId inode, kj::String name,
+                                     kj::Array<kj::byte> value, uint32_t flags) {
   if (namespaceOf(name) != Namespace::STORED) {
     request.status(Status::NOT_SUPPORTED);
     co_return;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// A Filesystem in memory: what the session loop is tested and measured on. It keeps the contract of
+// client/filesystem.h and POSIX, and lets a test hold back, fail or count operations.
+// INVARIANT: an inode lives while it has a link or is open; checkInvariants() says so.
+#pragma once
+
+#include <kj/function.h>
+#include <kj/vector.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "client/filesystem.h"
+
+namespace cairn {
+
+class MemoryFilesystem final : public Filesystem {
+ public:
+  MemoryFilesystem();
+  ~MemoryFilesystem() noexcept(false);
+
+  // What a test may do to it, in the thread of its loop.
+  kj::Maybe<kj::Function<kj::Promise<void>(kj::StringPtr operation, InodeId inode)>>
+      before;                             // runs before each operation
+  std::map<std::string, uint64_t> calls;  // by operation
+  void failNextFlush(InodeId inode, Status status) { flushFailures[inode] = status; }
+  void appendElsewhere(InodeId inode, kj::StringPtr text);  // what another client's write does
+  void makeElsewhere(InodeId parent, kj::StringPtr name);
+  Observer& observer() { return KJ_REQUIRE_NONNULL(watcher); }
+  size_t liveInodes() const { return nodes.size(); }
+  size_t openFiles() const { return opened; }
+  uint64_t bytesHandedOver() const { return handedOver; }
+  std::string contentOf(InodeId inode) const;
+  InodeId find(kj::StringPtr path) const;
+  void checkInvariants() const;
+
+  kj::Promise<Result<FileAttributes>> lookup(InodeId parent, kj::StringPtr name) override;
+  kj::Promise<Result<FileAttributes>> getAttributes(InodeId inode) override;
+  kj::Promise<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) override;
+  kj::Promise<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
+                                           Credentials caller) override;
+  kj::Promise<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) override;
+  kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name) override;
+  kj::Promise<Status> rmdir(InodeId parent, kj::StringPtr name) override;
+  kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
+                             uint32_t flags) override;
+  kj::Promise<Result<kj::String>> readLink(InodeId inode) override;
+  kj::Promise<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
+                                                   Detail detail) override;
+  kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode) override;
+  kj::Promise<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
+                                                Credentials caller, NewNode options, bool exclusive) override;
+  kj::Promise<Result<SpaceStatistics>> statistics() override;
+  kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) override;
+  kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
+                               uint32_t flags) override;
+  kj::Promise<Status> removeXattr(InodeId inode, kj::StringPtr name) override;
+  kj::Promise<Result<kj::Array<kj::String>>> listXattr(InodeId inode) override;
+  kj::Promise<Status> syncAll() override;
+  kj::Promise<Status> syncNames() override;
+  kj::Promise<void> shutdown() override;
+  void setObserver(Observer& observer) override { watcher = observer; }
+
+ private:
+  class File;
+  struct Block;
+  struct Node {
+    FileAttributes attributes;
+    std::map<uint64_t, kj::Own<Block>> blocks;  // by index of TRANSFER_SIZE_MAX bytes; missing ones are zeros
+    std::map<std::string, std::pair<uint64_t, InodeId>> entries;  // of a directory: cookie and inode
+    std::map<uint64_t, std::string> order;                        // cookie -> name
+    std::string target;
+    std::map<std::string, std::vector<kj::byte>> xattrs;
+    unsigned open = 0;
+    InodeId parent;
+  };
+
+  kj::Promise<void> start(kj::StringPtr operation, InodeId inode);
+  Node* nodeOf(InodeId inode);
+  Result<FileAttributes> lookupNow(InodeId parent, kj::StringPtr name);
+  Result<FileAttributes> makeNow(InodeId parent, kj::StringPtr name, const NewNode& node, Credentials caller);
+  Status renameNow(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
+                   uint32_t flags);
+  Status unlinkNow(InodeId parent, kj::StringPtr name, bool directory);
+  Status setXattrNow(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value, uint32_t flags);
+  void attach(Node& parent, kj::StringPtr name, InodeId inode);
+  void detach(Node& parent, kj::StringPtr name);
+  void dropIfUnused(InodeId inode);
+  void writeNow(Node& node, uint64_t offset, kj::ArrayPtr<const kj::byte> bytes);
+  ReadData readNow(Node& node, uint64_t offset, uint64_t size);
+  void truncateNow(Node& node, uint64_t size);
+  void touch(Node& node);
+  Timestamp now();
+  bool isBelow(InodeId inode, InodeId ancestor);
+
+  std::map<InodeId, Node> nodes;
+  std::map<InodeId, Status> flushFailures;
+  uint64_t nextInode = 2, nextCookie = 1, handedOver = 0;
+  size_t opened = 0;
+  kj::Maybe<Observer&> watcher;
+};
+
+}  // namespace cairn
