@@ -46,7 +46,9 @@ class PeerCore::Body final : private kj::TaskSet::ErrorHandler {
   Body(const PeerEnvironment& environment, kj::StringPtr name, PeerAddress address)
       : environment(environment), name(kj::str(name)), address(kj::mv(address)), tasks(*this) {}
   ~Body() noexcept(false) {
-    drop(KJ_EXCEPTION(DISCONNECTED, kj::str(name, ": we are shutting down")), Report::NO);
+    auto reason = KJ_EXCEPTION(DISCONNECTED, kj::str(name, ": we are shutting down"));
+    failWaiting(reason, true);
+    drop(kj::mv(reason), Report::NO);
   }
 
   void submit(kj::Own<Call> call, const CallOptions& options);
@@ -155,11 +157,11 @@ struct PeerCore::Body::Flight {
 
 void PeerCore::Body::submit(kj::Own<Call> call, const CallOptions& options) {
   auto flight = kj::heap<Flight>(*this, kj::mv(call), options);
-  if (link != nullptr) {
+  if (link != nullptr && waiting.empty()) {
     watchDeadlines();
     return send(kj::mv(flight));
   }
-  bool pausing = !attempting && now() < nextAttempt;
+  bool pausing = link == nullptr && !attempting && now() < nextAttempt;
   if (refusal != nullptr && pausing) return flight->call->fail(refused());
   if (options.whenDown == WhenDown::FAIL && pausing) {
     auto reason = lastFailure == nullptr ? kj::str("connection lost")
@@ -311,12 +313,12 @@ kj::Promise<void> PeerCore::Body::connectLoop() {
 
 kj::Promise<void> PeerCore::Body::attempt() {
   auto& timer = environment.timer;
+  refusal = nullptr;
   auto stream = co_await withDeadline(timer, dial(), environment.connectDeadline,
                                       kj::str(name, ": connecting to ", address.network));
   lastGeneration = lastGeneration.next();
   auto fresh = kj::heap<Link>(*this, lastGeneration, kj::mv(stream));
   co_await withDeadline(timer, greet(*fresh), environment.connectDeadline, kj::str(name, ": hello"));
-  refusal = nullptr;
   KJ_IF_MAYBE (hook, connectHook) {
     co_await withDeadline(timer, (*hook)(fresh->service, fresh->generation), environment.onConnectDeadline,
                           kj::str(name, ": registering on a new connection"));

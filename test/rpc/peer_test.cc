@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <kj/debug.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <string>
 
@@ -451,6 +452,124 @@ TEST_F(PeerTest, TheSameHostIsReachedByItsLocalAddressElseByTheNetwork) {
   ChunkPeer near(environment("s"), "chunkd-1",
                  {kj::str("s:9"), kj::str("unix-abstract:cairn-1"), kj::str("s")});
   EXPECT_EQ(run(read(near)), 4096u);
+}
+
+TEST_F(PeerTest, ACallMadeWhileOthersStillWaitDoesNotOvertakeThem) {
+  start();
+  ChunkPeer peer(environment(), "chunkd-1", at("s:7000"));
+  kj::Maybe<kj::Promise<uint32_t>> inner;
+  auto outer = peer.call({"read", 2 * kj::SECONDS}, [&](rpc::ChunkServer::Client& server) {
+    inner = read(peer, 9);
+    auto request = server.readRequest();
+    request.setOffset(1);
+    return request.send();
+  });
+  auto second = read(peer, 2);
+  run(outer.ignoreResult());
+  run(kj::mv(second));
+  run(kj::mv(KJ_ASSERT_NONNULL(inner)));
+  EXPECT_EQ(story, "hello(client 1) r1 r2 r9 ");
+}
+
+TEST_F(PeerTest, CallsFailAsDisconnectedWhenTheirPeerIsDestroyed) {
+  start();
+  kj::Maybe<kj::Promise<uint32_t>> sent, queued;
+  {
+    ChunkPeer connected(environment(), "chunkd-1", at("s:7000")),
+        nowhere(environment(), "chunkd-2", at("s:7002"));
+    run(connected.connect());
+    sent = read(connected);
+    queued = read(nowhere);
+    pass(1 * kj::MICROSECONDS);
+  }
+  EXPECT_EQ(failure(kj::mv(KJ_ASSERT_NONNULL(sent))).getType(), kj::Exception::Type::DISCONNECTED);
+  EXPECT_EQ(failure(kj::mv(KJ_ASSERT_NONNULL(queued))).getType(), kj::Exception::Type::DISCONNECTED);
+}
+
+TEST_F(PeerTest, AMachineThatLostPowerIsFoundByDeadlinesAndComesBack) {
+  start();
+  ChunkPeer peer(environment(), "chunkd-1", at("s:7000"));
+  run(read(peer));
+  network.powerOff("s");
+  kill();
+  EXPECT_EQ(failure(read(peer)).getType(), kj::Exception::Type::OVERLOADED);
+  EXPECT_EQ(failure(read(peer)).getType(), kj::Exception::Type::OVERLOADED);
+  EXPECT_EQ(failure(read(peer)).getType(), kj::Exception::Type::DISCONNECTED);
+  network.powerOn("s");
+  start();
+  EXPECT_EQ(run(read(peer)), 4096u);
+}
+
+class RealSockets : public testing::Test {
+ public:
+  ~RealSockets() noexcept override {}
+};
+
+TEST_F(RealSockets, TcpAndUnixCarryPayloadsAndSurviveARestart) {
+  auto io = kj::setupAsyncIo();
+  auto& timer = io.provider->getTimer();
+  BufferPool pool;
+  sim::SeededEntropy entropy(1);
+  ClusterId cluster;
+  std::string story;
+  auto socket = kj::str("unix-abstract:cairn-peer-test-", getpid());
+  PeerEnvironment environment{.timer = timer,
+                              .network = io.provider->getNetwork(),
+                              .pool = pool,
+                              .entropy = entropy,
+                              .cluster = cluster,
+                              .caller = "test",
+                              .host = "here"};
+  auto daemon = kj::heap<Daemon>(timer, io.provider->getNetwork(), pool, story);
+  auto port = daemon->acceptor.listen("127.0.0.1:0").wait(io.waitScope);
+  daemon->acceptor.listen(socket).wait(io.waitScope);
+  auto network = kj::str("127.0.0.1:", port);
+  Peer<rpc::ChunkServer> remote(environment, "remote", {kj::str(network), kj::str(), kj::str("there")});
+  Peer<rpc::ChunkServer> local(environment, "local",
+                               {kj::str("127.0.0.1:1"), kj::str(socket), kj::str("here")});
+  auto payload = pool.take(PAYLOAD);
+  memset(payload.begin(), 0x77, PAYLOAD);
+  auto writeAndRead = [&](Peer<rpc::ChunkServer>& peer) {
+    kj::Vector<kj::Promise<void>> calls;
+    for (int i = 0; i < 8; ++i) {
+      calls.add(peer.call({"write", 20 * kj::SECONDS},
+                          [&](rpc::ChunkServer::Client& server) {
+                            auto request = server.writeRequest();
+                            request.adoptData(capnp::Orphanage::getForMessageContaining(
+                                                  rpc::ChunkServer::WriteParams::Builder(request))
+                                                  .referenceExternalData(payload.bytes()));
+                            return request.send();
+                          })
+                    .ignoreResult());
+      calls.add(peer.call({"read", 20 * kj::SECONDS},
+                          [](rpc::ChunkServer::Client& server) {
+                            auto request = server.readRequest();
+                            request.setSize(PAYLOAD);
+                            return request.send();
+                          })
+                    .ignoreResult());
+    }
+    for (auto& call : calls) call.wait(io.waitScope);
+  };
+  writeAndRead(remote);
+  writeAndRead(local);
+  EXPECT_EQ(daemon->acceptor.connectionCount(), 2u);
+
+  kj::Vector<kj::Promise<void>> lost;
+  for (auto peer : {&remote, &local}) {
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    peer->onDisconnect([fulfiller = kj::mv(paf.fulfiller)](
+                           ConnectionGeneration, const kj::Exception&) mutable { fulfiller->fulfill(); });
+    lost.add(kj::mv(paf.promise));
+  }
+  daemon = nullptr;
+  daemon = kj::heap<Daemon>(timer, io.provider->getNetwork(), pool, story);
+  daemon->acceptor.listen(network).wait(io.waitScope);
+  daemon->acceptor.listen(socket).wait(io.waitScope);
+  for (auto& promise : lost) promise.wait(io.waitScope);
+  writeAndRead(remote);
+  writeAndRead(local);
+  EXPECT_EQ(daemon->acceptor.connectionCount(), 2u);
 }
 
 TEST_F(PeerTest, AHookThatFailsIsAFailedAttempt) {
