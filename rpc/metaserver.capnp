@@ -178,7 +178,7 @@ struct Location {
 # and finds what has replaced it), one that never was `notFound`. `publish` alone answers notFound for both.
 
 interface Metaserver {
-  # The service behind Gate.hello.
+  # The service behind Gate.hello. A metaserver on HOST:PORT also listens on unix-abstract:cairn-metaserver-PORT.
 
   openSession @0 (client :ClientDescription, callback :ClientCallback, resume :UInt64,
                   openInodes :List(UInt64))
