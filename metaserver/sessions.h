@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Sessions: drives the session table. Makes, resumes and fences sessions through the log, tells other mounts
+// what has changed under them, and lets deleted files go when their last holder has closed them.
+//
+// A fenced session's changes are refused by apply itself (the record is gone), so a mount that was cut off cannot act on
+// what it believed. Orphans (files without a name) are purged in batches, only when no session holds them and
+// everybody's holdings are known: after a restart that takes until all sessions have resumed or been fenced.
+// An orphan that nobody holds is never opened again (session_handlers.cc refuses it as stale), so between the
+// decision to purge it and the purge nobody can come to hold it.
+// Called by meta_server.cc and session_handlers.cc.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/timer.h>
+
+#include <deque>
+#include <set>
+
+#include "env/log.h"
+#include "metaserver/namespace_reader.h"
+#include "metaserver/operation_log.h"
+#include "metaserver/session_table.h"
+#include "rpc/metaserver.capnp.h"
+
+namespace cairn {
+
+class Sessions : private kj::TaskSet::ErrorHandler {
+ public:
+  Sessions(OperationLog& log, const NamespaceReader& names, kj::Timer& timer, env::Logger logger);
+  KJ_DISALLOW_COPY(Sessions);
+
+  kj::Promise<Result<SessionId>> begin(kj::String host, kj::String name, rpc::ClientCallback::Client callback);
+  Status resume(SessionId id, kj::ArrayPtr<const InodeId> open, rpc::ClientCallback::Client callback);
+  kj::Promise<void> close(SessionId id);
+
+  Status touch(SessionId id) { return table.touch(id, timer.now()); }
+  kj::StringPtr host(SessionId id) const { return table.host(id); }
+
+  void open(SessionId id, InodeId inode) { table.open(id, inode); }
+  void release(SessionId id, kj::ArrayPtr<const InodeId> inodes);
+  bool held(InodeId inode) const { return table.held(inode); }
+  void orphaned(InodeId inode);  // it has lost its last name
+
+  void changed(InodeId inode, SessionId by);
+  // The other sessions that hold it open are told to forget what they cached. Best effort; merged while one is under way.
+
+  kj::Promise<void> run();  // fences and purges, for ever
+  size_t count() const { return table.size(); }
+
+ private:
+  struct Line {
+    // To one mount.
+    rpc::ClientCallback::Client callback;
+    std::set<InodeId> pending;
+    enum class State { IDLE, CALLING } state = State::IDLE;
+    uint64_t generation = 0;
+  };
+  kj::Promise<void> notify(SessionId id, uint64_t generation);
+  kj::Promise<void> end(SessionId id, kj::StringPtr why);
+  kj::Promise<void> purge();
+  kj::Promise<void> fenceOverdue();
+  void consider(kj::ArrayPtr<const InodeId> unheld);
+  void wakePurge();
+  void taskFailed(kj::Exception&& exception) override;
+
+  OperationLog& operations;
+  const NamespaceReader& names;
+  kj::Timer& timer;
+  env::Logger log;
+  SessionTable table;
+  std::map<SessionId, Line> lines;
+  std::set<SessionId> ending;
+  std::set<InodeId> doomed;  // orphans nobody holds, to be purged
+  enum class Purge { IDLE, SCHEDULED } purging = Purge::IDLE;
+  enum class Leftovers { UNSEEN, SEEN } leftovers = Leftovers::UNSEEN;  // orphans from before the start
+  uint64_t generations = 0;
+  kj::TaskSet tasks;
+};
+
+}  // namespace cairn
