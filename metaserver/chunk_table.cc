@@ -43,6 +43,12 @@ void ChunkTable::forget(ChunkHandle chunk) {
   table.erase(chunk);
 }
 
+kj::Vector<ChunkHandle> ChunkTable::handlesAfter(ChunkHandle after, uint32_t limit) const {
+  kj::Vector<ChunkHandle> result;
+  for (auto it = table.upper_bound(after); it != table.end() && result.size() < limit; ++it) result.add(it->first);
+  return result;
+}
+
 kj::Vector<ReplicaFacts> ChunkTable::replicas(ChunkHandle chunk) const {
   kj::Vector<ReplicaFacts> result;
   auto found = table.find(chunk);
@@ -67,7 +73,7 @@ uint32_t ChunkTable::currentElsewhere(ChunkHandle chunk, const ChunkRecord& reco
                                       kj::TimePoint now) const {
   uint32_t count = 0;
   for (auto& replica : candidates(chunk, record)) {
-    if (replica.server == except || replica.state == ReplicaFacts::State::SUSPECT) continue;
+    if (replica.server == except || replica.state != ReplicaFacts::State::GOOD) continue;
     KJ_IF_MAYBE (server, servers.find(replica.server)) count += server->answers(now);
   }
   return count;

@@ -10,7 +10,7 @@
 
 #include <kj/vector.h>
 
-#include <unordered_map>
+#include <map>
 
 #include "metaserver/inode.h"
 #include "metaserver/server_table.h"
@@ -23,7 +23,8 @@ struct ReplicaFacts {
   uint32_t registration = 0;  // of the server, when it told us
   ChunkVersion version;
   uint32_t length = 0;  // bytes, as last told
-  enum class State : uint8_t { GOOD, SUSPECT, CORRUPT } state = State::GOOD;
+  enum class State : uint8_t { GOOD, FAILED, SUSPECT, CORRUPT } state = State::GOOD;
+  // FAILED: it did not apply a write that its primary applied; that write was not acknowledged.
   // SUSPECT: its machine went down while it had writes that were not on stable storage: it may lack some.
 };
 
@@ -46,12 +47,14 @@ class ChunkTable {
                             kj::TimePoint now) const;
   // Candidates on other stores that answer and that are no suspects.
 
+  kj::Vector<ChunkHandle> handlesAfter(ChunkHandle after, uint32_t limit) const;
+
   size_t chunks() const { return table.size(); }
 
  private:
   bool counts(const ReplicaFacts& replica) const;
   const ServerTable& servers;
-  std::unordered_map<ChunkHandle, kj::Vector<ReplicaFacts>> table;
+  std::map<ChunkHandle, kj::Vector<ReplicaFacts>> table;  // ordered, so that a survey can go on where it was
 };
 
 }  // namespace cairn

@@ -24,6 +24,7 @@ kj::StringPtr KJ_STRINGIFY(ServerState state) {
 
 ServerState Server::state(kj::TimePoint now) const {
   if (connection == Connection::GONE) return ServerState::DOWN;
+  if (orders == Orders::MISSED) return ServerState::SILENT;
   if (now - heard >= HEARTBEAT_INTERVAL * HEARTBEATS_MISSED_MAX) return ServerState::SILENT;
   return report == Report::COMPLETE ? ServerState::UP : ServerState::REPORTING;
 }
@@ -65,6 +66,7 @@ uint32_t ServerTable::registered(Registration registration, kj::TimePoint now) {
   server.connection = Server::Connection::OPEN;
   server.report = Server::Report::PARTIAL;
   server.heard = server.registered = now;
+  server.orders = Server::Orders::ANSWERED;
   return ++server.registration;
 }
 
@@ -79,6 +81,7 @@ bool ServerTable::heartbeat(ServerId id, uint32_t registration, const ServerSpac
   if (server == nullptr) return false;
   server->space = space;
   server->heard = now;
+  server->orders = Server::Orders::ANSWERED;
   return true;
 }
 
@@ -87,6 +90,7 @@ bool ServerTable::reportComplete(ServerId id, uint32_t registration, kj::TimePoi
   if (server == nullptr) return false;
   server->report = Server::Report::COMPLETE;
   server->heard = now;
+  server->orders = Server::Orders::ANSWERED;
   everReported[id] = registration;
   return true;
 }
@@ -95,6 +99,14 @@ bool ServerTable::heard(ServerId id, uint32_t registration, kj::TimePoint now) {
   auto server = current(id, registration);
   if (server == nullptr) return false;
   server->heard = now;
+  server->orders = Server::Orders::ANSWERED;
+  return true;
+}
+
+bool ServerTable::missed(ServerId id, uint32_t registration) {
+  auto server = current(id, registration);
+  if (server == nullptr) return false;
+  server->orders = Server::Orders::MISSED;
   return true;
 }
 

@@ -65,6 +65,15 @@ TEST_F(TablesTest, ThreeMissedHeartbeatsAreSilenceAndTheNextOneEndsIt) {
   EXPECT_EQ(state(ONE, 9001), ServerState::UP);
 }
 
+TEST_F(TablesTest, AnUnansweredOrderIsSilenceAtOnceUntilSomethingIsHeard) {
+  auto registration = join(ONE);
+  servers.reportComplete(ONE, registration, at(0));
+  servers.missed(ONE, registration);
+  EXPECT_EQ(state(ONE, 1), ServerState::SILENT);
+  servers.heartbeat(ONE, registration, {}, at(500));
+  EXPECT_EQ(state(ONE, 501), ServerState::UP);
+}
+
 TEST_F(TablesTest, EventsOfAnOldConnectionAreIgnored) {
   auto old = join(ONE);
   auto fresh = join(ONE, 101);

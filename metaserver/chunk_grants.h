@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Grants: how a chunk gets a version, replicas that are equal, and a primary (DESIGN section 2, facts 5 to 8).
+//
+// A new chunk:    reserve a handle -> adopt(from 0, version 1) on the placed stores -> attach it to the file (one
+//                 operation: version 1, floor 1) -> lease to the primary -> the client hears of it.
+//                 If a store did not answer, it may hold an empty replica of version 1 for all we know: the handle is
+//                 given up, and the chunk is made under another one without that store.
+// A further grant: raiseVersion (version v + 1, floor v: persistent before anyone is told) -> adopt on every
+//                 candidate -> confirmVersion (floor = version, a pending truncate is done) -> lease -> answer.
+//                 A store that fails is out. It may have adopted without our hearing, so the version is raised
+//                 once more for the others, until a whole round has adopted: the confirmed version is held by none but
+//                 those who said so.
+//
+// Crash table (metaserver dies after -> what the next start finds):
+//   adopt of a new chunk       a handle that no file has: garbage after its grace
+//   attach                     version 1 = floor 1, no lease: a further grant
+//   raise, or some adopts      floor v, replicas at v and v + 1. Nobody got a lease under v + 1, so nothing was written
+//                              under it: all of them are candidates of the next grant, readers go to the highest
+//   confirm                    floor v + 1, no lease: a further grant
+//   lease                      the primary acts for up to LEASE_TERM unknown to us; the next grant's adopt ends it, and
+//                              see lease_table.h for why a primary that cannot be reached does no harm
+//
+// Never raise without need: a raise leaves every store behind that does not answer, and a replica left behind is lost. So first
+// the candidates are counted; with fewer than the minimum, or with some that may only be late, the answer is notReady.
+// One grant of a chunk runs at a time; whoever else asks waits for it. A grant runs to its end even when its caller has gone.
+// Called by session_handlers.cc.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/compat/http.h>  // EntropySource
+#include <kj/timer.h>
+
+#include <map>
+#include <unordered_map>
+
+#include "env/log.h"
+#include "metaserver/cluster_view.h"
+#include "metaserver/handle_range.h"
+#include "metaserver/namespace_reader.h"
+#include "metaserver/store_orders.h"
+#include "rpc/result.h"
+
+namespace cairn {
+
+struct GrantRequest {
+  InodeId inode;
+  ChunkIndex index;
+  kj::Array<ServerId> suspects;  // failed the caller just now
+  kj::String host;               // machine of the caller
+};
+
+struct ChunkLocation {
+  // rpc::Location as a value.
+  ChunkIndex index;
+  ChunkHandle handle;  // 0: a hole
+  ChunkVersion version;
+  kj::Vector<ServerId> replicas;
+  ServerId primary;  // 0: no lease is out
+  kj::Duration lease = 0 * kj::SECONDS;
+  uint32_t validBytes = ALL_BYTES_VALID;
+};
+
+class ChunkGrants : private kj::TaskSet::ErrorHandler {
+ public:
+  ChunkGrants(ClusterView& view, StoreOrders& orders, OperationLog& log, const NamespaceReader& names,
+              kj::Timer& timer, kj::EntropySource& entropy, env::Logger logger);
+  KJ_DISALLOW_COPY(ChunkGrants);
+
+  kj::Promise<Result<ChunkLocation>> forWriting(GrantRequest request);
+  // With a lease that runs. NOT_READY, NO_SPACE, NO_REPLICA, STALE, NOT_FOUND, INVALID, TOO_BIG.
+
+  kj::Promise<Result<ChunkLocation>> forReading(InodeId inode, ChunkIndex index, kj::StringPtr host,
+                                                kj::ArrayPtr<const ServerId> suspects);
+  // Waits for a grant under way, a little. NO_REPLICA, NOT_READY. Arguments live until it answers.
+
+  kj::Promise<void> cut(ChunkHandle chunk);
+  // A truncate has set validBytes: returns when no lease from before it can be written under any more.
+
+  bool granting(ChunkHandle chunk) const { return grants.find(chunk) != grants.end(); }
+
+ private:
+  using Place = std::pair<InodeId, ChunkIndex>;
+  struct Round {
+    kj::Vector<ReplicaFacts> adopted;
+    uint32_t failed = 0;
+  };
+  struct Complaints {
+    ChunkVersion version;
+    uint32_t count = 0;
+  };
+
+  Result<ChunkLocation> readable(ChunkIndex index, ChunkHandle handle, const ChunkRecord& record,
+                                 kj::StringPtr host, kj::ArrayPtr<const ServerId> suspects);
+  kj::Maybe<ChunkLocation> leased(ChunkIndex index, ChunkHandle handle, const ChunkRecord& record) const;
+
+  kj::Promise<Status> create(Place place, kj::String host);
+  kj::Promise<Status> createOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left);
+  kj::Promise<void> abandon(ChunkHandle handle, kj::Array<AdoptAnswer> answers);
+  kj::Promise<Status> grant(ChunkHandle handle, kj::String host, kj::Array<ServerId> avoided);
+  kj::Promise<Status> grantOnce(ChunkHandle handle, kj::StringPtr host, kj::Array<ServerId>& avoided);
+  kj::Promise<Round> adoptRound(ChunkHandle handle, ChunkVersion version, uint32_t truncate,
+                                kj::ArrayPtr<const ReplicaFacts> members);
+  kj::Promise<Status> lend(ChunkHandle handle, ChunkVersion version, kj::Array<ServerId> members);
+  kj::Array<ServerId> chain(kj::ArrayPtr<const ReplicaFacts> members, ChunkHandle handle, kj::StringPtr host,
+                            kj::ArrayPtr<const ServerId> avoided) const;
+
+  kj::Promise<Status> joinGrant(ChunkHandle handle, kj::StringPtr host, kj::Array<ServerId> avoided);
+  kj::Promise<Status> joinCreation(Place place, kj::StringPtr host);
+  kj::Promise<kj::Array<ServerId>> judgeSuspects(kj::ArrayPtr<const ServerId> suspects, ChunkHandle handle);
+  uint64_t random();
+  void taskFailed(kj::Exception&& exception) override;
+
+  ClusterView& view;
+  StoreOrders& orders;
+  OperationLog& operations;
+  const NamespaceReader& names;
+  kj::Timer& timer;
+  kj::EntropySource& entropy;
+  env::Logger log;
+  HandleRange handles;
+  std::map<ChunkHandle, kj::ForkedPromise<Status>> grants;
+  std::map<Place, kj::ForkedPromise<Status>> creations;
+  std::unordered_map<ChunkHandle, Complaints> complaints;  // of clients about a lease whose primary lives
+  kj::TaskSet tasks;
+};
+
+}  // namespace cairn

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See chunk_survey.h.
+#include "metaserver/chunk_survey.h"
+
+#include "rpc/coroutine.h"
+
+namespace cairn {
+
+namespace {
+
+constexpr uint32_t SLICE = 1000;  // chunks judged at a time: some milliseconds
+constexpr kj::Duration SLICE_INTERVAL = 250 * kj::MILLISECONDS;
+constexpr uint32_t RECORDS_PER_TURN = 1000;
+
+kj::Maybe<ChunkVersion> droppedVersion(const NamespaceReader& names, ChunkHandle chunk) {
+  if (!chunk) return nullptr;
+  auto page = names.garbage(ChunkHandle(chunk.value() - 1), 1);
+  if (page.size() == 1 && page[0].handle == chunk) return page[0].version;
+  return nullptr;
+}
+
+}  // namespace
+
+ChunkSurvey::ChunkSurvey(ClusterView& view, StoreOrders& orders, OperationLog& log, const NamespaceReader& names,
+                         kj::Timer& timer, env::Logger logger)
+    : view(view), orders(orders), operations(log), names(names), timer(timer), log(kj::mv(logger)), tasks(*this) {}
+
+void ChunkSurvey::taskFailed(kj::Exception&& exception) {
+  log.error("collecting garbage ended with a bug: ", exception);
+}
+
+ChunkFacts ChunkSurvey::facts(ChunkHandle chunk, ServerId server) const {
+  ChunkFacts facts;
+  facts.record = names.chunk(chunk);
+  facts.nextHandle = names.state().nextHandle;
+  KJ_IF_MAYBE (record, facts.record) {
+    facts.currentElsewhere = view.chunks.currentElsewhere(chunk, *record, server, timer.now());
+  } else {
+    facts.dropped = droppedVersion(names, chunk);
+  }
+  return facts;
+}
+
+void ChunkSurvey::judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica) {
+  auto verdict = judge(chunk, replica.version, facts(chunk, replica.server));
+  view.garbage.seen(replica.server, chunk, replica.version, verdict, operations.last(), timer.now());
+}
+
+void ChunkSurvey::slice() {
+  auto handles = view.chunks.handlesAfter(cursor, SLICE);
+  for (auto handle : handles) {
+    cursor = handle;
+    auto record = names.chunk(handle);
+    auto replicas = view.chunks.replicas(handle);
+    KJ_IF_MAYBE (known, record) {
+      uint32_t current = 0, counted = 0;
+      for (auto& replica : replicas) {
+        bool good = replica.version >= known->floor && replica.version <= known->version &&
+                    replica.state != ReplicaFacts::State::CORRUPT;
+        KJ_IF_MAYBE (server, view.servers.find(replica.server)) {
+          counted += good && server->state(timer.now()) != ServerState::DOWN;
+        }
+        current += good;
+      }
+      ++(counted >= known->replicas ? counting.healthy : counted > 0 ? counting.under : counting.missing);
+      if (current == replicas.size()) continue;  // nothing to judge
+    }
+    for (auto& replica : replicas) judgeReplica(handle, replica);
+  }
+  if (handles.size() < SLICE) {
+    cursor = ChunkHandle();
+    auto seen = counting.healthy + counting.under + counting.missing;
+    auto all = names.state().chunks;
+    if (all > seen) counting.missing += all - seen;  // of which no store has told anything
+    latest = counting;
+    counting = ChunkHealth();
+  }
+}
+
+kj::Promise<void> ChunkSurvey::collectRecords() {
+  auto page = names.garbage(garbageCursor, RECORDS_PER_TURN);
+  garbageCursor = page.size() < RECORDS_PER_TURN ? ChunkHandle() : page[page.size() - 1].handle;
+  bool everyStoreTold = !view.safeMode.on();
+  for (auto& [id, server] : view.servers.all()) {
+    everyStoreTold &= server.connection == Server::Connection::OPEN && server.report == Server::Report::COMPLETE;
+  }
+  kj::Vector<ChunkHandle> gone;
+  for (auto& record : page) {
+    view.leases.ended(record.handle, record.version);
+    auto replicas = view.chunks.replicas(record.handle);
+    for (auto& replica : replicas) judgeReplica(record.handle, replica);
+    if (replicas.empty() && everyStoreTold) gone.add(record.handle);
+  }
+  if (gone.empty()) co_return;
+  auto operation = kj::heap<LoggedOperation>();
+  auto list = operation->body().initCollectGarbage(gone.size());
+  for (size_t i = 0; i < gone.size(); ++i) list.set(i, gone[i].value());
+  auto outcome = co_await operations.propose(kj::mv(operation));
+  if (!outcome.ok()) log.warning("records of ", gone.size(), " dropped chunks stay: ", outcome.status);
+}
+
+kj::Promise<void> ChunkSurvey::deleteAt(ServerId server) {
+  auto due = view.garbage.due(server, timer.now(), operations.durableUpTo());
+  kj::Vector<DoomedReplica> doomed;
+  uint32_t byVerdict[5] = {};
+  for (auto& entry : due) {
+    // Judged once more: a file may have got the chunk, the last current replica elsewhere may have gone.
+    auto known = facts(entry.chunk, server);
+    auto verdict = judge(entry.chunk, entry.version, known);
+    if (verdict != entry.verdict) {
+      view.garbage.seen(server, entry.chunk, entry.version, verdict, operations.last(), timer.now());
+      continue;
+    }
+    // The limit up to which this verdict holds: the store may have adopted a version without our hearing.
+    auto version = entry.version;
+    KJ_IF_MAYBE (record, known.record) version = ChunkVersion(record->floor.value() - 1);
+    KJ_IF_MAYBE (dropped, known.dropped) version = *dropped;
+    doomed.add(DoomedReplica{entry.chunk, version, verdict});
+    ++byVerdict[uint32_t(verdict)];
+  }
+  if (doomed.empty()) co_return;
+  auto sent = kj::heapArray<DoomedReplica>(doomed.begin(), doomed.size());
+  auto answer = co_await orders.remove(server, kj::mv(sent));
+  auto status = answer.orDefault(Status::NOT_READY);
+  if (!ok(status)) {
+    log.warning("store ", server, " did not delete ", doomed.size(), " replicas: ", status, " -> tried again later");
+    co_return;
+  }
+  for (auto& replica : doomed) {
+    view.chunks.remove(replica.chunk, server);
+    view.garbage.done(server, replica.chunk);
+  }
+  log.info("store ", server, " has deleted replicas: ", byVerdict[uint32_t(Verdict::GARBAGE)], " ",
+           Verdict::GARBAGE, "s, ", byVerdict[uint32_t(Verdict::STALE)], " ", Verdict::STALE, "s, ",
+           byVerdict[uint32_t(Verdict::UNKNOWN)], " ", Verdict::UNKNOWN);
+}
+
+kj::Promise<void> ChunkSurvey::run() {
+  uint64_t turn = 0;
+  for (;;) {
+    co_await timer.afterDelay(SLICE_INTERVAL);
+    slice();
+    if (++turn % 4 != 0 || view.safeMode.on()) continue;
+    co_await collectRecords();
+    kj::Vector<ServerId> connected;
+    for (auto& [id, store] : view.orders) connected.add(id);
+    auto now = timer.now();
+    for (auto id : connected) {
+      KJ_IF_MAYBE (server, view.servers.find(id)) {
+        if (server->state(now) == ServerState::UP) tasks.add(deleteAt(id));
+      }
+    }
+  }
+}
+
+}  // namespace cairn

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See cluster_view.h.
+#include "metaserver/cluster_view.h"
+
+namespace cairn {
+
+bool ClusterView::moreMayCome(kj::TimePoint now) const {
+  if (safeMode.on()) return true;
+  for (auto& [id, server] : servers.all()) {
+    if (server.state(now) == ServerState::REPORTING && now - server.registered < REPORT_PATIENCE) return true;
+  }
+  return false;
+}
+
+ClusterView::Nearness ClusterView::nearness(ServerId a, ServerId b) const {
+  KJ_IF_MAYBE (one, servers.find(a)) {
+    KJ_IF_MAYBE (two, servers.find(b)) {
+      if (one->address.host.size() > 0 && one->address.host == two->address.host) return Nearness::SAME_HOST;
+      if (one->rack.size() > 0 && one->rack == two->rack) return Nearness::SAME_RACK;
+    }
+  }
+  return Nearness::ELSEWHERE;
+}
+
+}  // namespace cairn

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// What the metaserver knows of its chunk daemons, in one place: the volatile tables and deciders, and the
+// capabilities through which stores take orders. Nothing of it is persistent; a restart learns it anew.
+// Owned by meta_server.cc, used by the drivers (chunk_grants.cc, fleet_handlers.cc, garbage_collector.cc) and by reads.
+#pragma once
+
+#include <kj/timer.h>
+
+#include <map>
+
+#include "metaserver/chunk_table.h"
+#include "metaserver/garbage_plan.h"
+#include "metaserver/lease_table.h"
+#include "metaserver/safe_mode.h"
+#include "metaserver/server_table.h"
+#include "rpc/chunkd.capnp.h"
+
+namespace cairn {
+
+constexpr kj::Duration REPORT_PATIENCE = 5 * kj::SECONDS;  // how long chunks of a store that reports are waited for
+
+struct ClusterView {
+  ClusterView(kj::TimePoint started, uint32_t minimumReplicas)
+      : safeMode(started, minimumReplicas), minimumReplicas(minimumReplicas) {}
+  KJ_DISALLOW_COPY(ClusterView);
+
+  ServerTable servers;
+  ChunkTable chunks{servers};
+  LeaseTable leases;
+  SafeMode safeMode;
+  GarbagePlan garbage;
+  std::map<ServerId, rpc::ChunkServer::Client> orders;  // of connected stores
+  uint32_t minimumReplicas;
+
+  uint32_t minimumOf(uint32_t wanted) const { return wanted < minimumReplicas ? wanted : minimumReplicas; }
+
+  bool moreMayCome(kj::TimePoint now) const;
+  // Replicas that we miss may only not have been reported yet: worth a pause, not worth giving them up.
+
+  enum class Nearness { SAME_HOST, SAME_RACK, ELSEWHERE };
+  Nearness nearness(ServerId a, ServerId b) const;
+};
+
+}  // namespace cairn

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See handle_range.h.
+#include "metaserver/handle_range.h"
+
+#include "rpc/coroutine.h"
+
+namespace cairn {
+
+kj::Promise<Status> HandleRange::reserve() {
+  auto operation = kj::heap<LoggedOperation>();
+  operation->body().setReserveHandles(RESERVATION);
+  auto outcome = co_await log.propose(kj::mv(operation));
+  if (outcome.ok()) {
+    next = ChunkHandle(outcome.number);
+    end = ChunkHandle(outcome.number + RESERVATION);
+  }
+  state = State::IDLE;
+  co_return outcome.status;
+}
+
+kj::Promise<Result<ChunkHandle>> HandleRange::take() {
+  while (next == end) {
+    if (state == State::IDLE) {
+      // Shared by all who wait: whoever goes away does not take the reservation along.
+      state = State::RESERVING;
+      reserving = kj::evalLater([this]() { return reserve(); }).fork();
+    }
+    auto status = co_await KJ_ASSERT_NONNULL(reserving).addBranch();
+    if (!ok(status)) co_return status;
+  }
+  auto handle = next;
+  next = next.next();
+  co_return handle;
+}
+
+}  // namespace cairn

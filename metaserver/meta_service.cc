@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See meta_service.h.
+#include "metaserver/meta_service.h"
+
+#include "metaserver/metaserver_handlers.h"
+#include "rpc/coroutine.h"
+#include "rpc/deadline.h"
+
+namespace cairn {
+
+MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, const NamespaceReader& names,
+                         kj::Timer& timer, kj::EntropySource& entropy, env::Logger logger)
+    : operations(log),
+      names(names),
+      timer(timer),
+      log(kj::mv(logger)),
+      view(timer.now(), options.minimumReplicas),
+      orders(view, timer, log.epoch(), this->log),
+      grants(view, orders, log, names, timer, entropy, this->log),
+      survey(view, orders, log, names, timer, this->log),
+      sessions(log, names, timer, this->log),
+      tasks(*this) {
+  for (auto& store : names.stores()) view.servers.known(store.server, store.store);
+  if (options.brake == MetaServiceOptions::Brake::RELEASE) view.garbage.releaseBrake();
+  reportsChanged();
+  tasks.add(watch());
+  tasks.add(survey.run());
+  tasks.add(sessions.run());
+}
+
+MetaService::~MetaService() noexcept(false) = default;
+
+void MetaService::taskFailed(kj::Exception&& exception) {
+  log.error("background work of the metaserver ended with a bug, restart it: ", exception);
+}
+
+rpc::Metaserver::Client MetaService::newConnection(kj::StringPtr caller) {
+  return kj::heap<MetaserverHandlers>(*this, kj::str(caller));
+}
+
+void MetaService::reportsChanged() {
+  auto change = view.safeMode.update(view.servers.size(), view.servers.reported(), timer.now());
+  if (change == SafeMode::Change::LEFT) log.info(view.safeMode.leftBecause(), " -> safe mode is over");
+}
+
+kj::Promise<void> MetaService::watch() {
+  for (;;) {
+    co_await timer.afterDelay(HEARTBEAT_INTERVAL);
+    reportsChanged();
+    for (auto chunk : view.leases.expire(timer.now())) {
+      log.debug("nobody can believe in the lease of chunk ", chunk, " any more -> forgotten");
+    }
+  }
+}
+
+kj::Promise<MetaService::Membership> MetaService::join(rpc::StoreDescription::Reader store,
+                                                       rpc::ChunkServer::Client client) {
+  Membership membership;
+  auto uuid = store.getStore();
+  ServerId id(store.getServer());
+  bool known = false;
+  KJ_IF_MAYBE (server, view.servers.find(id)) known = server->store == uuid;
+  if (!known) {
+    auto operation = kj::heap<LoggedOperation>();
+    auto registration = operation->body().initRegisterStore();
+    registration.setStore(uuid);
+    registration.setServer(id.value());
+    auto outcome = co_await operations.propose(kj::mv(operation));
+    // The store will remember the id on its disk: a power cut must not make us forget it.
+    if (outcome.ok()) outcome.status = co_await operations.durable(outcome.index);
+    if (!outcome.ok()) {
+      membership.status = outcome.status;
+      membership.message = kj::str(
+          "store ", uuid, " cannot join: ", outcome.status,
+          outcome.status == Status::INVALID ? " (another store has the id that it remembers: a copied directory?)" : "");
+      co_return kj::mv(membership);
+    }
+    id = ServerId(outcome.number);
+    view.servers.known(id, uuid);
+  }
+  auto now = timer.now();
+  ServerIdentity identity{store.getBoot(), store.getPid()};
+  auto admission = view.servers.admits(id, identity, now);
+  if (admission == ServerTable::Admission::REFUSED) {
+    auto& other = KJ_ASSERT_NONNULL(view.servers.find(id));
+    membership.status = Status::EXISTS;
+    membership.message =
+        kj::str("process ", other.identity.pid, " at ", other.address.network, " serves store ", uuid,
+                " (server ", id, ") now; stop it first, or is one directory a copy of the other?");
+    log.warning(membership.message, " -> process ", identity.pid, " is refused");
+    co_return kj::mv(membership);
+  }
+  if (admission == ServerTable::Admission::NEW_PROCESS) {
+    auto ended = view.leases.processEnded(id);
+    if (ended.size() > 0) log.info("store ", id, " has a new process -> its ", ended.size(), " leases are over");
+  }
+  auto address = store.getAddress();
+  membership.server = id;
+  membership.registration = view.servers.registered(
+      {id,
+       {kj::str(address.getNetwork()), kj::str(address.getLocal()), kj::str(address.getHost())},
+       kj::str(store.getRack()),
+       identity,
+       {store.getBytesTotal(), store.getBytesFree(), store.getChunks(), 0}},
+      now);
+  view.orders.erase(id);
+  view.orders.emplace(id, kj::mv(client));
+  view.garbage.reportBegins(id);
+  log.info("store ", id, " (", uuid, ") joins from ", address.getNetwork(), ", process ", identity.pid,
+           " -> waiting for its report of ", store.getChunks(), " chunks");
+  reportsChanged();
+  co_return kj::mv(membership);
+}
+
+void MetaService::left(ServerId server, uint32_t registration) {
+  if (!view.servers.disconnected(server, registration)) return;  // it has come back already
+  view.orders.erase(server);
+  log.warning("the connection of store ", server, " is gone -> it is down");
+}
+
+kj::Promise<void> MetaService::corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server) {
+  auto found = view.orders.find(server);
+  if (found == view.orders.end()) co_return;
+  auto client = found->second;
+  auto request = client.describeRequest();
+  request.initChunks(1).set(0, chunk.value());
+  uint32_t registration = 0;
+  KJ_IF_MAYBE (known, view.servers.find(server)) registration = known->registration;
+  kj::Promise<capnp::Response<rpc::ChunkServer::DescribeResults>> sent = request.send();
+  auto response = co_await withDeadline(timer, kj::mv(sent), ORDER_DEADLINE, kj::str("describe at store ", server));
+
+  auto record = names.chunk(chunk);
+  if (record == nullptr) co_return;
+  for (auto& replica : view.chunks.candidates(chunk, KJ_ASSERT_NONNULL(record))) {
+    if (replica.server != server || replica.registration != registration) continue;
+    auto facts = replica;
+    facts.state = ReplicaFacts::State::FAILED;  // second choice from now on, on a client's word alone
+    for (auto report : response.getChunks()) {
+      if (report.getHandle() == chunk.value() && report.getCorrupt()) facts.state = ReplicaFacts::State::CORRUPT;
+    }
+    if (facts.state != ReplicaFacts::State::CORRUPT &&
+        view.chunks.currentElsewhere(chunk, KJ_ASSERT_NONNULL(record), server, timer.now()) == 0) {
+      co_return;
+    }
+    view.chunks.put(chunk, facts);
+    log.error("a client read bad bytes of chunk ", chunk, " v", version, " from store ", server, " -> ",
+              facts.state == ReplicaFacts::State::CORRUPT ? "the store agrees, the replica is out"
+                                                          : "others are read first");
+  }
+}
+
+}  // namespace cairn

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// The metaserver as one object without a network: namespace and log below, tables, drivers and handlers above.
+// Everything it needs from the world comes through the constructor, so that tests and the simulator run it on a virtual
+// clock. The handlers are in fleet_handlers.cc, session_handlers.cc and metaserver_handlers.cc; what they share is here.
+// Lives longer than the capabilities it hands out. Made by meta_server.cc.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/compat/http.h>  // EntropySource
+#include <kj/timer.h>
+
+#include "env/log.h"
+#include "metaserver/chunk_grants.h"
+#include "metaserver/chunk_survey.h"
+#include "metaserver/cluster_view.h"
+#include "metaserver/sessions.h"
+#include "metaserver/store_orders.h"
+#include "rpc/metaserver.capnp.h"
+
+namespace cairn {
+
+struct MetaServiceOptions {
+  uint32_t minimumReplicas = 2;
+  enum class Brake { KEEP, RELEASE } brake = Brake::KEEP;
+};
+
+class MetaService : private kj::TaskSet::ErrorHandler {
+ public:
+  MetaService(const MetaServiceOptions& options, OperationLog& log, const NamespaceReader& names, kj::Timer& timer,
+              kj::EntropySource& entropy, env::Logger logger);
+  ~MetaService() noexcept(false);
+  KJ_DISALLOW_COPY(MetaService);
+
+  rpc::Metaserver::Client newConnection(kj::StringPtr caller);
+  // The service for one connection.
+
+  struct Membership {
+    ServerId server;
+    uint32_t registration = 0;
+    Status status = Status::OK;
+    kj::String message;  // why it was refused
+  };
+  kj::Promise<Membership> join(rpc::StoreDescription::Reader store, rpc::ChunkServer::Client orders);
+  // `store` lives until it answers.
+  void left(ServerId server, uint32_t registration);  // its connection is gone
+  void reportsChanged();                              // a store has reported, or come: safe mode may end
+
+  void writeReplica(rpc::Replica::Builder builder, ServerId server) const;
+  void writeLocation(rpc::Location::Builder builder, const ChunkLocation& location) const;
+  void writeStatus(rpc::ClusterStatus::Builder builder) const;
+
+  kj::Promise<void> corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server);
+  // A client has read bytes there that fail their checksum.
+
+  OperationLog& operations;
+  const NamespaceReader& names;
+  kj::Timer& timer;
+  env::Logger log;
+  ClusterView view;
+  StoreOrders orders;
+  ChunkGrants grants;
+  ChunkSurvey survey;
+  Sessions sessions;
+
+ private:
+  kj::Promise<void> watch();
+  void taskFailed(kj::Exception&& exception) override;
+  kj::TaskSet tasks;
+};
+
+}  // namespace cairn

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See metaserver_handlers.h.
+#include "metaserver/metaserver_handlers.h"
+
+#include "metaserver/fleet_handlers.h"
+#include "metaserver/session_handlers.h"
+#include "rpc/coroutine.h"
+
+namespace cairn {
+
+namespace {
+
+constexpr uint32_t DESCRIBE_CHUNKS_MAX = 1000;
+constexpr uint32_t OPEN_INODES_MAX = 1u << 20;
+constexpr uint32_t TEXT_SIZE_MAX = 4096;
+
+}  // namespace
+
+kj::Promise<void> MetaserverHandlers::openSession(OpenSessionContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  SessionId id(params.getResume());
+  auto client = params.getClient();
+  if (client.getHost().size() > TEXT_SIZE_MAX || client.getName().size() > TEXT_SIZE_MAX ||
+      params.getOpenInodes().size() > OPEN_INODES_MAX) {
+    results.setStatus(Status::INVALID);
+    co_return;
+  }
+  if (id) {
+    kj::Vector<InodeId> open;
+    for (auto inode : params.getOpenInodes()) open.add(InodeId(inode));
+    auto status = service.sessions.resume(id, open, params.getCallback());
+    results.setStatus(status);
+    if (!ok(status)) co_return;
+  } else {
+    auto begun = co_await service.sessions.begin(kj::str(client.getHost()), kj::str(client.getName()),
+                                                 params.getCallback());
+    results.setStatus(begun.status());
+    if (!begun.ok()) co_return;
+    id = *begun;
+  }
+  results.setSession(kj::heap<SessionHandlers>(service, id));
+  results.setId(id.value());
+  results.setExpiryMs(SESSION_TERM / kj::MILLISECONDS);
+  results.setCommit(kj::str(service.operations.commitMode()));
+  results.setReplicas(service.names.state().replicas);
+}
+
+kj::Promise<void> MetaserverHandlers::register_(RegisterContext context) {
+  auto params = context.getParams();
+  auto membership = co_await service.join(params.getStore(), params.getOrders());
+  auto results = context.getResults();
+  results.setStatus(membership.status);
+  if (!ok(membership.status)) {
+    results.setMessage(membership.message);
+    co_return;
+  }
+  results.setServer(membership.server.value());
+  results.setHeartbeatMs(HEARTBEAT_INTERVAL / kj::MILLISECONDS);
+  results.setFleet(kj::heap<FleetHandlers>(service, membership.server, membership.registration));
+}
+
+kj::Promise<void> MetaserverHandlers::status(StatusContext context) {
+  service.writeStatus(context.getResults().initStatus());
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> MetaserverHandlers::resolve(ResolveContext context) {
+  auto results = context.getResults();
+  auto found = service.names.resolve(context.getParams().getPath());
+  results.setStatus(found.status());
+  if (found.ok()) found->write(results.initAttributes());
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> MetaserverHandlers::describeFile(DescribeFileContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  InodeId inode(params.getInode());
+  auto found = service.names.inode(inode);
+  results.setStatus(found.status());
+  if (!found.ok()) return kj::READY_NOW;
+  found->attributes.write(results.initAttributes());
+  auto limit = kj::min(kj::max(params.getCount(), 1u), DESCRIBE_CHUNKS_MAX);
+  auto chunks = service.names.chunksOf(inode, ChunkIndex(params.getFirst()), limit + 1);
+  auto count = kj::min(chunks.size(), size_t(limit));
+  results.setMore(chunks.size() > count);
+  auto list = results.initChunks(count);
+  auto now = service.timer.now();
+  for (size_t i = 0; i < count; ++i) {
+    auto& chunk = chunks[i];
+    auto detail = list[i];
+    detail.setIndex(chunk.index.value());
+    detail.getChunk().setHandle(chunk.handle.value());
+    detail.getChunk().setVersion(chunk.record.version.value());
+    detail.setReferences(chunk.record.references);
+    KJ_IF_MAYBE (lease, service.view.leases.usable(chunk.handle, now)) {
+      detail.setPrimary(lease->primary.value());
+      detail.setLeaseMs((lease->usable - now) / kj::MILLISECONDS);
+    }
+    auto replicas = service.view.chunks.replicas(chunk.handle);
+    auto details = detail.initReplicas(replicas.size());
+    for (size_t r = 0; r < replicas.size(); ++r) {
+      auto& replica = replicas[r];
+      details[r].setServer(replica.server.value());
+      details[r].setVersion(replica.version.value());
+      details[r].setLength(replica.length);
+      kj::StringPtr state = "current";
+      if (replica.version < chunk.record.floor) state = "stale";
+      if (replica.state == ReplicaFacts::State::CORRUPT) state = "corrupt";
+      KJ_IF_MAYBE (server, service.view.servers.find(replica.server)) {
+        details[r].setAddress(server->address.network);
+        if (!server->answers(now)) state = "silent";
+      }
+      details[r].setState(state);
+    }
+  }
+  return kj::READY_NOW;
+}
+
+void MetaService::writeReplica(rpc::Replica::Builder builder, ServerId id) const {
+  builder.setServer(id.value());
+  KJ_IF_MAYBE (server, view.servers.find(id)) {
+    auto address = builder.getAddress();
+    address.setNetwork(server->address.network);
+    address.setLocal(server->address.local);
+    address.setHost(server->address.host);
+  }
+}
+
+void MetaService::writeLocation(rpc::Location::Builder builder, const ChunkLocation& location) const {
+  builder.setIndex(location.index.value());
+  builder.getChunk().setHandle(location.handle.value());
+  builder.getChunk().setVersion(location.version.value());
+  auto replicas = builder.initReplicas(location.replicas.size());
+  for (size_t i = 0; i < location.replicas.size(); ++i) writeReplica(replicas[i], location.replicas[i]);
+  builder.setPrimary(location.primary.value());
+  builder.setLeaseMs(location.lease / kj::MILLISECONDS);
+  builder.setValidBytes(location.validBytes);
+}
+
+void MetaService::writeStatus(rpc::ClusterStatus::Builder builder) const {
+  auto now = timer.now();
+  auto& state = names.state();
+  builder.setCluster(kj::str(state.cluster));
+  builder.setEpoch(operations.epoch().value());
+  builder.setSafeMode(view.safeMode.reason());
+  auto servers = builder.initServers(view.servers.size());
+  uint32_t i = 0;
+  for (auto& [id, server] : view.servers.all()) {
+    auto entry = servers[i++];
+    entry.setServer(id.value());
+    entry.setAddress(server.address.network);
+    entry.setRack(server.rack);
+    entry.setState(kj::str(server.state(now)));
+    entry.setBytesTotal(server.space.bytesTotal);
+    entry.setBytesFree(server.space.bytesFree);
+    entry.setChunks(server.space.chunks);
+    if (server.registration > 0) entry.setLastHeartbeatMs((now - server.heard) / kj::MILLISECONDS);
+    entry.setPid(server.identity.pid);
+  }
+  builder.setSessions(sessions.count());
+  builder.setInodes(state.inodes);
+  builder.setChunks(state.chunks);
+  auto health = survey.health();
+  builder.setChunksHealthy(health.healthy);
+  builder.setChunksUnder(health.under);
+  builder.setChunksMissing(health.missing);
+  builder.setLogIndex(operations.last().value());
+  builder.setCommit(kj::str(operations.commitMode()));
+  builder.setGarbage(view.garbage.waiting());
+  builder.setBrake(view.garbage.brake());
+  builder.setReplicas(state.replicas);
+}
+
+}  // namespace cairn

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See session_handlers.h.
+#include "metaserver/session_handlers.h"
+
+#include "rpc/coroutine.h"
+
+namespace cairn {
+
+namespace {
+
+constexpr uint32_t LOCATE_CHUNKS_MAX = 64;
+constexpr uint32_t SUSPECTS_MAX = 16;
+
+}  // namespace
+
+kj::Promise<void> SessionHandlers::renew(RenewContext context) {
+  context.getResults().setStatus(service.sessions.touch(session));
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::close(CloseContext context) {
+  return service.sessions.close(session);
+}
+
+kj::Promise<void> SessionHandlers::change(ChangeContext context) {
+  auto results = context.getResults();
+  auto change = context.getParams().getChange();
+  if (fenced()) {
+    results.initOutcome().setStatus(Status::SESSION_EXPIRED);
+    co_return;
+  }
+  auto outcome = co_await service.operations.propose(LoggedOperation::of(session, change));
+
+  if (outcome.ok()) {
+    // Hold it before anybody else's deletion can be applied: nothing has run since the log applied this.
+    KJ_IF_MAYBE (attributes, outcome.attributes) {
+      if (change.isCreate() && change.getCreate().getOpen()) service.sessions.open(session, attributes->inode);
+      service.sessions.changed(attributes->inode, session);
+    }
+    KJ_IF_MAYBE (parent, outcome.parent) service.sessions.changed(parent->inode, session);
+    if (outcome.replaced) service.sessions.changed(outcome.replaced, session);
+    if (outcome.orphan) service.sessions.orphaned(outcome.orphan);
+    if (outcome.cut) co_await service.grants.cut(outcome.cut);
+  }
+  outcome.write(results.initOutcome());
+}
+
+kj::Promise<void> SessionHandlers::lookup(LookupContext context) {
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    return kj::READY_NOW;
+  }
+  auto params = context.getParams();
+  auto found = service.names.lookup(InodeId(params.getParent()), params.getName());
+  results.setStatus(found.status());
+  if (found.ok()) found->write(results.initAttributes());
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::getAttributes(GetAttributesContext context) {
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    return kj::READY_NOW;
+  }
+  auto found = service.names.inode(InodeId(context.getParams().getInode()));
+  results.setStatus(found.status());
+  if (found.ok()) found->attributes.write(results.initAttributes());
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::readDirectory(ReadDirectoryContext context) {
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    return kj::READY_NOW;
+  }
+  auto params = context.getParams();
+  auto limit = kj::min(kj::max(params.getLimit(), 1u), LISTING_LIMIT_MAX);
+  auto listing = service.names.list(InodeId(params.getInode()), params.getCookie(), limit,
+                                    params.getAttributes() ? Detail::ATTRIBUTES : Detail::NAMES);
+  results.setStatus(listing.status());
+  if (!listing.ok()) return kj::READY_NOW;
+  results.setEnd(listing->end == ListingEnd::YES);
+  auto entries = results.initEntries(listing->entries.size());
+  for (size_t i = 0; i < listing->entries.size(); ++i) {
+    auto& entry = listing->entries[i];
+    entries[i].setName(entry.name);
+    entries[i].setCookie(entry.cookie);
+    entry.attributes.write(entries[i].initAttributes());
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::readLink(ReadLinkContext context) {
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    return kj::READY_NOW;
+  }
+  auto target = service.names.readLink(InodeId(context.getParams().getInode()));
+  results.setStatus(target.status());
+  if (target.ok()) results.setTarget(*target);
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::open(OpenContext context) {
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    co_return;
+  }
+  InodeId inode(context.getParams().getInode());
+  auto found = service.names.inode(inode);
+  if (found.ok() && found->attributes.links == 0 && !service.sessions.held(inode)) {
+    // It has no name and nobody holds it: on its way out, and never opened again.
+    results.setStatus(Status::STALE);
+    co_return;
+  }
+  results.setStatus(found.status());
+  if (!found.ok()) co_return;
+  service.sessions.open(session, inode);
+  found->attributes.write(results.initAttributes());
+  if (!found->attributes.isRegular() || found->chunks == 0) co_return;
+
+  auto host = kj::str(service.sessions.host(session));
+  auto location = co_await service.grants.forReading(inode, ChunkIndex(0), host, nullptr);
+  if (location.ok()) service.writeLocation(results.initLocations(1)[0], *location);
+}
+
+kj::Promise<void> SessionHandlers::release(ReleaseContext context) {
+  if (fenced()) return kj::READY_NOW;
+  kj::Vector<InodeId> inodes;
+  for (auto inode : context.getParams().getInodes()) inodes.add(InodeId(inode));
+  service.sessions.release(session, inodes);
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::locate(LocateContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    co_return;
+  }
+  InodeId inode(params.getInode());
+  auto found = service.names.inode(inode);
+  if (!found.ok()) {
+    results.setStatus(found.status());
+    co_return;
+  }
+  constexpr uint64_t INDEX_MAX = FILE_SIZE_MAX / CHUNK_SIZE;
+  if (!found->attributes.isRegular() || params.getFirst() > INDEX_MAX || params.getCount() == 0 ||
+      params.getSuspects().size() > SUSPECTS_MAX) {
+    results.setStatus(Status::INVALID);
+    co_return;
+  }
+  kj::Vector<ServerId> suspects;
+  for (auto suspect : params.getSuspects()) suspects.add(ServerId(suspect));
+  auto host = kj::str(service.sessions.host(session));
+
+  if (params.getForWrite()) {
+    auto location = co_await service.grants.forWriting(
+        {inode, ChunkIndex(params.getFirst()), suspects.releaseAsArray(), kj::mv(host)});
+    results.setStatus(location.status());
+    if (location.ok()) service.writeLocation(results.initLocations(1)[0], *location);
+    co_return;
+  }
+  kj::Vector<ChunkLocation> locations;
+  auto end = kj::min(params.getFirst() + kj::min(params.getCount(), LOCATE_CHUNKS_MAX), INDEX_MAX + 1);
+  for (auto index = params.getFirst(); index < end; ++index) {
+    if (locations.size() > 0 && index >= found->chunksEnd) break;  // holes to the end of the file
+    auto location = co_await service.grants.forReading(inode, ChunkIndex(index), host, suspects);
+    if (!location.ok()) {
+      if (locations.size() > 0) break;  // the caller asks again when it gets there
+      results.setStatus(location.status());
+      co_return;
+    }
+    locations.add(kj::mv(location).value());
+  }
+  auto list = results.initLocations(locations.size());
+  for (size_t i = 0; i < locations.size(); ++i) service.writeLocation(list[i], locations[i]);
+}
+
+kj::Promise<void> SessionHandlers::sync(SyncContext context) {
+  if (fenced()) {
+    context.getResults().setStatus(Status::SESSION_EXPIRED);
+    co_return;
+  }
+  auto status = co_await service.operations.durable(LogIndex(context.getParams().getIndex()));
+  context.getResults().setStatus(status);
+}
+
+kj::Promise<void> SessionHandlers::statistics(StatisticsContext context) {
+  service.sessions.touch(session);
+  auto results = context.getResults();
+  uint64_t total = 0, free = 0;
+  for (auto& [id, server] : service.view.servers.all()) {
+    if (server.connection == cairn::Server::Connection::GONE) continue;
+    total += server.space.bytesTotal;
+    free += server.space.bytesFree;
+  }
+  auto& state = service.names.state();
+  uint64_t copies = kj::max(state.replicas, uint8_t(1));
+  results.setBlocksTotal(total / copies / BLOCK_SIZE);
+  results.setBlocksFree(free / copies / BLOCK_SIZE);
+  results.setInodes(state.inodes);
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::reportCorrupt(ReportCorruptContext context) {
+  if (fenced()) return kj::READY_NOW;
+  auto params = context.getParams();
+  ChunkHandle chunk(params.getChunk().getHandle());
+  ServerId server(params.getServer());
+  return service.corruptReplica(chunk, ChunkVersion(params.getChunk().getVersion()), server)
+      .catch_([this, chunk, server](kj::Exception&& exception) {
+        service.log.warning("store ", server, " could not be asked about chunk ", chunk, ": ",
+                            exception.getDescription(), " -> left as it is");
+      });
+}
+
+kj::Promise<void> SessionHandlers::getXattr(GetXattrContext context) {
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    return kj::READY_NOW;
+  }
+  auto value = service.names.xattr(InodeId(context.getParams().getInode()), context.getParams().getName());
+  results.setStatus(value.status());
+  if (value.ok()) results.setValue(*value);
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::listXattr(ListXattrContext context) {
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    return kj::READY_NOW;
+  }
+  auto found = service.names.xattrs(InodeId(context.getParams().getInode()));
+  results.setStatus(found.status());
+  if (!found.ok()) return kj::READY_NOW;
+  auto list = results.initNames(found->size());
+  for (size_t i = 0; i < found->size(); ++i) list.set(i, (*found)[i]);
+  return kj::READY_NOW;
+}
+
+}  // namespace cairn

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// The Session interface of one mount. Reads are answered from the namespace at once; changes go through the log;
+// locate drives the grants. Every call renews the session, and a fenced one is refused whatever it asks.
+// Made by metaserver_handlers.cc for each openSession; several objects may stand for one session (reconnects).
+#pragma once
+
+#include "metaserver/meta_service.h"
+
+namespace cairn {
+
+class SessionHandlers final : public rpc::Session::Server {
+ public:
+  SessionHandlers(MetaService& service, SessionId session) : service(service), session(session) {}
+
+  kj::Promise<void> renew(RenewContext context) override;
+  kj::Promise<void> close(CloseContext context) override;
+  kj::Promise<void> change(ChangeContext context) override;
+  kj::Promise<void> lookup(LookupContext context) override;
+  kj::Promise<void> getAttributes(GetAttributesContext context) override;
+  kj::Promise<void> readDirectory(ReadDirectoryContext context) override;
+  kj::Promise<void> readLink(ReadLinkContext context) override;
+  kj::Promise<void> open(OpenContext context) override;
+  kj::Promise<void> release(ReleaseContext context) override;
+  kj::Promise<void> locate(LocateContext context) override;
+  kj::Promise<void> sync(SyncContext context) override;
+  kj::Promise<void> statistics(StatisticsContext context) override;
+  kj::Promise<void> reportCorrupt(ReportCorruptContext context) override;
+  kj::Promise<void> getXattr(GetXattrContext context) override;
+  kj::Promise<void> listXattr(ListXattrContext context) override;
+
+ private:
+  bool fenced() { return !ok(service.sessions.touch(session)); }
+
+  MetaService& service;
+  SessionId session;
+};
+
+}  // namespace cairn

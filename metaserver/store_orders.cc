@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See store_orders.h.
+#include "metaserver/store_orders.h"
+
+#include <algorithm>
+
+#include "rpc/coroutine.h"
+#include "rpc/deadline.h"
+
+namespace cairn {
+
+bool AdoptAnswer::adopted() const {
+  KJ_IF_MAYBE (answer, status) return ok(*answer);
+  return false;
+}
+
+kj::Maybe<rpc::ChunkServer::Client> StoreOrders::capability(ServerId server) {
+  auto found = view.orders.find(server);
+  if (found == view.orders.end()) return nullptr;
+  return found->second;
+}
+
+uint32_t StoreOrders::registrationOf(ServerId server) const {
+  KJ_IF_MAYBE (known, view.servers.find(server)) return known->registration;
+  return 0;
+}
+
+kj::Promise<void> StoreOrders::patience(ServerId server) {
+  auto sent = timer.now();
+  for (;;) {
+    co_await timer.afterDelay(ORDER_DEADLINE);
+    auto now = timer.now();
+    if (now - sent >= ORDER_DEADLINE_MAX) co_return;
+    bool lives = false;
+    KJ_IF_MAYBE (known, view.servers.find(server)) {
+      lives = known->connection == Server::Connection::OPEN && known->heard > sent &&
+              now - known->heard < 2 * HEARTBEAT_INTERVAL;
+    }
+    if (!lives) co_return;
+  }
+}
+
+template <typename T>
+kj::Promise<T> StoreOrders::bounded(ServerId server, kj::Promise<T> promise) {
+  return promise.exclusiveJoin(patience(server).then(
+      []() -> kj::Promise<T> { return deadlinePassed("an order to a store", ORDER_DEADLINE); }));
+}
+
+void StoreOrders::noAnswer(ServerId server, uint32_t registration, kj::StringPtr what,
+                           const kj::Exception& exception) {
+  if (exception.getType() == kj::Exception::Type::OVERLOADED) view.servers.missed(server, registration);
+  log.warning("store ", server, " did not answer ", what, " (", exception.getDescription(), ") -> go on without it");
+}
+
+kj::Promise<AdoptAnswer> StoreOrders::adopt(AdoptOrder order) {
+  AdoptAnswer answer{order.server, nullptr, 0, registrationOf(order.server)};
+  auto found = capability(order.server);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->adoptRequest();
+      request.setEpoch(epoch.value());
+      auto adoption = request.initChunks(1)[0];
+      adoption.setHandle(order.chunk.value());
+      adoption.setFrom(order.from.value());
+      adoption.setVersion(order.version.value());
+      adoption.setTruncate(order.truncate);
+      kj::Promise<capnp::Response<rpc::ChunkServer::AdoptResults>> sent = request.send();
+      auto response = co_await bounded(order.server, kj::mv(sent));
+      view.servers.heard(order.server, answer.registration, timer.now());
+      auto results = response.getResults();
+      if (results.size() == 1 && results[0].getHandle() == order.chunk.value()) {
+        answer.status = results[0].getStatus();
+        answer.length = results[0].getLength();
+      } else {
+        log.error("store ", order.server, " answered an adopt of chunk ", order.chunk, " with ", results.size(),
+                  " results -> taken as a refusal");
+        answer.status = Status::INVALID;
+      }
+    } catch (const kj::Exception& exception) {
+      noAnswer(order.server, answer.registration, "adopt", exception);
+    }
+  }
+  co_return kj::mv(answer);
+}
+
+kj::Promise<kj::Array<AdoptAnswer>> StoreOrders::adoptAll(kj::Array<AdoptOrder> orders) {
+  auto promises = kj::heapArrayBuilder<kj::Promise<AdoptAnswer>>(orders.size());
+  for (auto& order : orders) promises.add(adopt(order));
+  return kj::joinPromises(promises.finish());
+}
+
+kj::Promise<kj::Maybe<Status>> StoreOrders::lease(ChunkHandle chunk, ChunkVersion version,
+                                                  kj::Array<ServerId> members) {
+  auto primary = members[0];
+  auto registration = registrationOf(primary);
+  auto found = capability(primary);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->leaseRequest();
+      request.setEpoch(epoch.value());
+      auto grant = request.initLeases(1)[0];
+      grant.getChunk().setHandle(chunk.value());
+      grant.getChunk().setVersion(version.value());
+      grant.setDurationMs(LEASE_TERM / kj::MILLISECONDS);
+      auto secondaries = grant.initSecondaries(members.size() - 1);
+      for (size_t i = 1; i < members.size(); ++i) {
+        secondaries[i - 1].setServer(members[i].value());
+        KJ_IF_MAYBE (server, view.servers.find(members[i])) {
+          auto address = secondaries[i - 1].getAddress();
+          address.setNetwork(server->address.network);
+          address.setLocal(server->address.local);
+          address.setHost(server->address.host);
+        }
+      }
+      kj::Promise<capnp::Response<rpc::ChunkServer::LeaseResults>> sent = request.send();
+      auto response = co_await bounded(primary, kj::mv(sent));
+      view.servers.heard(primary, registration, timer.now());
+      co_return kj::Maybe<Status>(response.getStatus());
+    } catch (const kj::Exception& exception) {
+      noAnswer(primary, registration, "lease", exception);
+    }
+  }
+  co_return nullptr;
+}
+
+kj::Promise<kj::Maybe<Status>> StoreOrders::revoke(ServerId server, ChunkHandle chunk, ChunkVersion version) {
+  auto registration = registrationOf(server);
+  auto found = capability(server);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->revokeRequest();
+      request.setEpoch(epoch.value());
+      auto id = request.initChunks(1)[0];
+      id.setHandle(chunk.value());
+      id.setVersion(version.value());
+      kj::Promise<capnp::Response<rpc::ChunkServer::RevokeResults>> sent = request.send();
+      auto response = co_await bounded(server, kj::mv(sent));
+      view.servers.heard(server, registration, timer.now());
+      co_return kj::Maybe<Status>(response.getStatus());
+    } catch (const kj::Exception& exception) {
+      noAnswer(server, registration, "revoke", exception);
+    }
+  }
+  co_return nullptr;
+}
+
+kj::Promise<kj::Maybe<Status>> StoreOrders::remove(ServerId server, kj::Array<DoomedReplica> replicas) {
+  auto registration = registrationOf(server);
+  auto found = capability(server);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->deleteRequest();
+      request.setEpoch(epoch.value());
+      auto chunks = request.initChunks(replicas.size());
+      for (size_t i = 0; i < replicas.size(); ++i) {
+        chunks[i].setHandle(replicas[i].chunk.value());
+        chunks[i].setVersion(replicas[i].version.value());
+      }
+      kj::Promise<capnp::Response<rpc::ChunkServer::DeleteResults>> sent = request.send();
+      auto response = co_await bounded(server, kj::mv(sent));
+      view.servers.heard(server, registration, timer.now());
+      co_return kj::Maybe<Status>(response.getStatus());
+    } catch (const kj::Exception& exception) {
+      noAnswer(server, registration, "delete", exception);
+    }
+  }
+  co_return nullptr;
+}
+
+kj::Promise<Life> StoreOrders::probe(ServerId server) {
+  auto registration = registrationOf(server);
+  auto found = capability(server);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->describeRequest();
+      request.initChunks(0);
+      kj::Promise<capnp::Response<rpc::ChunkServer::DescribeResults>> sent = request.send();
+      co_await withDeadline(timer, kj::mv(sent), PROBE_DEADLINE, kj::str("probe of store ", server));
+      view.servers.heard(server, registration, timer.now());
+      co_return Life::ALIVE;
+    } catch (const kj::Exception& exception) {
+      noAnswer(server, registration, "a probe", exception);
+    }
+  }
+  co_return Life::NO_ANSWER;
+}
+
+}  // namespace cairn

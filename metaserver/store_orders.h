@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Orders to chunk daemons: one call each, with a deadline, answered as a value. Slow is told from hung by the
+// heartbeats: an order is given up after ORDER_DEADLINE if nothing was heard from the store since it was sent,
+// else after ORDER_DEADLINE_MAX. A store that let a deadline pass counts as silent until it is heard again.
+// A promise given up says nothing about whether the order was carried out. Called by the drivers.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/timer.h>
+
+#include "env/log.h"
+#include "metaserver/cluster_view.h"
+#include "rpc/result.h"
+
+namespace cairn {
+
+constexpr kj::Duration ORDER_DEADLINE = 1 * kj::SECONDS;
+constexpr kj::Duration ORDER_DEADLINE_MAX = 4 * kj::SECONDS;
+constexpr kj::Duration PROBE_DEADLINE = 500 * kj::MILLISECONDS;
+
+struct AdoptOrder {
+  ServerId server;
+  ChunkHandle chunk;
+  ChunkVersion from, version;  // from 0: create
+  uint32_t truncate = ALL_BYTES_VALID;
+};
+
+struct AdoptAnswer {
+  ServerId server;
+  kj::Maybe<Status> status;  // null: no answer, it may have adopted or not
+  uint32_t length = 0;
+  uint32_t registration = 0;  // of the store, when the order was sent
+  bool adopted() const;
+};
+
+enum class Life { ALIVE, NO_ANSWER };
+
+class StoreOrders {
+ public:
+  StoreOrders(ClusterView& view, kj::Timer& timer, Epoch epoch, env::Logger logger)
+      : view(view), timer(timer), epoch(epoch), log(kj::mv(logger)) {}
+
+  kj::Promise<AdoptAnswer> adopt(AdoptOrder order);
+  kj::Promise<kj::Array<AdoptAnswer>> adoptAll(kj::Array<AdoptOrder> orders);  // in parallel, in that order
+
+  kj::Promise<kj::Maybe<Status>> lease(ChunkHandle chunk, ChunkVersion version, kj::Array<ServerId> members);
+  // To members[0]; the others are its chain.
+
+  kj::Promise<kj::Maybe<Status>> revoke(ServerId server, ChunkHandle chunk, ChunkVersion version);
+  kj::Promise<kj::Maybe<Status>> remove(ServerId server, kj::Array<DoomedReplica> replicas);
+  kj::Promise<Life> probe(ServerId server);
+
+ private:
+  kj::Promise<void> patience(ServerId server);
+  template <typename T>
+  kj::Promise<T> bounded(ServerId server, kj::Promise<T> promise);
+  kj::Maybe<rpc::ChunkServer::Client> capability(ServerId server);
+  void noAnswer(ServerId server, uint32_t registration, kj::StringPtr what, const kj::Exception& exception);
+  uint32_t registrationOf(ServerId server) const;
+
+  ClusterView& view;
+  kj::Timer& timer;
+  Epoch epoch;
+  env::Logger log;
+};
+
+}  // namespace cairn
