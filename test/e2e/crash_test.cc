@@ -123,10 +123,7 @@ TEST_F(Crash, EverythingKilledAndStartedAgainHasAllThatWasAcknowledged) {
 TEST_F(Crash, AMountLeftBehindByAKilledClientIsReplacedByTheNextStart) {
   auto& c = start();
   writeFile(c / "f", "content");
-  for (auto& name : c.processes()) {
-    if (name.starts_with("fuse-")) continue;
-    if (!name.starts_with("metaserver-") && !name.starts_with("chunkd-")) c.kill(name);
-  }
+  c.killSupervisor();
   c.kill("fuse-1");
   EXPECT_NE(::access((c / "f").c_str(), F_OK), 0);
   ASSERT_OK(c.up());

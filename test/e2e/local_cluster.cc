@@ -106,6 +106,31 @@ std::string LocalCluster::address() const {
   throw std::runtime_error("no HOST:PORT in client.toml: " + text);
 }
 
+std::string LocalCluster::chunkFile(unsigned chunkd, uint64_t handle, const std::string& extension) const {
+  char name[32];
+  std::snprintf(name, sizeof name, "%02x/%016llx.", unsigned(handle & 0xff),
+                static_cast<unsigned long long>(handle));
+  return store(chunkd) + "/chunks/" + name + extension;
+}
+
+std::string LocalCluster::chunkdAddress(unsigned chunkd) const {
+  for (auto& server : json({"status", "--dir", directory()}).at("servers").items()) {
+    if (server.at("pid").number() == uint64_t(pid("chunkd-" + std::to_string(chunkd)))) {
+      return server.at("address").text();
+    }
+  }
+  throw std::runtime_error("no address of chunkd-" + std::to_string(chunkd));
+}
+
+std::vector<LocalCluster::Chunk> LocalCluster::chunks(const std::string& name) const {
+  std::vector<Chunk> all;
+  for (auto& chunk : json({"info", mount() + "/" + name}).at("chunks").items()) {
+    all.push_back(
+        {chunk.at("handle").number(), chunk.at("version").number(), chunk.at("replicas").items().size()});
+  }
+  return all;
+}
+
 pid_t LocalCluster::pid(const std::string& name) const {
   std::ifstream file(directory() + "/run/" + name + ".pid");
   pid_t pid = -1;
@@ -135,6 +160,12 @@ std::vector<std::string> LocalCluster::processes() const {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+void LocalCluster::killSupervisor() {
+  for (auto& name : processes()) {
+    if (!isDaemon(name)) kill(name);
+  }
 }
 
 void LocalCluster::killEverything() {

@@ -50,13 +50,22 @@ class LocalCluster {
   std::string directory() const { return temporary / "cluster"; }
   std::string scratch(const std::string& name) const { return temporary / name; }  // on the local disk
   std::string store(unsigned chunkd) const;
-  std::string address() const;  // of the metaserver, from client.toml
+  std::string chunkFile(unsigned chunkd, uint64_t handle,
+                        const std::string& extension) const;  // docs/disk-format
+  std::string address() const;                                // of the metaserver, from client.toml
+  std::string chunkdAddress(unsigned chunkd) const;
+
+  struct Chunk {
+    uint64_t handle, version;
+    size_t replicas;
+  };
+  std::vector<Chunk> chunks(const std::string& name) const;  // of a file in the mount, from `cairn info`
 
   pid_t pid(const std::string& name) const;  // of "metaserver-1", "chunkd-2", "fuse-1"; -1: no pid file
   bool alive(const std::string& name) const;
   void kill(const std::string& name, int signal = SIGKILL);
-  void
-  killEverything();  // SIGKILL to every process of the cluster, the supervisor first; unmounts what is left
+  void killSupervisor();                       // the daemons go on, and nobody starts them again
+  void killEverything();                       // the supervisor first; unmounts what is left
   std::vector<std::string> processes() const;  // those with a pid file, supervisor included
   std::string log(const std::string& name) const;
 
