@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// What users do to a filesystem, drawn from a seed, and the check that everything they see is right. Each
+// worker has a directory of its own on one client, changes files and names there, and looks at the files of
+// the others. A worker does one thing after the other, so there is always one right answer, or two while it
+// is in doubt. INVARIANT (of the filesystem under test): no operation fails for a reason that is not its own;
+// reads are as FileOracle says; listings are what the answered operations add up to.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/vector.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/filesystem.h"
+#include "test/sim/file_oracle.h"
+#include "test/sim/seeded_entropy.h"
+#include "test/sim/transcript.h"
+
+namespace cairn::sim {
+
+struct WorkloadOptions {
+  uint64_t seed = 1;
+  uint32_t workersPerClient = 2;
+  uint32_t operations = 150;          // of each worker
+  uint32_t filesMax = 6;              // of each worker at a time
+  uint32_t nearBoundaryPercent = 10;  // of writes: around the first chunk boundary, 64 MiB into a sparse file
+  kj::Duration pauseMax = 20 * kj::MILLISECONDS;  // between two operations
+};
+
+class Workload {
+ public:
+  Workload(kj::Timer& timer, Transcript& transcript, WorkloadOptions options);
+  ~Workload() noexcept(false);
+  KJ_DISALLOW_COPY(Workload);
+
+  void addClient(Filesystem& client);  // in order; before run()
+
+  kj::Promise<void> run();
+  // Until all workers have done their operations and flushed.
+
+  void clientDies(uint32_t client);
+  // Call before its Filesystem goes. Its workers stop in the middle of whatever they do; what they had not
+  // flushed is in doubt from then on, and so is the operation under way.
+  void clientIsBack(uint32_t client, Filesystem& filesystem);  // they go on
+
+  kj::Promise<void> verify(Filesystem& fresh);
+  // After run(): names, sizes and contents as another client sees them.
+
+  const kj::Vector<kj::String>& violations() const { return found; }
+  uint64_t operationsDone() const { return done; }
+
+ private:
+  struct File;
+  class Worker;
+  friend class Worker;
+
+  kj::Timer& timer;
+  Transcript& transcript;
+  WorkloadOptions options;
+  std::vector<kj::Own<Worker>> workers;
+  kj::Vector<kj::String> found;
+  WriteNumber lastWrite = 0;
+  uint64_t done = 0;
+  uint32_t clients = 0;
+
+  void violated(kj::StringPtr who, kj::String what);
+};
+
+kj::Promise<Result<kj::Array<kj::byte>>> readAll(OpenFile& file, uint64_t offset, uint64_t size);
+// In pieces of at most 1 MiB, up to the end of the file.
+
+}  // namespace cairn::sim
