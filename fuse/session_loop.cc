@@ -15,7 +15,7 @@
 #include "fuse/mount_table.h"
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 namespace {
 
@@ -231,4 +231,4 @@ void SessionLoop::abandon() {
   if (state == State::MOUNTED) state = State::ABANDONED;
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

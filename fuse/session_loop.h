@@ -18,7 +18,7 @@
 #include "fuse/notifier.h"
 #include "fuse/operations.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 struct SessionOptions {
   HandlerOptions handlers;
@@ -83,4 +83,4 @@ class SessionLoop final : private IncomingMessage {
   uint64_t received = 0;
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse
