@@ -29,6 +29,10 @@ struct Handlers::Listing {
   Listing(fuse_req_t request, size_t size, Detail detail)
       : request(request), buffer(kj::heapArray<char>(size)), detail(detail) {}
 
+  struct Given {
+    InodeId inode;
+    uint64_t dataVersion;
+  };
   enum class Room { NO, YES };
   Room add(const char* name, const fuse_entry_param& entry, uint64_t version, uint64_t offset) {
     auto rest = buffer.slice(used, buffer.size());
@@ -38,7 +42,7 @@ struct Handlers::Listing {
                     : fuse_add_direntry_plus(request, rest.begin(), rest.size(), name, &entry, next);
     if (size > rest.size()) return Room::NO;
     used += size;
-    if (detail == Detail::ATTRIBUTES && entry.ino != 0) given.add({InodeId(entry.ino), version});
+    if (detail == Detail::ATTRIBUTES && entry.ino != 0) given.add(Given{InodeId(entry.ino), version});
     return Room::YES;
   }
   Room addSelf(const char* name, uint64_t inode, uint64_t offset) {
@@ -52,10 +56,6 @@ struct Handlers::Listing {
   kj::Array<char> buffer;
   size_t used = 0;
   const Detail detail;
-  struct Given {
-    InodeId inode;
-    uint64_t dataVersion;
-  };
   kj::Vector<Given> given;  // count as looked up once the kernel has taken the answer
 };
 

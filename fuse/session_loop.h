@@ -76,7 +76,7 @@ class SessionLoop final : private IncomingMessage {
   OperationContext context;
 
   struct fuse_session* session = nullptr;
-  enum class State { NEW, MOUNTED, ENDED, ABANDONED } state = State::NEW;
+  enum class State { NEW, MOUNTED, ENDED } state = State::NEW;
   kj::String mountPoint;
   kj::Own<kj::PromiseFulfiller<void>> servingFulfiller;
   kj::ForkedPromise<void> serving;
