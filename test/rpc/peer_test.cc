@@ -443,6 +443,70 @@ TEST_F(PeerTest, GarbageAndSilenceAtConnectDisturbNobody) {
   EXPECT_EQ(peer.generation(), ConnectionGeneration(1));
 }
 
+class Recorder final : public kj::AsyncIoStream {
+  // Passes on what is read and written, and remembers what was written.
+ public:
+  Recorder(kj::Own<kj::AsyncIoStream> inner, kj::Vector<kj::byte>& bytes)
+      : inner(kj::mv(inner)), bytes(bytes) {}
+  kj::Promise<size_t> tryRead(void* buffer, size_t least, size_t most) override {
+    return inner->tryRead(buffer, least, most);
+  }
+  kj::Promise<void> write(const void* buffer, size_t size) override {
+    bytes.addAll(kj::arrayPtr(static_cast<const kj::byte*>(buffer), size));
+    return inner->write(buffer, size);
+  }
+  kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
+    for (auto piece : pieces) bytes.addAll(piece);
+    return inner->write(pieces);
+  }
+  kj::Promise<void> whenWriteDisconnected() override { return inner->whenWriteDisconnected(); }
+  void shutdownWrite() override { inner->shutdownWrite(); }
+
+ private:
+  kj::Own<kj::AsyncIoStream> inner;
+  kj::Vector<kj::byte>& bytes;
+};
+
+TEST_F(PeerTest, ADamagedConversationEndsThatConnectionAndNoOther) {
+  // What a client says in hello, a read and a write, with bits flipped: every layer gets its share of
+  // nonsense.
+  start();
+  kj::Vector<kj::byte> said;
+  auto address = network.at("c").parseAddress("s:7000").wait(scope);
+  {
+    Connection connection(kj::heap<Recorder>(address->connect().wait(scope), said), pool);
+    auto request = connection.bootstrap().castAs<rpc::Gate>().helloRequest();
+    request.setProtocol(1);
+    request.setCaller("recorded");
+    auto service = run(request.send().then([](auto&& answer) { return answer.getService(); }));
+    auto store = service.castAs<rpc::ChunkServer>();
+    auto read = store.readRequest();
+    read.setSize(100);
+    run(read.send().ignoreResult());
+    auto write = store.writeRequest();
+    memset(write.initData(200).begin(), 0x77, 200);
+    run(write.send().ignoreResult());
+  }
+  ASSERT_GT(said.size(), 500u);
+  ChunkPeer healthy(environment(), "chunkd-1", at("s:7000"));
+  run(read(healthy));
+  sim::SeededEntropy random(20261123);
+  for (int round = 0; round < 300; ++round) {
+    SCOPED_TRACE(round);
+    auto damaged = kj::heapArray<kj::byte>(said.asPtr());
+    for (auto flips = random.between(1, 6); flips > 0; --flips) {
+      damaged[random.below(damaged.size())] ^= 1 << random.below(8);
+    }
+    auto stream = address->connect().wait(scope);
+    stream->write(damaged.begin(), damaged.size()).catch_([](kj::Exception&&) {}).wait(scope);
+    pass(20 * kj::MILLISECONDS);
+  }
+  EXPECT_EQ(run(read(healthy)), 4096u);
+  EXPECT_EQ(healthy.generation(), ConnectionGeneration(1));
+  pass(1 * kj::SECONDS);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(daemon)->acceptor.connectionCount(), 1u);
+}
+
 TEST_F(PeerTest, TheSameHostIsReachedByItsLocalAddressElseByTheNetwork) {
   start();
   ChunkPeer far(environment("s"), "chunkd-1",
