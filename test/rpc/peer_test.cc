@@ -27,6 +27,11 @@ namespace {
 constexpr ClusterId CLUSTER{1, 2}, ANOTHER_CLUSTER{3, 4};
 constexpr uint32_t PAYLOAD = 1 << 20;
 
+bool isFilledWith(kj::ArrayPtr<const kj::byte> data, kj::byte content) {
+  return data.size() == 0 ||
+         (data[0] == content && memcmp(data.begin(), data.begin() + 1, data.size() - 1) == 0);
+}
+
 class Store final : public rpc::ChunkServer::Server {
   // Answers reads with a pattern, takes writes, and remembers the offsets in the order they came.
  public:
@@ -42,7 +47,7 @@ class Store final : public rpc::ChunkServer::Server {
   }
   kj::Promise<void> write(WriteContext context) override {
     auto data = context.getParams().getData();
-    for (auto byte : data) KJ_ASSERT(byte == 0x77);
+    KJ_ASSERT(isFilledWith(data, 0x77));
     story += "w" + std::to_string(data.size()) + " ";
     return kj::READY_NOW;
   }
@@ -121,7 +126,7 @@ class PeerTest : public testing::Test {
       request.setSize(size);
       return request.send();
     });
-    for (auto byte : answer.getData()) KJ_ASSERT(byte == 0x5a);
+    KJ_ASSERT(isFilledWith(answer.getData(), 0x5a));
     co_return answer.getData().size();
   }
 
@@ -444,12 +449,13 @@ TEST_F(PeerTest, GarbageAndSilenceAtConnectDisturbNobody) {
 }
 
 class Recorder final : public kj::AsyncIoStream {
-  // Passes on what is read and written, and remembers what was written.
+  // Passes on what is written and remembers it; passes on what is read once it listens.
  public:
-  Recorder(kj::Own<kj::AsyncIoStream> inner, kj::Vector<kj::byte>& bytes)
-      : inner(kj::mv(inner)), bytes(bytes) {}
+  Recorder(kj::Own<kj::AsyncIoStream> inner, kj::Vector<kj::byte>& bytes,
+           kj::Promise<void> listens = kj::READY_NOW)
+      : inner(kj::mv(inner)), bytes(bytes), listens(listens.fork()) {}
   kj::Promise<size_t> tryRead(void* buffer, size_t least, size_t most) override {
-    return inner->tryRead(buffer, least, most);
+    return listens.addBranch().then([=, this]() { return inner->tryRead(buffer, least, most); });
   }
   kj::Promise<void> write(const void* buffer, size_t size) override {
     bytes.addAll(kj::arrayPtr(static_cast<const kj::byte*>(buffer), size));
@@ -465,6 +471,7 @@ class Recorder final : public kj::AsyncIoStream {
  private:
   kj::Own<kj::AsyncIoStream> inner;
   kj::Vector<kj::byte>& bytes;
+  kj::ForkedPromise<void> listens;
 };
 
 TEST_F(PeerTest, ADamagedConversationEndsThatConnectionAndNoOther) {
@@ -634,6 +641,28 @@ TEST_F(RealSockets, TcpAndUnixCarryPayloadsAndSurviveARestart) {
   writeAndRead(remote);
   writeAndRead(local);
   EXPECT_EQ(daemon->acceptor.connectionCount(), 2u);
+}
+
+TEST_F(PeerTest, ACallerThatDoesNotListenFillsNobodysMemory) {
+  auto pipe = kj::newTwoWayPipe();
+  auto ear = kj::newPromiseAndFulfiller<void>();
+  Connection server(kj::mv(pipe.ends[0]), pool, kj::heap<Store>(pool, story));
+  kj::Vector<kj::byte> said;
+  auto stream = kj::heap<Recorder>(kj::mv(pipe.ends[1]), said, kj::mv(ear.promise));
+  Connection client(kj::mv(stream), pool);
+  auto store = client.bootstrap().castAs<rpc::ChunkServer>();
+  auto answers = kj::heapArrayBuilder<kj::Promise<void>>(80);
+  for (size_t i = 0; i < answers.capacity(); ++i) {
+    auto request = store.readRequest();
+    request.setSize(PAYLOAD);
+    answers.add(request.send().ignoreResult());
+  }
+  auto all = kj::joinPromises(answers.finish());
+  EXPECT_FALSE(all.poll(scope));
+  EXPECT_GT(pool.usedBytes(), 30u << 20);
+  EXPECT_LT(pool.usedBytes(), 45u << 20);
+  ear.fulfiller->fulfill();
+  all.wait(scope);
 }
 
 TEST_F(PeerTest, AHookThatFailsIsAFailedAttempt) {
