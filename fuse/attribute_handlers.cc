@@ -8,11 +8,15 @@
 #include "fuse/handler_parts.h"
 #include "rpc/coroutine.h"
 
-namespace cairn::fuse {
+namespace cairn {
 
 kj::Promise<void> Handlers::getAttributes(Request request, InodeId inode) {
   auto attributes = co_await filesystem.getAttributes(inode);
-  replyAttributes(request, attributes);
+  if (!attributes.ok()) {
+    request.status(attributes.status());
+  } else {
+    request.attributes(statOf(attributes.value()), options.attributeTimeout);
+  }
 }
 
 kj::Promise<void> Handlers::setAttributes(Request request, InodeId inode, AttributeChange change,
@@ -28,7 +32,11 @@ kj::Promise<void> Handlers::setAttributes(Request request, InodeId inode, Attrib
     if (before->type != FileType::DIRECTORY && mode != before->mode) change.mode = mode;
   }
   auto attributes = co_await filesystem.setAttributes(inode, kj::mv(change));
-  replyAttributes(request, attributes);
+  if (!attributes.ok()) {
+    request.status(attributes.status());
+  } else {
+    request.attributes(statOf(attributes.value()), options.attributeTimeout);
+  }
 }
 
 kj::Promise<void> Handlers::statistics(Request request) {
@@ -49,4 +57,4 @@ kj::Promise<void> Handlers::statistics(Request request) {
   request.statistics(reply);
 }
 
-}  // namespace cairn::fuse
+}  // namespace cairn

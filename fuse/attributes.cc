@@ -7,7 +7,7 @@
 
 #include "fuse/libfuse.h"
 
-namespace cairn::fuse {
+namespace cairn {
 
 namespace {
 
@@ -112,4 +112,4 @@ uint16_t withoutPrivileges(uint16_t mode) {
   return mode & static_cast<uint16_t>(~privileges);
 }
 
-}  // namespace cairn::fuse
+}  // namespace cairn

@@ -12,7 +12,7 @@
 #include <kj/refcount.h>
 #include <kj/vector.h>
 
-namespace cairn::fuse {
+namespace cairn {
 
 class BufferPool final : public kj::Refcounted {
  public:
@@ -47,4 +47,4 @@ class BufferPool final : public kj::Refcounted {
   size_t lent = 0;
 };
 
-}  // namespace cairn::fuse
+}  // namespace cairn

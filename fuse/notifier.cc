@@ -8,16 +8,15 @@
 
 #include "fuse/libfuse.h"
 
-namespace cairn::fuse {
+namespace cairn {
 
 Notifier::~Notifier() noexcept(false) {
   stop();
 }
 
-void Notifier::start(struct fuse_session* of, InodeTable& table) {
-  session = of;
+void Notifier::start(struct fuse_session* session, InodeTable& table) {
   inodes = table;
-  thread = kj::heap<kj::Thread>([this]() { send(); });
+  thread = kj::heap<kj::Thread>([this, session]() { send(session); });
 }
 
 void Notifier::stop() {
@@ -50,12 +49,7 @@ void Notifier::nameChanged(InodeId parent, kj::StringPtr name) {
   }
 }
 
-void Notifier::forgetAttributes(InodeId inode) {
-  constexpr off_t ATTRIBUTES_ONLY = -1;
-  fuse_lowlevel_notify_inval_inode(session, inode.value(), ATTRIBUTES_ONLY, 0);
-}
-
-void Notifier::send() {
+void Notifier::send(struct fuse_session* session) {
   while (true) {
     std::set<InodeId> changedInodes;
     std::set<std::pair<InodeId, std::string>> changedNames;
@@ -78,4 +72,4 @@ void Notifier::send() {
   }
 }
 
-}  // namespace cairn::fuse
+}  // namespace cairn

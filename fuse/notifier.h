@@ -21,7 +21,7 @@
 
 struct fuse_session;
 
-namespace cairn::fuse {
+namespace cairn {
 
 class Notifier final : public Filesystem::Observer, public KernelCaches {
  public:
@@ -39,7 +39,6 @@ class Notifier final : public Filesystem::Observer, public KernelCaches {
   void inodeChanged(InodeId inode) override;
   void nameChanged(InodeId parent, kj::StringPtr name) override;
   void invalidateInode(InodeId inode) override { inodeChanged(inode); }
-  void forgetAttributes(InodeId inode) override;
 
  private:
   struct Queue {
@@ -48,13 +47,12 @@ class Notifier final : public Filesystem::Observer, public KernelCaches {
     enum class State { RUNNING, STOPPED } state = State::RUNNING;
     size_t namesDropped = 0;
   };
-  void send();
+  void send(struct fuse_session* session);
 
   env::Logger log;
   kj::MutexGuarded<Queue> queue;
   kj::Maybe<InodeTable&> inodes;  // of the loop's thread
-  struct fuse_session* session = nullptr;
   kj::Maybe<kj::Own<kj::Thread>> thread;
 };
 
-}  // namespace cairn::fuse
+}  // namespace cairn

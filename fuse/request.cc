@@ -16,7 +16,7 @@
 #include "fuse/status_errno.h"
 #include "rpc/coroutine.h"
 
-namespace cairn::fuse {
+namespace cairn {
 
 class Request::Waiting {
  public:
@@ -208,4 +208,4 @@ kj::Own<Callers> procCallers() {
   return kj::heap<ProcCallers>();
 }
 
-}  // namespace cairn::fuse
+}  // namespace cairn

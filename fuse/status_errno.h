@@ -6,8 +6,8 @@
 
 #include "rpc/result.h"
 
-namespace cairn::fuse {
+namespace cairn {
 
 int errnoOf(Status status);  // positive; 0 for OK
 
-}  // namespace cairn::fuse
+}  // namespace cairn

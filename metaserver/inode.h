@@ -40,6 +40,7 @@ struct Inode {
   uint64_t chunks = 0;      // how many chunks the file has
   uint64_t chunksEnd = 0;   // above the highest index that ever had one since the last truncate
   uint32_t xattrBytes = 0;  // names and values of its extended attributes; 0: it has none
+  uint32_t xattrNames = 0;  // their names, each with a closing zero: what listxattr(2) needs
 
   InodeId id() const { return attributes.inode; }
   bool operator==(const Inode&) const = default;

@@ -44,6 +44,9 @@ class Namespace {
   Outcome apply(rpc::Operation::Reader operation);
   // The next operation. What it changes is seen by the following apply() at once, and by read() after commit().
 
+  kj::Maybe<Outcome> remembered(rpc::Operation::Reader operation);
+  // The answer to a client's change that has been applied before.
+
   void commit();
   // Writes what apply() has changed, in one batch. Throws if the store fails: then the process must end; nothing is
   // lost, the log has it all.
@@ -70,7 +73,9 @@ class Namespace {
   kj::Own<Transaction> pending;
   NamespaceReader reader;
 
-  Outcome dispatch(rpc::Operation::Reader operation);
+  Outcome applyChange(rpc::Operation::Reader operation);
+  Outcome applyOwn(rpc::Operation::Reader operation);
+  Outcome dispatchOwn(rpc::Operation::Reader operation);
 };
 
 }  // namespace cairn

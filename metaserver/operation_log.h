@@ -33,7 +33,11 @@ class OperationLog {
   // ioError: the disk refused a sync. What it held is in doubt from then on, so the log is broken: it takes no
   // more operations until the metaserver is started again.
 
-  virtual LogIndex last() const = 0;           // given to the last operation proposed
+  virtual kj::Promise<void> whenBroken() = 0;
+  // Fails, with a sentence for the user, when the log or the namespace behind it has failed for good: then the process
+  // must end. Reads go on until it does.
+
+  virtual LogIndex last() const = 0;           // of the last operation applied
   virtual LogIndex durableUpTo() const = 0;
   virtual uint32_t inFlight() const = 0;       // proposed and not yet applied: while 0, reads see all there is
   virtual Epoch epoch() const = 0;             // of this start

@@ -14,7 +14,7 @@
 
 #include "test/fuse/mounted.h"
 
-namespace cairn::fuse {
+namespace cairn {
 namespace {
 
 class Posix : public Mounted {};
@@ -387,4 +387,4 @@ TEST_F(Posix, BadNamesGetTheirErrors) {
 }
 
 }  // namespace
-}  // namespace cairn::fuse
+}  // namespace cairn

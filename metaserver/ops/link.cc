@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// link: one more name of an inode (POSIX link()).
+//  - Refusals in the order of Linux: the new name's place, exists, then what is linked: a directory is
+//    notPermitted, an orphan notFound, and LINK_COUNT_MAX names are the most.
+//  - The inode's ctime and the parent's mtime and ctime move.
+#include "metaserver/ops/operations.h"
+#include "metaserver/ops/rules.h"
+
+namespace cairn::ops {
+
+Outcome link(rpc::Change::Reader change, Transaction& transaction) {
+  auto request = change.getLink();
+  auto place = placeIn(InodeId(request.getParent()), request.getName(), transaction);
+  if (!place.ok()) return refusal(place.status());
+  auto& parent = place->directory;
+  if (transaction.name(parent.id(), place->name) != nullptr) return refusal(Status::EXISTS);
+  auto inode = transaction.liveInode(InodeId(request.getInode()));
+  if (!inode.ok()) return refusal(inode.status());
+  auto& attributes = inode->attributes;
+  if (attributes.isDirectory()) return refusal(Status::NOT_PERMITTED);
+  if (attributes.links == 0) return refusal(Status::NOT_FOUND);
+  if (attributes.links >= LINK_COUNT_MAX) return refusal(Status::TOO_MANY_LINKS);
+  if (!transaction.hasRoomFor(parent.id(), place->name)) return refusal(Status::NO_SPACE);
+
+  Outcome outcome;
+  transaction.putName(parent.id(), place->name, {inode->id(), attributes.type});
+  ++attributes.links;
+  attributes.ctime = transaction.now();
+  outcome.attributes = transaction.put(*inode);
+  ++parent.attributes.size;
+  touch(parent, transaction.now());
+  outcome.parent = transaction.put(parent);
+  return outcome;
+}
+
+}  // namespace cairn::ops

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Every operation of the log as a function of (request, transaction): it parses, refuses, acts in order, answers.
+// One file each; its head settles the semantics. INVARIANT: deterministic (time and choices come from the
+// operation), and no write before the last refusal. Called by Namespace::apply only.
+#pragma once
+
+#include "metaserver/session_answers.h"
+#include "metaserver/transaction.h"
+
+namespace cairn::ops {
+
+// Changes of clients
+Outcome create(rpc::Change::Reader change, Transaction& transaction);
+Outcome link(rpc::Change::Reader change, Transaction& transaction);
+Outcome unlink(rpc::Change::Reader change, Transaction& transaction);
+Outcome rmdir(rpc::Change::Reader change, Transaction& transaction);
+Outcome rename(rpc::Change::Reader change, Transaction& transaction);
+Outcome setAttributes(rpc::Change::Reader change, Transaction& transaction);
+Outcome publish(rpc::Change::Reader change, Transaction& transaction);
+Outcome setXattr(rpc::Change::Reader change, Transaction& transaction);
+Outcome removeXattr(rpc::Change::Reader change, Transaction& transaction);
+
+// The metaserver's own
+Outcome found(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome startEpoch(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome openSession(rpc::Operation::Reader operation, Transaction& transaction, SessionAnswers& answers);
+Outcome closeSession(rpc::Operation::Reader operation, Transaction& transaction, SessionAnswers& answers);
+Outcome registerStore(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome unregisterStore(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome reserveHandles(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome confirmVersion(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome purge(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome collectGarbage(rpc::Operation::Reader operation, Transaction& transaction);
+
+}  // namespace cairn::ops

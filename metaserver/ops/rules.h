@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Rules that several operations share: what a name may be, what a change does to the directory around it,
+// and what goes with the last link of an inode.
+#pragma once
+
+#include "metaserver/transaction.h"
+
+namespace cairn::ops {
+
+constexpr uint16_t SETUID = 04000, SETGID = 02000, GROUP_EXECUTE = 010;
+
+Status checkName(kj::StringPtr name);
+// INVALID: empty, ".", "..", with "/" or a zero byte. NAME_TOO_LONG: above NAME_SIZE_MAX bytes.
+
+struct Place {
+  // A name in a directory, as the request says it.
+  Inode directory;
+  kj::StringPtr name;
+};
+Result<Place> placeIn(InodeId directory, kj::StringPtr name, Transaction& transaction);
+// Refuses in the order of Linux: STALE or NOT_FOUND, NOT_DIRECTORY, then as checkName.
+
+void touch(Inode& directory, int64_t now);  // its entries have changed: mtime, ctime
+
+class LostLink {
+  // An inode that loses one of its links, a directory its only name. prepare() reads, carryOut() writes.
+ public:
+  LostLink(Inode inode, Transaction& transaction);
+
+  Outcome carryOut(Transaction& transaction);
+  // Sets `attributes` and `orphan`. The last link of a file that may be open leaves an orphan; else it goes with all it has.
+
+ private:
+  Inode inode;
+  bool goes = false;
+};
+
+enum class Finished { NO, YES };
+Finished dropContents(const Inode& inode, size_t chunkLimit, Transaction& transaction);
+// The chunks (at most so many), attributes and target of an inode that goes. Settled before; NO: there are more chunks.
+
+constexpr size_t CHUNKS_PER_OPERATION_MAX = 4096;  // 256 GiB: a bigger file is purged in several operations
+
+}  // namespace cairn::ops

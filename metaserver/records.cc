@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+#include "metaserver/records.h"
+
+#include <kj/debug.h>
+#include <kj/encoding.h>
+
+#include "metaserver/keys.h"
+
+namespace cairn {
+
+namespace {
+
+class Writer {
+ public:
+  explicit Writer(uint8_t format = RECORD_FORMAT) { number(format); }
+
+  template <typename T>
+  void number(T value) {
+    char buffer[sizeof(T)];
+    for (size_t i = 0; i < sizeof(T); ++i) buffer[i] = static_cast<char>(uint64_t(value) >> (8 * i));
+    out.append(buffer, sizeof(T));
+  }
+  template <typename Tag, typename Rep>
+  void number(Strong<Tag, Rep> value) {
+    number(value.value());
+  }
+  void text(std::string_view value) {
+    number(uint32_t(value.size()));
+    out.append(value);
+  }
+  std::string done() { return std::move(out); }
+
+ private:
+  std::string out;
+};
+
+class Reader {
+  // Fields that a shorter, older record does not have keep their defaults.
+ public:
+  Reader(std::string_view bytes, kj::StringPtr what) : rest(bytes) {
+    uint8_t format = 0;
+    number(format);
+    KJ_REQUIRE(format == RECORD_FORMAT,
+               "the namespace store has a record of a format this program does not know; start the version of "
+               "CairnFS that wrote it, or a newer one",
+               what, format);
+  }
+
+  template <typename T>
+  void number(T& value) {
+    if (rest.size() < sizeof(T)) {
+      rest = {};
+      return;
+    }
+    uint64_t result = 0;
+    for (size_t i = 0; i < sizeof(T); ++i) result |= uint64_t(uint8_t(rest[i])) << (8 * i);
+    value = static_cast<T>(result);
+    rest.remove_prefix(sizeof(T));
+  }
+  template <typename Tag, typename Rep>
+  void number(Strong<Tag, Rep>& value) {
+    Rep raw = value.value();
+    number(raw);
+    value = Strong<Tag, Rep>(raw);
+  }
+  std::string_view text() {
+    uint32_t size = 0;
+    number(size);
+    KJ_REQUIRE(size <= rest.size(), "a record of the namespace store is cut short");
+    auto result = rest.substr(0, size);
+    rest.remove_prefix(size);
+    return result;
+  }
+  std::string_view all() const { return rest; }
+
+ private:
+  std::string_view rest;
+};
+
+// The two halves of a codec are one list of fields, visited with a Writer or a Reader.
+template <typename Codec, typename Target>
+void visitAttributes(Codec& codec, Target& attributes) {
+  codec.number(attributes.type);
+  codec.number(attributes.mode);
+  codec.number(attributes.uid);
+  codec.number(attributes.gid);
+  codec.number(attributes.links);
+  codec.number(attributes.size);
+  codec.number(attributes.atime);
+  codec.number(attributes.mtime);
+  codec.number(attributes.ctime);
+  codec.number(attributes.device);
+  codec.number(attributes.replicas);
+  codec.number(attributes.dataVersion);
+}
+
+template <typename Codec, typename Target>
+void visitInode(Codec& codec, Target& inode) {
+  visitAttributes(codec, inode.attributes);
+  codec.number(inode.parent);
+  codec.number(inode.chunks);
+  codec.number(inode.chunksEnd);
+  codec.number(inode.xattrBytes);
+  codec.number(inode.xattrNames);
+}
+
+template <typename Codec, typename Target>
+void visitChunk(Codec& codec, Target& chunk) {
+  codec.number(chunk.version);
+  codec.number(chunk.floor);
+  codec.number(chunk.references);
+  codec.number(chunk.validBytes);
+  codec.number(chunk.replicas);
+}
+
+template <typename Codec, typename Target>
+void visitState(Codec& codec, Target& state) {
+  codec.number(state.cluster.high);
+  codec.number(state.cluster.low);
+  codec.number(state.applied);
+  codec.number(state.epoch);
+  codec.number(state.nextInode);
+  codec.number(state.nextSession);
+  codec.number(state.nextServer);
+  codec.number(state.nextHandle);
+  codec.number(state.inodes);
+  codec.number(state.chunks);
+  codec.number(state.garbage);
+  codec.number(state.orphans);
+  codec.number(state.replicas);
+}
+
+kj::String owned(std::string_view text) {
+  return kj::heapString(text.data(), text.size());
+}
+
+}  // namespace
+
+uint64_t bytesUsedBy(const Inode& inode) {
+  if (inode.chunks == 0) return 0;
+  uint64_t size = inode.attributes.size;
+  uint64_t whole = inode.chunks * CHUNK_SIZE;
+  uint64_t used = kj::min(whole, size);
+  if (size > 0 && locate(FileOffset(size - 1)).index.value() + 1 == inode.chunksEnd) {
+    used = whole - (startOf(ChunkIndex(inode.chunksEnd)).value() - size);
+  }
+  return (used + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
+}
+
+std::string encode(const Inode& inode) {
+  Writer writer;
+  visitInode(writer, inode);
+  return writer.done();
+}
+
+Inode decodeInode(InodeId id, std::string_view bytes) {
+  Inode inode;
+  Reader reader(bytes, "inode");
+  visitInode(reader, inode);
+  inode.attributes.inode = id;
+  inode.attributes.bytesUsed = bytesUsedBy(inode);
+  return inode;
+}
+
+std::string encode(const ChunkRecord& chunk) {
+  Writer writer;
+  visitChunk(writer, chunk);
+  return writer.done();
+}
+
+ChunkRecord decodeChunk(std::string_view bytes) {
+  ChunkRecord chunk;
+  Reader reader(bytes, "chunk");
+  visitChunk(reader, chunk);
+  return chunk;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Names: format, then for each entry: slot, type, inode, length of the name (one byte), name
+
+std::string_view NameBucket::content() const {
+  if (bytes.empty()) return {};
+  return Reader(bytes, "name").all();
+}
+
+NamedInode NameBucket::next(std::string_view& rest) {
+  KJ_REQUIRE(rest.size() > 11, "an entry of a directory is cut short");
+  NamedInode entry;
+  entry.slot = uint8_t(rest[0]);
+  entry.type = static_cast<FileType>(uint8_t(rest[1]));
+  uint64_t inode = 0;
+  for (int i = 0; i < 8; ++i) inode |= uint64_t(uint8_t(rest[2 + i])) << (8 * i);
+  entry.inode = InodeId(inode);
+  size_t length = uint8_t(rest[10]);
+  KJ_REQUIRE(rest.size() >= 11 + length, "a name in a directory is cut short");
+  entry.name = rest.substr(11, length);
+  rest.remove_prefix(11 + length);
+  return entry;
+}
+
+namespace {
+void append(std::string& bucket, const NamedInode& entry) {
+  bucket += static_cast<char>(entry.slot);
+  bucket += static_cast<char>(entry.type);
+  for (int i = 0; i < 8; ++i) bucket += static_cast<char>(entry.inode.value() >> (8 * i));
+  bucket += static_cast<char>(entry.name.size());
+  bucket += entry.name;
+}
+
+std::string_view viewOf(kj::StringPtr text) {
+  return {text.begin(), text.size()};
+}
+}  // namespace
+
+kj::Maybe<NamedInode> NameBucket::find(kj::StringPtr name) const {
+  for (auto rest = content(); !rest.empty();) {
+    auto entry = next(rest);
+    if (entry.name == viewOf(name)) return entry;
+  }
+  return nullptr;
+}
+
+kj::Maybe<std::string> NameBucket::with(kj::StringPtr name, InodeId inode, FileType type) const {
+  std::string result(1, static_cast<char>(RECORD_FORMAT));
+  uint32_t taken = 0;
+  bool found = false;
+  forEach([&](NamedInode entry) {
+    taken |= 1u << entry.slot;
+    if (entry.name == viewOf(name)) {
+      entry.inode = inode;
+      entry.type = type;
+      found = true;
+    }
+    append(result, entry);
+  });
+  if (!found) {
+    uint8_t slot = 0;
+    while (slot < SLOTS_PER_HASH && (taken & 1u << slot) != 0) ++slot;
+    if (slot == SLOTS_PER_HASH) return nullptr;
+    append(result, {viewOf(name), inode, type, slot});
+  }
+  return result;
+}
+
+std::string NameBucket::without(kj::StringPtr name) const {
+  std::string result(1, static_cast<char>(RECORD_FORMAT));
+  forEach([&](NamedInode entry) {
+    if (entry.name != viewOf(name)) append(result, entry);
+  });
+  if (result.size() == 1) result.clear();
+  return result;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+
+namespace {
+void writeMaybe(Writer& writer, const kj::Maybe<Attributes>& maybe) {
+  KJ_IF_MAYBE (attributes, maybe) {
+    writer.number(uint8_t(1));
+    writer.number(attributes->inode);
+    writer.number(attributes->bytesUsed);
+    visitAttributes(writer, *attributes);
+  } else {
+    writer.number(uint8_t(0));
+  }
+}
+
+kj::Maybe<Attributes> readMaybe(Reader& reader) {
+  uint8_t present = 0;
+  reader.number(present);
+  if (present == 0) return nullptr;
+  Attributes attributes;
+  reader.number(attributes.inode);
+  reader.number(attributes.bytesUsed);
+  visitAttributes(reader, attributes);
+  return attributes;
+}
+}  // namespace
+
+std::string encode(const Answer& answer) {
+  const Outcome& outcome = answer.outcome;
+  Writer writer;
+  writer.number(answer.answered);
+  writer.number(static_cast<uint16_t>(outcome.status));
+  writer.number(outcome.index);
+  writeMaybe(writer, outcome.attributes);
+  writeMaybe(writer, outcome.parent);
+  writer.number(outcome.replaced);
+  writer.number(outcome.orphan);
+  writer.number(outcome.cut);
+  return writer.done();
+}
+
+Answer decodeAnswer(std::string_view bytes) {
+  Answer answer;
+  Outcome& outcome = answer.outcome;
+  Reader reader(bytes, "answer");
+  reader.number(answer.answered);
+  uint16_t status = 0;
+  reader.number(status);
+  outcome.status = static_cast<Status>(status);
+  reader.number(outcome.index);
+  outcome.attributes = readMaybe(reader);
+  outcome.parent = readMaybe(reader);
+  reader.number(outcome.replaced);
+  reader.number(outcome.orphan);
+  reader.number(outcome.cut);
+  return answer;
+}
+
+std::string encode(const SessionRecord& session) {
+  Writer writer;
+  writer.text(viewOf(session.host));
+  writer.text(viewOf(session.name));
+  writer.number(session.opened);
+  return writer.done();
+}
+
+SessionRecord decodeSession(SessionId id, std::string_view bytes) {
+  SessionRecord session;
+  Reader reader(bytes, "session");
+  session.id = id;
+  session.host = owned(reader.text());
+  session.name = owned(reader.text());
+  reader.number(session.opened);
+  return session;
+}
+
+std::string encode(const NamespaceState& state) {
+  Writer writer;
+  writer.number(NAMESPACE_FORMAT);
+  visitState(writer, state);
+  return writer.done();
+}
+
+NamespaceState decodeState(std::string_view bytes) {
+  Reader reader(bytes, "state");
+  uint32_t format = 0;
+  reader.number(format);
+  if (format != NAMESPACE_FORMAT) {
+    kj::throwFatalException(KJ_EXCEPTION(FAILED, kj::str(
+        "the namespace store has format ", format, ", this program knows ", NAMESPACE_FORMAT,
+        ". Nothing was changed. Start the version of CairnFS that wrote it, or a newer one.")));
+  }
+  NamespaceState state;
+  visitState(reader, state);
+  return state;
+}
+
+std::string encodeNumber(uint64_t number) {
+  Writer writer;
+  writer.number(number);
+  return writer.done();
+}
+
+uint64_t decodeNumber(std::string_view bytes) {
+  uint64_t number = 0;
+  Reader(bytes, "number").number(number);
+  return number;
+}
+
+std::string encodeBytes(kj::ArrayPtr<const kj::byte> bytes) {
+  std::string result(1, static_cast<char>(RECORD_FORMAT));
+  result.append(bytes.asChars().begin(), bytes.size());
+  return result;
+}
+
+std::string_view decodeBytes(std::string_view bytes) {
+  return Reader(bytes, "bytes").all();
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+
+namespace {
+kj::String describe(const Attributes& attributes) {
+  return kj::str(static_cast<uint16_t>(attributes.type), " mode ", attributes.mode, " uid ", attributes.uid,
+                 " gid ", attributes.gid, " links ", attributes.links, " size ", attributes.size, " used ",
+                 attributes.bytesUsed, " times ", attributes.atime, ' ', attributes.mtime, ' ',
+                 attributes.ctime, " device ", attributes.device, " replicas ", attributes.replicas,
+                 " dataVersion ", attributes.dataVersion);
+}
+
+kj::String describe(const Outcome& outcome) {
+  auto text = kj::str(outcome.status, " index ", outcome.index, " replaced ", outcome.replaced);
+  KJ_IF_MAYBE (it, outcome.attributes) text = kj::str(text, " inode ", it->inode, ' ', describe(*it));
+  KJ_IF_MAYBE (it, outcome.parent) text = kj::str(text, " in ", it->inode, ' ', describe(*it));
+  return text;
+}
+
+kj::String describe(const NamespaceState& state) {
+  return kj::str("cluster ", state.cluster, " applied ", state.applied, " epoch ", state.epoch, " nextInode ",
+                 state.nextInode, " nextSession ", state.nextSession, " nextServer ", state.nextServer,
+                 " nextHandle ", state.nextHandle, " inodes ", state.inodes, " chunks ", state.chunks,
+                 " garbage ", state.garbage, " orphans ", state.orphans, " replicas ", state.replicas);
+}
+
+kj::String describeNames(std::string_view value) {
+  auto text = kj::str("");
+  NameBucket(value).forEach([&](const NamedInode& entry) {
+    text = kj::str(text, text.size() > 0 ? ", " : "", kj::encodeCEscape(owned(entry.name)), " -> inode ", entry.inode,
+                   " type ", static_cast<uint16_t>(entry.type), " slot ", entry.slot);
+  });
+  return text;
+}
+}  // namespace
+
+kj::String describeRecord(std::string_view key, std::string_view value) {
+  KJ_REQUIRE(!key.empty());
+  KeyReader reader(key);
+  switch (static_cast<Table>(key[0])) {
+    case Table::STATE: return kj::str("state ", describe(decodeState(value)));
+    case Table::INODES: {
+      auto inode = decodeInode(InodeId(reader.number()), value);
+      return kj::str("inode ", inode.id(), ' ', describe(inode.attributes), " parent ", inode.parent, " chunks ",
+                     inode.chunks, " to ", inode.chunksEnd, " xattrs ", inode.xattrBytes);
+    }
+    case Table::NAMES: {
+      auto parent = reader.number();
+      return kj::str("name in ", parent, " at ", reader.number(), ": ", describeNames(value));
+    }
+    case Table::FILE_CHUNKS: {
+      auto inode = reader.number();
+      return kj::str("file ", inode, " chunk ", reader.number(), " -> handle ", decodeNumber(value));
+    }
+    case Table::CHUNKS: {
+      auto chunk = decodeChunk(value);
+      return kj::str("chunk ", reader.number(), " version ", chunk.version, " floor ", chunk.floor, " references ",
+                     chunk.references, " valid ", chunk.validBytes, " replicas ", chunk.replicas);
+    }
+    case Table::TARGETS:
+      return kj::str("symlink ", reader.number(), " -> ", kj::encodeCEscape(owned(decodeBytes(value))));
+    case Table::XATTRS: {
+      auto inode = reader.number();
+      auto content = decodeBytes(value);
+      return kj::str("xattr of ", inode, ' ', kj::encodeCEscape(owned(reader.text())), " = ",
+                     kj::encodeCEscape(owned(content)));
+    }
+    case Table::ORPHANS: return kj::str("orphan ", reader.number());
+    case Table::GARBAGE: return kj::str("garbage ", reader.number(), " up to version ", decodeNumber(value));
+    case Table::SESSIONS: {
+      auto session = decodeSession(SessionId(reader.number()), value);
+      return kj::str("session ", session.id, " of ", session.host, ' ', session.name, " since ", session.opened);
+    }
+    case Table::ANSWERS: {
+      auto session = reader.number();
+      auto answer = decodeAnswer(value);
+      return kj::str("answer of session ", session, " to ", reader.number(), " (answered ", answer.answered,
+                     "): ", describe(answer.outcome));
+    }
+    case Table::STORES: return kj::str("store ", owned(reader.text()), " is server ", decodeNumber(value));
+  }
+  return kj::str("unknown record ", kj::encodeHex(kj::arrayPtr(key.data(), key.size()).asBytes()));
+}
+
+}  // namespace cairn

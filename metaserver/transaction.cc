@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+#include "metaserver/transaction.h"
+
+#include <kj/debug.h>
+
+#include <memory>
+
+#include "metaserver/keys.h"
+
+namespace cairn {
+
+void checkRead(const rocksdb::Status& status) {
+  if (status.ok() || status.IsNotFound()) return;
+  kj::throwFatalException(KJ_EXCEPTION(FAILED, kj::str(
+      "the namespace store cannot be read: ", status.ToString().c_str(),
+      ". Nothing was changed. Check the disk; then restore the directory from a backup.")));
+}
+
+void Transaction::begin(rpc::Operation::Reader operation) {
+  time = operation.getTime();
+  closed = InodeId(operation.getUnheld());
+  writes = 0;
+  broken = false;
+}
+
+void Transaction::commit() {
+  for (auto& [id, inode] : inodes) {
+    Key key(Table::INODES, id.value());
+    if (inode.has_value()) {
+      batch.Put(key.view(), encode(*inode));
+    } else {
+      batch.Delete(key.view());
+    }
+  }
+  for (auto& [key, value] : changes) {
+    if (value.has_value()) {
+      batch.Put(key, *value);
+    } else {
+      batch.Delete(key);
+    }
+  }
+  batch.Put(Key(Table::STATE).view(), encode(state));
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;  // the operation log is the write-ahead log
+  auto status = db.Write(options, &batch);
+  batch.Clear();
+  inodes.clear();
+  changes.clear();
+  if (!status.ok()) {
+    kj::throwFatalException(KJ_EXCEPTION(FAILED, kj::str(
+        "the namespace store cannot be written: ", status.ToString().c_str(),
+        ". The operation log has every change that was answered: make room or repair the disk and start again.")));
+  }
+}
+
+void Transaction::settle() {
+  KJ_REQUIRE(writes == 0, "settle() comes before an operation's first write");
+  if (!inodes.empty() || !changes.empty()) commit();
+}
+
+void Transaction::check(const rocksdb::Status& status) {
+  broken = broken || !(status.ok() || status.IsNotFound());
+  checkRead(status);
+}
+
+kj::Maybe<std::string> Transaction::get(const Key& key) {
+  auto found = changes.find(std::string(key.view()));
+  if (found != changes.end()) {
+    if (found->second.has_value()) return *found->second;
+    return nullptr;
+  }
+  std::string value;
+  auto status = db.Get(rocksdb::ReadOptions(), key.view(), &value);
+  check(status);
+  if (status.IsNotFound()) return nullptr;
+  return value;
+}
+
+void Transaction::set(const Key& key, std::string value) {
+  ++writes;
+  changes[std::string(key.view())] = std::move(value);
+}
+
+void Transaction::erase(const Key& key) {
+  ++writes;
+  changes[std::string(key.view())] = std::nullopt;
+}
+
+template <typename Visit>
+void Transaction::scan(const Key& prefix, const Key& first, Visit&& visit) {
+  // INVARIANT: the caller has settled, and has not changed these rows since.
+  std::unique_ptr<rocksdb::Iterator> it(db.NewIterator(rocksdb::ReadOptions()));
+  for (it->Seek(first.view()); it->Valid() && it->key().starts_with(prefix.view()); it->Next()) {
+    if (!visit(it->key().ToStringView(), it->value().ToStringView())) break;
+  }
+  check(it->status());
+}
+
+// -- inodes ---------------------------------------------------------------------------------------------------
+
+kj::Maybe<Inode> Transaction::inode(InodeId id) {
+  auto found = inodes.find(id);
+  if (found != inodes.end()) {
+    if (found->second.has_value()) return *found->second;
+    return nullptr;
+  }
+  rocksdb::PinnableSlice value;
+  auto status = db.Get(rocksdb::ReadOptions(), db.DefaultColumnFamily(), Key(Table::INODES, id.value()).view(), &value);
+  check(status);
+  if (status.IsNotFound()) return nullptr;
+  return decodeInode(id, value.ToStringView());
+}
+
+Result<Inode> Transaction::liveInode(InodeId id) {
+  KJ_IF_MAYBE (found, inode(id)) return *found;
+  return id.value() > 0 && id < state.nextInode ? Status::STALE : Status::NOT_FOUND;
+}
+
+Result<Inode> Transaction::directory(InodeId id) {
+  auto found = liveInode(id);
+  if (found.ok() && !found->attributes.isDirectory()) return Status::NOT_DIRECTORY;
+  return found;
+}
+
+Attributes Transaction::put(Inode inode) {
+  ++writes;
+  inode.attributes.bytesUsed = bytesUsedBy(inode);
+  inodes[inode.id()] = inode;
+  return inode.attributes;
+}
+
+void Transaction::dropInode(InodeId id) {
+  ++writes;
+  inodes[id] = std::nullopt;
+  --state.inodes;
+}
+
+// -- names ----------------------------------------------------------------------------------------------------
+
+kj::Maybe<Named> Transaction::name(InodeId directory, kj::StringPtr name) {
+  KJ_IF_MAYBE (bucket, get(Key(Table::NAMES, directory.value(), placeOf(state.cluster, name)))) {
+    KJ_IF_MAYBE (entry, NameBucket(*bucket).find(name)) return Named{entry->inode, entry->type};
+  }
+  return nullptr;
+}
+
+bool Transaction::hasRoomFor(InodeId directory, kj::StringPtr name) {
+  KJ_IF_MAYBE (bucket, get(Key(Table::NAMES, directory.value(), placeOf(state.cluster, name)))) {
+    return NameBucket(*bucket).with(name, InodeId(1), FileType::REGULAR) != nullptr;
+  }
+  return true;
+}
+
+void Transaction::putName(InodeId directory, kj::StringPtr name, Named target) {
+  Key key(Table::NAMES, directory.value(), placeOf(state.cluster, name));
+  std::string old;
+  KJ_IF_MAYBE (bucket, get(key)) old = *bucket;
+  set(key, KJ_REQUIRE_NONNULL(NameBucket(old).with(name, target.inode, target.type), "no slot for a name"));
+}
+
+void Transaction::dropName(InodeId directory, kj::StringPtr name) {
+  Key key(Table::NAMES, directory.value(), placeOf(state.cluster, name));
+  auto rest = NameBucket(KJ_REQUIRE_NONNULL(get(key))).without(name);
+  if (rest.empty()) {
+    erase(key);
+  } else {
+    set(key, std::move(rest));
+  }
+}
+
+// -- chunks ---------------------------------------------------------------------------------------------------
+
+ChunkHandle Transaction::chunkAt(InodeId inode, ChunkIndex index) {
+  KJ_IF_MAYBE (value, get(Key(Table::FILE_CHUNKS, inode.value(), index.value()))) {
+    return ChunkHandle(decodeNumber(*value));
+  }
+  return ChunkHandle();
+}
+
+kj::Vector<std::pair<ChunkIndex, ChunkHandle>> Transaction::chunksOf(InodeId inode, ChunkIndex first, size_t limit) {
+  kj::Vector<std::pair<ChunkIndex, ChunkHandle>> result;
+  scan(Key(Table::FILE_CHUNKS, inode.value()), Key(Table::FILE_CHUNKS, inode.value(), first.value()),
+       [&](std::string_view key, std::string_view value) {
+         KeyReader reader(key);
+         reader.number();
+         result.add(ChunkIndex(reader.number()), ChunkHandle(decodeNumber(value)));
+         return result.size() < limit;
+       });
+  return result;
+}
+
+void Transaction::putChunkAt(InodeId inode, ChunkIndex index, ChunkHandle handle) {
+  set(Key(Table::FILE_CHUNKS, inode.value(), index.value()), encodeNumber(handle.value()));
+}
+
+void Transaction::dropChunkAt(InodeId inode, ChunkIndex index) {
+  erase(Key(Table::FILE_CHUNKS, inode.value(), index.value()));
+}
+
+kj::Maybe<ChunkRecord> Transaction::chunk(ChunkHandle handle) {
+  KJ_IF_MAYBE (value, get(Key(Table::CHUNKS, handle.value()))) return decodeChunk(*value);
+  return nullptr;
+}
+
+void Transaction::putChunk(ChunkHandle handle, const ChunkRecord& record) {
+  set(Key(Table::CHUNKS, handle.value()), encode(record));
+}
+
+void Transaction::discardChunk(ChunkHandle handle) {
+  auto record = KJ_REQUIRE_NONNULL(chunk(handle), "a file names a chunk that has no record", handle);
+  if (record.references > 1) {
+    --record.references;
+    putChunk(handle, record);
+    return;
+  }
+  erase(Key(Table::CHUNKS, handle.value()));
+  set(Key(Table::GARBAGE, handle.value()), encodeNumber(record.version.value()));
+  --state.chunks;
+  ++state.garbage;
+}
+
+bool Transaction::isGarbage(ChunkHandle handle) {
+  return get(Key(Table::GARBAGE, handle.value())) != nullptr;
+}
+
+void Transaction::dropGarbage(ChunkHandle handle) {
+  erase(Key(Table::GARBAGE, handle.value()));
+  --state.garbage;
+}
+
+// -- the rest -------------------------------------------------------------------------------------------------
+
+void Transaction::putTarget(InodeId inode, kj::StringPtr target) {
+  set(Key(Table::TARGETS, inode.value()), encodeBytes(target.asBytes()));
+}
+
+void Transaction::dropTarget(InodeId inode) {
+  erase(Key(Table::TARGETS, inode.value()));
+}
+
+kj::Maybe<std::string> Transaction::xattr(InodeId inode, kj::StringPtr name) {
+  KJ_IF_MAYBE (value, get(Key(Table::XATTRS, inode.value(), name))) return std::string(decodeBytes(*value));
+  return nullptr;
+}
+
+kj::Vector<kj::String> Transaction::xattrsOf(InodeId inode) {
+  kj::Vector<kj::String> result;
+  Key prefix(Table::XATTRS, inode.value());
+  scan(prefix, prefix, [&](std::string_view key, std::string_view) {
+    KeyReader reader(key);
+    reader.number();
+    result.add(kj::heapString(reader.text().data(), reader.text().size()));
+    return true;
+  });
+  return result;
+}
+
+void Transaction::putXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value) {
+  set(Key(Table::XATTRS, inode.value(), name), encodeBytes(value));
+}
+
+void Transaction::dropXattr(InodeId inode, kj::StringPtr name) {
+  erase(Key(Table::XATTRS, inode.value(), name));
+}
+
+bool Transaction::isOrphan(InodeId inode) {
+  return get(Key(Table::ORPHANS, inode.value())) != nullptr;
+}
+
+void Transaction::putOrphan(InodeId inode) {
+  set(Key(Table::ORPHANS, inode.value()), encodeBytes({}));
+  ++state.orphans;
+}
+
+void Transaction::dropOrphan(InodeId inode) {
+  erase(Key(Table::ORPHANS, inode.value()));
+  --state.orphans;
+}
+
+kj::Maybe<ServerId> Transaction::store(kj::StringPtr uuid) {
+  KJ_IF_MAYBE (value, get(Key(Table::STORES, uuid))) return ServerId(uint32_t(decodeNumber(*value)));
+  return nullptr;
+}
+
+kj::Vector<std::pair<kj::String, ServerId>> Transaction::allStores() {
+  kj::Vector<std::pair<kj::String, ServerId>> result;
+  Key prefix(Table::STORES);
+  scan(prefix, prefix, [&](std::string_view key, std::string_view value) {
+    auto uuid = KeyReader(key).text();
+    result.add(kj::heapString(uuid.data(), uuid.size()), ServerId(uint32_t(decodeNumber(value))));
+    return true;
+  });
+  return result;
+}
+
+void Transaction::putStore(kj::StringPtr uuid, ServerId server) {
+  set(Key(Table::STORES, uuid), encodeNumber(server.value()));
+}
+
+void Transaction::dropStore(kj::StringPtr uuid) {
+  erase(Key(Table::STORES, uuid));
+}
+
+void Transaction::putSession(const SessionRecord& session) {
+  set(Key(Table::SESSIONS, session.id.value()), encode(session));
+}
+
+void Transaction::dropSession(SessionId session) {
+  erase(Key(Table::SESSIONS, session.value()));
+}
+
+kj::Maybe<Answer> Transaction::answer(SessionId session, uint64_t sequence) {
+  KJ_IF_MAYBE (value, get(Key(Table::ANSWERS, session.value(), sequence))) return decodeAnswer(*value);
+  return nullptr;
+}
+
+void Transaction::putAnswer(SessionId session, uint64_t sequence, const Answer& answer) {
+  set(Key(Table::ANSWERS, session.value(), sequence), encode(answer));
+}
+
+void Transaction::dropAnswer(SessionId session, uint64_t sequence) {
+  erase(Key(Table::ANSWERS, session.value(), sequence));
+}
+
+}  // namespace cairn

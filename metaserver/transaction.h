@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// What the operations of one loop turn read and change: the namespace store with their changes over it. Written
+// in one RocksDB batch by commit(), together with the state record, so the store moves from operation to operation.
+// INVARIANT: an operation writes only after its last refusal, so one that refuses has changed nothing.
+// Used by metaserver/ops/ through Namespace::apply only.
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "metaserver/inode.h"
+#include "metaserver/operation.capnp.h"
+#include "metaserver/records.h"
+#include "rpc/result.h"
+
+namespace cairn {
+
+class Key;
+
+struct Named {
+  InodeId inode;
+  FileType type = FileType::REGULAR;
+};
+
+class Transaction {
+ public:
+  Transaction(rocksdb::DB& db, NamespaceState& state) : db(db), state(state) {}
+  KJ_DISALLOW_COPY(Transaction);
+
+  // -- of the operation that is being applied
+  void begin(rpc::Operation::Reader operation);
+  int64_t now() const { return time; }        // ns since 1970, from the operation
+  InodeId unheld() const { return closed; }   // Operation.unheld
+  bool changed() const { return writes > 0; }
+  bool storeFailed() const { return broken; }  // a read of it did
+
+  void commit();
+  // One batch: the changes so far and the state record.
+
+  void settle();
+  // Commits what earlier operations changed, so that the ...Of() scans below see it. Before the first write.
+
+  NamespaceState& counters() {
+    ++writes;
+    return state;
+  }
+  const NamespaceState& counters() const { return state; }
+
+  // -- inodes
+  kj::Maybe<Inode> inode(InodeId id);
+  Result<Inode> liveInode(InodeId id);    // STALE if it is gone, NOT_FOUND if it never was
+  Result<Inode> directory(InodeId id);    // and NOT_DIRECTORY
+  Attributes put(Inode inode);            // what stat shows of it now
+  void dropInode(InodeId id);
+
+  // -- names
+  kj::Maybe<Named> name(InodeId directory, kj::StringPtr name);
+  bool hasRoomFor(InodeId directory, kj::StringPtr name);  // false: 8 names with one 60-bit hash
+  void putName(InodeId directory, kj::StringPtr name, Named target);
+  void dropName(InodeId directory, kj::StringPtr name);
+
+  // -- chunks
+  ChunkHandle chunkAt(InodeId inode, ChunkIndex index);
+  kj::Vector<std::pair<ChunkIndex, ChunkHandle>> chunksOf(InodeId inode, ChunkIndex first, size_t limit);  // settled
+  void putChunkAt(InodeId inode, ChunkIndex index, ChunkHandle handle);
+  void dropChunkAt(InodeId inode, ChunkIndex index);
+  kj::Maybe<ChunkRecord> chunk(ChunkHandle handle);
+  void putChunk(ChunkHandle handle, const ChunkRecord& record);
+  void discardChunk(ChunkHandle handle);  // one reference less; the last one makes it garbage
+  bool isGarbage(ChunkHandle handle);
+  void dropGarbage(ChunkHandle handle);
+
+  // -- the rest
+  void putTarget(InodeId inode, kj::StringPtr target);
+  void dropTarget(InodeId inode);
+  kj::Maybe<std::string> xattr(InodeId inode, kj::StringPtr name);
+  kj::Vector<kj::String> xattrsOf(InodeId inode);  // settled
+  void putXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value);
+  void dropXattr(InodeId inode, kj::StringPtr name);
+  bool isOrphan(InodeId inode);
+  void putOrphan(InodeId inode);
+  void dropOrphan(InodeId inode);
+  kj::Maybe<ServerId> store(kj::StringPtr uuid);
+  kj::Vector<std::pair<kj::String, ServerId>> allStores();  // settled
+  void putStore(kj::StringPtr uuid, ServerId server);
+  void dropStore(kj::StringPtr uuid);
+  void putSession(const SessionRecord& session);
+  void dropSession(SessionId session);
+  kj::Maybe<Answer> answer(SessionId session, uint64_t sequence);
+  void putAnswer(SessionId session, uint64_t sequence, const Answer& answer);
+  void dropAnswer(SessionId session, uint64_t sequence);
+
+ private:
+  rocksdb::DB& db;
+  NamespaceState& state;
+  rocksdb::WriteBatch batch;
+  std::unordered_map<std::string, std::optional<std::string>> changes;  // key -> new value, none: gone
+  std::unordered_map<InodeId, std::optional<Inode>> inodes;             // the same of the inode table, decoded
+  int64_t time = 0;
+  InodeId closed;
+  uint64_t writes = 0;  // of this operation
+  bool broken = false;
+
+  void check(const rocksdb::Status& status);
+  kj::Maybe<std::string> get(const Key& key);
+  void set(const Key& key, std::string value);
+  void erase(const Key& key);
+  template <typename Visit>
+  void scan(const Key& prefix, const Key& first, Visit&& visit);
+};
+
+void checkRead(const rocksdb::Status& status);
+// Throws, with a sentence for the user, unless the status is ok or NotFound.
+
+}  // namespace cairn
