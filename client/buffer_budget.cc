@@ -48,7 +48,7 @@ void BufferBudget::passOn() {
 }
 
 BufferMemory::BufferMemory(BufferBudget& budget, size_t capacity)
-    : budget(kj::addRef(budget)), owned(kj::heapArray<kj::byte>(capacity)), content(owned) {
+    : budget(kj::addRef(budget)), owned(budget.take(capacity)), content(owned.bytes()) {
   budget.charge(capacity + OVERHEAD);
 }
 

@@ -13,11 +13,13 @@
 
 #include <list>
 
+#include "rpc/buffer_pool.h"
+
 namespace cairn::client {
 
 class BufferBudget : public kj::Refcounted {
  public:
-  explicit BufferBudget(size_t bytesMax) : bytesMax(bytesMax) {}
+  BufferBudget(BufferPool& pool, size_t bytesMax) : pool(pool), bytesMax(bytesMax) {}
   ~BufferBudget() noexcept(false);
 
   bool hasRoom() const { return bytesUsed < bytesMax; }
@@ -33,10 +35,12 @@ class BufferBudget : public kj::Refcounted {
 
   void charge(size_t bytes) { bytesUsed += bytes; }
   void release(size_t bytes);
+  Buffer take(size_t bytes) { return pool.take(bytes); }
   void passOn();  // whoever was woken and left room over wakes the next
 
  private:
   struct Waiter;
+  BufferPool& pool;
   const size_t bytesMax;
   size_t bytesUsed = 0;
   std::list<Waiter*> waiters;  // first come, first served
@@ -55,11 +59,11 @@ class BufferMemory : public kj::Refcounted {
   kj::byte* writable() { return owned.begin(); }  // null: kept memory, never written
   size_t capacity() const { return content.size(); }
   static constexpr size_t OVERHEAD = 256;  // what the books of one small piece cost
-  bool mayChange() const { return owned.begin() != nullptr && !isShared(); }
+  bool mayChange() const { return owned.size() > 0 && !isShared(); }
 
  private:
   kj::Own<BufferBudget> budget;
-  kj::Array<kj::byte> owned;
+  Buffer owned;
   kj::Own<void> keeper;
   kj::ArrayPtr<const kj::byte> content;
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The client library: a CairnFS filesystem as C++ calls on one event loop. fuse/ and cli/ stand on this and know
-// nothing of metaservers, chunks or replicas. Every call returns a promise of an answer (Status or value);
-// a lost connection, a dead or hung daemon or a stale location never reaches the caller: the library
+// The client library: a CairnFS filesystem as C++ calls on one event loop. fuse/ and cli/ stand on this and
+// know nothing of metaservers, chunks or replicas. Every call returns a promise of an answer (Status or
+// value); a lost connection, a dead or hung daemon or a stale location never reaches the caller: the library
 // retries until `patience` runs out (then Status::IO_ERROR, or NO_REPLICA when no daemon has the data).
 //
 // A write that returned is in the library's memory (write-behind). flush() returns when all replicas have
@@ -105,8 +105,8 @@ class OpenFile : public kj::Refcounted {
   virtual kj::Promise<Status> sync() = 0;   // on stable storage everywhere: fsync(2)
 
   virtual kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record) = 0;
-  // GFS paper, section 3.3: at least once, at an offset that the primary picks, never across a chunk boundary.
-  // At most RECORD_SIZE_MAX bytes. Answers the offset of the copy that all replicas have.
+  // GFS paper, section 3.3: at least once, at an offset that the primary picks, never across a chunk
+  // boundary. At most RECORD_SIZE_MAX bytes. Answers the offset of the copy that all replicas have.
 };
 
 class Filesystem {
@@ -133,18 +133,20 @@ class Filesystem {
   // One round trip: makes the regular file (or finds it) and opens it.
   virtual kj::Promise<Result<SpaceStatistics>> statistics() = 0;
   virtual kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) = 0;
-  virtual kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name,
-                                       kj::ArrayPtr<const kj::byte> value, uint32_t flags) = 0;
+  virtual kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
+                                       uint32_t flags) = 0;
   virtual kj::Promise<Status> removeXattr(InodeId inode, kj::StringPtr name) = 0;
   virtual kj::Promise<Result<kj::Array<kj::String>>> listXattr(InodeId inode) = 0;
-  virtual kj::Promise<Status> syncAll() = 0;    // syncfs(2): every open file, and the metaserver's log
-  virtual kj::Promise<Status> syncNames() { return syncAll(); }  // fsync(2) of a directory: the metaserver's log
-  virtual kj::Promise<void> shutdown() = 0;     // flushes everything and closes the session
+  virtual kj::Promise<Status> syncAll() = 0;  // syncfs(2): every open file, and the metaserver's log
+  virtual kj::Promise<Status> syncNames() {
+    return syncAll();
+  }                                          // fsync(2) of a directory: the metaserver's log
+  virtual kj::Promise<void> shutdown() = 0;  // flushes everything and closes the session
 
   class Observer {
    public:
     virtual ~Observer() noexcept(false) = default;
-    virtual void inodeChanged(InodeId inode) {}                              // by another client
+    virtual void inodeChanged(InodeId inode) {}  // by another client
     virtual void nameChanged(InodeId parent, kj::StringPtr name) {}
   };
   virtual void setObserver(Observer& observer) = 0;  // who caches beyond this library: the kernel

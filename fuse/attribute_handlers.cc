@@ -8,15 +8,11 @@
 #include "fuse/handler_parts.h"
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 kj::Promise<void> Handlers::getAttributes(Request request, InodeId inode) {
   auto attributes = co_await filesystem.getAttributes(inode);
-  if (!attributes.ok()) {
-    request.status(attributes.status());
-  } else {
-    request.attributes(statOf(attributes.value()), options.attributeTimeout);
-  }
+  replyAttributes(request, attributes);
 }
 
 kj::Promise<void> Handlers::setAttributes(Request request, InodeId inode, AttributeChange change,
@@ -32,11 +28,7 @@ kj::Promise<void> Handlers::setAttributes(Request request, InodeId inode, Attrib
     if (before->type != FileType::DIRECTORY && mode != before->mode) change.mode = mode;
   }
   auto attributes = co_await filesystem.setAttributes(inode, kj::mv(change));
-  if (!attributes.ok()) {
-    request.status(attributes.status());
-  } else {
-    request.attributes(statOf(attributes.value()), options.attributeTimeout);
-  }
+  replyAttributes(request, attributes);
 }
 
 kj::Promise<void> Handlers::statistics(Request request) {
@@ -57,4 +49,4 @@ kj::Promise<void> Handlers::statistics(Request request) {
   request.statistics(reply);
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

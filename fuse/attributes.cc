@@ -7,7 +7,7 @@
 
 #include "fuse/libfuse.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 namespace {
 
@@ -112,4 +112,4 @@ uint16_t withoutPrivileges(uint16_t mode) {
   return mode & static_cast<uint16_t>(~privileges);
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

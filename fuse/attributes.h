@@ -9,7 +9,7 @@
 
 #include "client/filesystem.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 struct stat statOf(const FileAttributes& attributes);
 FileType typeOf(mode_t mode);
@@ -21,4 +21,4 @@ uint16_t withoutPrivileges(uint16_t mode);
 // What a write, truncate or chown by someone without CAP_FSETID leaves of a mode: no setuid, and no setgid
 // where the group may execute (elsewhere the bit means mandatory locking, not a privilege).
 
-}  // namespace cairn
+}  // namespace cairn::fuse

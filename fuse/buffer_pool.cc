@@ -6,7 +6,7 @@
 #include <kj/debug.h>
 #include <sys/mman.h>
 
-namespace cairn {
+namespace cairn::fuse {
 
 BufferPool::~BufferPool() noexcept(false) {
   for (auto memory : idle) munmap(memory, bufferSize);
@@ -36,4 +36,4 @@ void BufferPool::giveBack(kj::byte* memory) {
   }
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

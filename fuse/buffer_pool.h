@@ -12,7 +12,7 @@
 #include <kj/refcount.h>
 #include <kj/vector.h>
 
-namespace cairn {
+namespace cairn::fuse {
 
 class BufferPool final : public kj::Refcounted {
  public:
@@ -47,4 +47,4 @@ class BufferPool final : public kj::Refcounted {
   size_t lent = 0;
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -14,7 +14,7 @@
 #include "fuse/handler_parts.h"
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 namespace {
 
@@ -29,8 +29,12 @@ struct Handlers::Listing {
   Listing(fuse_req_t request, size_t size, Detail detail)
       : request(request), buffer(kj::heapArray<char>(size)), detail(detail) {}
 
+  struct Given {
+    InodeId inode;
+    uint64_t dataVersion;
+  };
   enum class Room { NO, YES };
-  Room add(const char* name, const fuse_entry_param& entry, uint64_t offset) {
+  Room add(const char* name, const fuse_entry_param& entry, uint64_t version, uint64_t offset) {
     auto rest = buffer.slice(used, buffer.size());
     auto next = static_cast<off_t>(offset);
     auto size = detail == Detail::NAMES
@@ -38,21 +42,21 @@ struct Handlers::Listing {
                     : fuse_add_direntry_plus(request, rest.begin(), rest.size(), name, &entry, next);
     if (size > rest.size()) return Room::NO;
     used += size;
-    if (detail == Detail::ATTRIBUTES && entry.ino != 0) given.add(entry.ino);
+    if (detail == Detail::ATTRIBUTES && entry.ino != 0) given.add(Given{InodeId(entry.ino), version});
     return Room::YES;
   }
   Room addSelf(const char* name, uint64_t inode, uint64_t offset) {
     fuse_entry_param entry = {};
     entry.attr.st_ino = inode;
     entry.attr.st_mode = S_IFDIR;
-    return add(name, entry, offset);
+    return add(name, entry, 0, offset);
   }
 
   fuse_req_t request;
   kj::Array<char> buffer;
   size_t used = 0;
   const Detail detail;
-  kj::Vector<uint64_t> given;  // inodes that count as looked up once the kernel has taken the answer
+  kj::Vector<Given> given;  // count as looked up once the kernel has taken the answer
 };
 
 kj::Promise<void> Handlers::openDirectory(Request request, InodeId inode, fuse_file_info file) {
@@ -99,7 +103,10 @@ kj::Promise<void> Handlers::readDirectory(Request request, fuse_file_info file, 
 
   auto reply = kj::arrayPtr(reinterpret_cast<const kj::byte*>(listing.buffer.begin()), listing.used);
   if (request.bytes(reply) == Request::Taken::YES) {
-    for (auto inode : listing.given) inodes.lookedUp(InodeId(inode));
+    for (auto& [inode, version] : listing.given) {
+      inodes.lookedUp(inode);
+      inodes.shown(inode, version);
+    }
   }
 }
 
@@ -138,7 +145,9 @@ void Handlers::appendPage(Listing& listing, DirectoryHandle& directory) {
       if (!fresh || directory.detail == Detail::NAMES) answer.ino = 0;
       answer.attr_timeout -= age;
       answer.entry_timeout -= age;
-      if (listing.add(entry.name.cStr(), answer, entry.cookie) == Listing::Room::NO) break;
+      if (listing.add(entry.name.cStr(), answer, entry.attributes.dataVersion, entry.cookie) ==
+          Listing::Room::NO)
+        break;
     }
     directory.position = entry.cookie;
   }
@@ -159,4 +168,4 @@ kj::Promise<void> Handlers::syncDirectory(Request request) {
   request.status(co_await filesystem.syncNames());
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -8,7 +8,7 @@
 #include "fuse/handler_parts.h"
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 bool FileHandle::mayWrite() const {
   return (flags & O_ACCMODE) != O_RDONLY;
@@ -42,6 +42,7 @@ kj::Promise<void> Handlers::create(Request request, InodeId parent, kj::String n
   if (request.created(entry, file) == Request::Taken::YES) {
     inodes.lookedUp(inode);
     inodes.opened(inode, kept.file->attributes().dataVersion);
+    inodes.shown(inode, kept.file->attributes().dataVersion);
   } else {
     dropHandle(kept);
   }
@@ -70,6 +71,8 @@ kj::Promise<void> Handlers::open(Request request, InodeId inode, fuse_file_info 
 void Handlers::decideCaching(fuse_file_info& reply, const OpenFile& file, int flags) {
   auto version = file.attributes().dataVersion;
   reply.keep_cache = inodes.opened(file.inode(), version) == InodeTable::Cached::CURRENT;
+  // Close-to-open: what the kernel knows may be a second old, and it reads no further than the size it knows.
+  if (inodes.showsOther(file.inode(), version)) kernel.forgetAttributes(file.inode());
   // Nothing was written through a read-only descriptor, so its close has nothing to wait for.
   reply.noflush = (flags & O_ACCMODE) == O_RDONLY;
 }
@@ -187,4 +190,4 @@ void Handlers::dropHandle(FileHandle& handle) {
   auto drop = kj::mv(handle.self);
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -6,7 +6,7 @@
 
 #include "fuse/handlers.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 struct Handlers::LocalChange {
   // From before the operation until after its answer: whatever was read of the inode in between may be older
@@ -19,4 +19,4 @@ struct Handlers::LocalChange {
   const InodeId inode;
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse

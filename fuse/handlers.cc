@@ -6,7 +6,7 @@
 #include "fuse/attributes.h"
 #include "fuse/handler_parts.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 Handlers::Handlers(Filesystem& filesystem, kj::Timer& timer, Interrupts& interrupts, KernelCaches& kernel,
                    env::Logger log, HandlerOptions options)
@@ -39,6 +39,15 @@ void Handlers::replyEntry(Request& request, Result<FileAttributes>& result) {
     request.status(result.status());
   } else if (request.entry(entryOf(result.value())) == Request::Taken::YES) {
     inodes.lookedUp(result->inode);
+    inodes.shown(result->inode, result->dataVersion);
+  }
+}
+
+void Handlers::replyAttributes(Request& request, const Result<FileAttributes>& result) {
+  if (!result.ok()) {
+    request.status(result.status());
+  } else if (request.attributes(statOf(result.value()), options.attributeTimeout) == Request::Taken::YES) {
+    inodes.shown(result->inode, result->dataVersion);
   }
 }
 
@@ -47,4 +56,4 @@ void Handlers::taskFailed(kj::Exception&& exception) {
   log.error("a request failed in a way no answer covers -> its caller got EIO: ", exception);
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -18,7 +18,7 @@
 #include "fuse/inode_table.h"
 #include "fuse/request.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 struct HandlerOptions {
   double attributeTimeout = 1.0;  // seconds; what the kernel may answer from its own memory
@@ -31,6 +31,8 @@ class KernelCaches {
  public:
   virtual ~KernelCaches() noexcept(false) = default;
   virtual void invalidateInode(InodeId inode) = 0;
+  virtual void forgetAttributes(InodeId inode) = 0;
+  // Done when it returns; of an inode that the kernel is just opening, so that it needs to wait for nothing.
 };
 
 enum class Privileges { KEEP, KILL };
@@ -130,6 +132,7 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
 
   fuse_entry_param entryOf(const FileAttributes& attributes) const;
   void replyEntry(Request& request, Result<FileAttributes>& result);
+  void replyAttributes(Request& request, const Result<FileAttributes>& result);
   void nameChanged(InodeId parent, kj::StringPtr name);  // locally: pages read ahead forget it
 
   kj::Promise<Status> truncate(InodeId inode, const FileAttributes& attributes, Privileges privileges);
@@ -159,4 +162,4 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   kj::TaskSet tasks;
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse

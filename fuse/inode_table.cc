@@ -3,7 +3,7 @@
 //
 #include "fuse/inode_table.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 InodeTable::InodeTable() {
   entries[ROOT_INODE].lookups = 1;
@@ -45,6 +45,16 @@ void InodeTable::pagesChanged(InodeId inode) {
   if (found != entries.end()) found->second.pages = Entry::Pages::UNKNOWN;
 }
 
+void InodeTable::shown(InodeId inode, uint64_t dataVersion) {
+  auto found = entries.find(inode);
+  if (found != entries.end()) found->second.shownVersion = dataVersion;
+}
+
+bool InodeTable::showsOther(InodeId inode, uint64_t dataVersion) const {
+  auto found = entries.find(inode);
+  return found != entries.end() && found->second.shownVersion != dataVersion;
+}
+
 void InodeTable::changed(InodeId inode) {
   ++clock;
   auto found = entries.find(inode);
@@ -60,4 +70,4 @@ bool InodeTable::unchangedSince(InodeId inode, Moment then) const {
   return (found == entries.end() ? lastForgottenChange : found->second.changedAt) <= then;
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

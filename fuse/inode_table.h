@@ -12,7 +12,7 @@
 
 #include "rpc/units.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 class InodeTable {
  public:
@@ -27,7 +27,9 @@ class InodeTable {
   enum class Cached { CURRENT, OLD };
   Cached opened(InodeId inode, uint64_t dataVersion);
   // Are the pages that the kernel may have of that version? It is going to fill its pages with that version.
-  void pagesChanged(InodeId inode);  // they are of no known version now
+  void pagesChanged(InodeId inode);                 // they are of no known version now
+  void shown(InodeId inode, uint64_t dataVersion);  // attributes of that version were given to the kernel
+  bool showsOther(InodeId inode, uint64_t dataVersion) const;  // it may have attributes of another version
 
   using Moment = uint64_t;
   Moment now() const { return clock; }
@@ -39,6 +41,7 @@ class InodeTable {
     uint64_t lookups = 0;
     Moment changedAt = 0;
     uint64_t pagesVersion = 0;
+    uint64_t shownVersion = 0;
     enum class Pages { UNKNOWN, KNOWN } pages = Pages::UNKNOWN;
   };
   std::unordered_map<InodeId, Entry> entries;
@@ -46,4 +49,4 @@ class InodeTable {
   Moment lastForgottenChange = 0;  // of the inodes that are no longer in the table
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse

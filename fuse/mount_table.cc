@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace cairn {
+namespace cairn::fuse {
 
 namespace {
 
@@ -52,4 +52,4 @@ kj::Maybe<MountEntry> mountAt(kj::StringPtr mountPoint) {
   return parseMountTable(content.str().c_str(), mountPoint);
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -8,7 +8,7 @@
 #include <kj/common.h>
 #include <kj/string.h>
 
-namespace cairn {
+namespace cairn::fuse {
 
 struct MountEntry {
   kj::String device;  // MAJOR:MINOR
@@ -19,4 +19,4 @@ struct MountEntry {
 kj::Maybe<MountEntry> mountAt(kj::StringPtr mountPoint);  // the topmost at that absolute path
 kj::Maybe<MountEntry> parseMountTable(kj::StringPtr table, kj::StringPtr mountPoint);
 
-}  // namespace cairn
+}  // namespace cairn::fuse

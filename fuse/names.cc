@@ -9,7 +9,7 @@
 #include "fuse/handler_parts.h"
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 kj::Promise<void> Handlers::lookup(Request request, InodeId parent, kj::String name) {
   auto found = co_await filesystem.lookup(parent, name);
@@ -88,4 +88,4 @@ void Handlers::nameChanged(InodeId parent, kj::StringPtr name) {
   }
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -8,15 +8,16 @@
 
 #include "fuse/libfuse.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 Notifier::~Notifier() noexcept(false) {
   stop();
 }
 
-void Notifier::start(struct fuse_session* session, InodeTable& table) {
+void Notifier::start(struct fuse_session* of, InodeTable& table) {
+  session = of;
   inodes = table;
-  thread = kj::heap<kj::Thread>([this, session]() { send(session); });
+  thread = kj::heap<kj::Thread>([this]() { send(); });
 }
 
 void Notifier::stop() {
@@ -49,7 +50,12 @@ void Notifier::nameChanged(InodeId parent, kj::StringPtr name) {
   }
 }
 
-void Notifier::send(struct fuse_session* session) {
+void Notifier::forgetAttributes(InodeId inode) {
+  constexpr off_t ATTRIBUTES_ONLY = -1;
+  fuse_lowlevel_notify_inval_inode(session, inode.value(), ATTRIBUTES_ONLY, 0);
+}
+
+void Notifier::send() {
   while (true) {
     std::set<InodeId> changedInodes;
     std::set<std::pair<InodeId, std::string>> changedNames;
@@ -72,4 +78,4 @@ void Notifier::send(struct fuse_session* session) {
   }
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

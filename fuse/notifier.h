@@ -21,7 +21,7 @@
 
 struct fuse_session;
 
-namespace cairn {
+namespace cairn::fuse {
 
 class Notifier final : public Filesystem::Observer, public KernelCaches {
  public:
@@ -39,6 +39,7 @@ class Notifier final : public Filesystem::Observer, public KernelCaches {
   void inodeChanged(InodeId inode) override;
   void nameChanged(InodeId parent, kj::StringPtr name) override;
   void invalidateInode(InodeId inode) override { inodeChanged(inode); }
+  void forgetAttributes(InodeId inode) override;
 
  private:
   struct Queue {
@@ -47,12 +48,13 @@ class Notifier final : public Filesystem::Observer, public KernelCaches {
     enum class State { RUNNING, STOPPED } state = State::RUNNING;
     size_t namesDropped = 0;
   };
-  void send(struct fuse_session* session);
+  void send();
 
   env::Logger log;
   kj::MutexGuarded<Queue> queue;
   kj::Maybe<InodeTable&> inodes;  // of the loop's thread
+  struct fuse_session* session = nullptr;
   kj::Maybe<kj::Own<kj::Thread>> thread;
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse

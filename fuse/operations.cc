@@ -5,7 +5,7 @@
 
 #include "fuse/attributes.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 namespace {
 
@@ -205,4 +205,4 @@ const fuse_lowlevel_ops OPERATIONS = {
     .readdirplus = readDirectoryPlus,
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse

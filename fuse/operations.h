@@ -10,7 +10,7 @@
 #include "fuse/handlers.h"
 #include "fuse/libfuse.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 class IncomingMessage {
   // The message that libfuse is unpacking just now: what it does not pass on, and the memory it lies in.
@@ -28,4 +28,4 @@ struct OperationContext {
 
 extern const fuse_lowlevel_ops OPERATIONS;
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -16,7 +16,7 @@
 #include "fuse/status_errno.h"
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 class Request::Waiting {
  public:
@@ -208,4 +208,4 @@ kj::Own<Callers> procCallers() {
   return kj::heap<ProcCallers>();
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

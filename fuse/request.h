@@ -18,7 +18,7 @@
 #include "env/log.h"
 #include "fuse/libfuse.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 class Interrupts;
 
@@ -96,4 +96,4 @@ class Interrupts final : private kj::TaskSet::ErrorHandler {
   kj::TaskSet tasks;
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse

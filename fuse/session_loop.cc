@@ -15,7 +15,7 @@
 #include "fuse/mount_table.h"
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 namespace {
 
@@ -55,10 +55,8 @@ SessionLoop::SessionLoop(kj::UnixEventPort& events, kj::Timer& timer, Filesystem
 
 SessionLoop::~SessionLoop() noexcept(false) {
   if (session == nullptr) return;
-  // With state ENDED libfuse sees that the kernel has hung up and only tidies up. ABANDONED: what is mounted
-  // at our path now is somebody else's.
-  if (state == State::MOUNTED || state == State::ENDED) fuse_session_unmount(session);
-  if (state == State::ABANDONED) close(fuse_session_fd(session));  // lets go whoever is blocked on us
+  // When the descriptor has hung up, libfuse sees that there is nothing to unmount and only tidies up.
+  fuse_session_unmount(session);
   notifier.stop();
   fuse_session_destroy(session);
 }
@@ -228,7 +226,15 @@ void SessionLoop::raiseReadAhead() {
 }
 
 void SessionLoop::abandon() {
-  if (state == State::MOUNTED) state = State::ABANDONED;
+  // Closing the last descriptor of /dev/fuse aborts the connection. In its place comes one that has hung up
+  // as well, for what is mounted at our path by now is not ours to unmount.
+  if (state != State::MOUNTED) return;
+  int ends[2];
+  KJ_SYSCALL(pipe2(ends, O_CLOEXEC | O_NONBLOCK));
+  close(ends[0]);
+  KJ_SYSCALL(dup2(ends[1], fuse_session_fd(session)));
+  close(ends[1]);
+  state = State::ENDED;
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -18,7 +18,7 @@
 #include "fuse/notifier.h"
 #include "fuse/operations.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 struct SessionOptions {
   HandlerOptions handlers;
@@ -76,11 +76,11 @@ class SessionLoop final : private IncomingMessage {
   OperationContext context;
 
   struct fuse_session* session = nullptr;
-  enum class State { NEW, MOUNTED, ENDED, ABANDONED } state = State::NEW;
+  enum class State { NEW, MOUNTED, ENDED } state = State::NEW;
   kj::String mountPoint;
   kj::Own<kj::PromiseFulfiller<void>> servingFulfiller;
   kj::ForkedPromise<void> serving;
   uint64_t received = 0;
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse

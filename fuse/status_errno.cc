@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-namespace cairn {
+namespace cairn::fuse {
 
 int errnoOf(Status status) {
   // No default: a new Status does not compile until somebody has decided what the user sees.
@@ -76,4 +76,4 @@ int errnoOf(Status status) {
   return EIO;  // a number from a newer peer
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

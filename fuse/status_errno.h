@@ -6,8 +6,8 @@
 
 #include "rpc/result.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 int errnoOf(Status status);  // positive; 0 for OK
 
-}  // namespace cairn
+}  // namespace cairn::fuse

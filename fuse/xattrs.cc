@@ -10,7 +10,7 @@
 #include "fuse/status_errno.h"
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 namespace {
 
@@ -81,4 +81,4 @@ kj::Promise<void> Handlers::removeXattr(Request request, InodeId inode, kj::Stri
   request.status(co_await filesystem.removeXattr(inode, name));
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -182,7 +182,13 @@ kj::Promise<void> PeerCore::Body::fly(Link& on, kj::Own<Flight> flight) {
   // Runs up to the first co_await at once: the request leaves in the order of submit(). `on` owns this frame.
   flight->on = &on;
   ++on.inFlight;
-  auto failed = co_await settled(kj::evalNow([&]() { return flight->call->send(on.service); }));
+  kj::Promise<kj::Maybe<kj::Exception>> sent = nullptr;
+  try {
+    sent = flight->call->send(on.service);
+  } catch (const kj::Exception& exception) {
+    sent = kj::Maybe<kj::Exception>(kj::cp(exception));
+  }
+  auto failed = co_await sent;
   flight->landed();
   flight->on = nullptr;
   --on.inFlight;
@@ -205,9 +211,9 @@ class PeerCore::Body::ConnectCall final : public Call {
  public:
   explicit ConnectCall(kj::Own<kj::PromiseFulfiller<void>> fulfiller) : fulfiller(kj::mv(fulfiller)) {}
   bool wanted() override { return fulfiller->isWaiting(); }
-  kj::Promise<void> send(capnp::Capability::Client&) override {
+  kj::Promise<kj::Maybe<kj::Exception>> send(capnp::Capability::Client&) override {
     fulfiller->fulfill();
-    return kj::READY_NOW;
+    return kj::Maybe<kj::Exception>(nullptr);
   }
   void fail(kj::Exception&& exception) override { fulfiller->reject(kj::mv(exception)); }
 

@@ -76,7 +76,8 @@ class PeerCore {
    public:
     virtual ~Call() noexcept(false) {}
     virtual bool wanted() = 0;
-    virtual kj::Promise<void> send(capnp::Capability::Client& service) = 0;  // until answered, or throws
+    virtual kj::Promise<kj::Maybe<kj::Exception>> send(capnp::Capability::Client& service) = 0;
+    // Sends; resolves once answered, to what went wrong if anything did.
     virtual void fail(kj::Exception&& exception) = 0;
   };
 
@@ -161,9 +162,15 @@ class PeerCall<capnp::RemotePromise<Results>> {
     Typed(kj::Own<kj::PromiseFulfiller<Response>> fulfiller, Send send, Payload payload)
         : fulfiller(kj::mv(fulfiller)), sender(kj::mv(send)), payload(kj::mv(payload)) {}
     bool wanted() override { return fulfiller->isWaiting(); }
-    kj::Promise<void> send(capnp::Capability::Client& service) override {
+    kj::Promise<kj::Maybe<kj::Exception>> send(capnp::Capability::Client& service) override {
+      using Failure = kj::Maybe<kj::Exception>;
       auto client = service.castAs<Service>();
-      return sender(client).then([this](Response&& response) { fulfiller->fulfill(kj::mv(response)); });
+      return sender(client).then(
+          [this](Response&& response) -> Failure {
+            fulfiller->fulfill(kj::mv(response));
+            return nullptr;
+          },
+          [](kj::Exception&& exception) -> Failure { return kj::mv(exception); });
     }
     void fail(kj::Exception&& exception) override { fulfiller->reject(kj::mv(exception)); }
 

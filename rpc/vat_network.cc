@@ -16,7 +16,9 @@ using Base = capnp::TwoPartyVatNetworkBase;
 
 namespace {
 constexpr size_t STREAM_WINDOW = 4 << 20;  // bytes of streaming calls in flight
-}
+constexpr size_t ANSWERS_QUEUED_MAX = 32
+                                      << 20;  // bytes; beyond, a server takes no more calls from that caller
+}  // namespace
 
 class VatNetwork::Outgoing final : public capnp::OutgoingRpcMessage,
                                    public MessageHold,
@@ -91,6 +93,15 @@ kj::Own<capnp::OutgoingRpcMessage> VatNetwork::newOutgoingMessage(uint firstSegm
 }
 
 kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>> VatNetwork::receiveIncomingMessage() {
+  // A caller that asks and does not listen (it may be stopped) must not fill our memory with answers. Only
+  // the server holds back: were both sides to, neither would read and neither could write.
+  if (side == Side::SERVER && stream.queuedBytes() > ANSWERS_QUEUED_MAX) {
+    return stream.written().then([this]() { return receiveNow(); });
+  }
+  return receiveNow();
+}
+
+kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>> VatNetwork::receiveNow() {
   using Result = kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>;
   return stream.receive().then(
       [this](kj::Maybe<kj::Own<ReceivedMessage>>&& message) -> Result {

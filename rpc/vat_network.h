@@ -46,6 +46,7 @@ class VatNetwork final : public capnp::TwoPartyVatNetworkBase,
   kj::Own<capnp::OutgoingRpcMessage> newOutgoingMessage(uint firstSegmentWords) override;
   kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>> receiveIncomingMessage() override;
   kj::Promise<void> shutdown() override;
+  kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>> receiveNow();
 
   MessageStream stream;
   BufferPool& pool;

@@ -20,7 +20,8 @@ using Urgency = WriteBuffer::Urgency;
 
 struct WriteBufferTest : testing::Test {
   ~WriteBufferTest() noexcept override {}
-  kj::Own<BufferBudget> budget = kj::refcounted<BufferBudget>(64 * MIB);
+  BufferPool pool;
+  kj::Own<BufferBudget> budget = kj::refcounted<BufferBudget>(pool, 64 * MIB);
   WriteBuffer::Limits limits;
   WriteBuffer buffer{*budget, limits};
   kj::TimePoint now = kj::origin<kj::TimePoint>() + 1 * kj::HOURS;
@@ -261,7 +262,8 @@ void runRandom(uint64_t seed) {
   SCOPED_TRACE(kj::str("CAIRN_SEED=", seed).cStr());
   std::mt19937_64 random(seed);
   auto below = [&](uint64_t n) { return random() % n; };
-  auto budget = kj::refcounted<BufferBudget>(8 * MIB);
+  BufferPool pool;
+  auto budget = kj::refcounted<BufferBudget>(pool, 8 * MIB);
   WriteBuffer::Limits limits;
   limits.keepSizeMin = 64 * KIB;
   limits.sentCountMax = 1 + below(20);

@@ -12,7 +12,7 @@
 
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 namespace {
 constexpr uint64_t SIZE = TRANSFER_SIZE_MAX;
@@ -494,4 +494,4 @@ void MemoryFilesystem::checkInvariants() const {
   }
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -15,7 +15,7 @@
 
 #include "client/filesystem.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 class MemoryFilesystem final : public Filesystem {
  public:
@@ -103,4 +103,4 @@ class MemoryFilesystem final : public Filesystem {
   kj::Maybe<Observer&> watcher;
 };
 
-}  // namespace cairn
+}  // namespace cairn::fuse

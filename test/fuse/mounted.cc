@@ -13,7 +13,7 @@
 
 #include "rpc/coroutine.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 bool mountingWorks() {
   return access("/dev/fuse", R_OK | W_OK) == 0 && geteuid() == 0;
@@ -141,4 +141,4 @@ int Mounted::inChild(std::function<int()> body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-}  // namespace cairn
+}  // namespace cairn::fuse

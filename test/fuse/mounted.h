@@ -15,7 +15,7 @@
 #include "fuse/session_loop.h"
 #include "test/fuse/memory_filesystem.h"
 
-namespace cairn {
+namespace cairn::fuse {
 
 class Mounted : public testing::Test {
  public:
@@ -68,4 +68,4 @@ class Mounted : public testing::Test {
 
 bool mountingWorks();  // /dev/fuse is there and we may mount
 
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -14,7 +14,7 @@
 
 #include "test/fuse/mounted.h"
 
-namespace cairn {
+namespace cairn::fuse {
 namespace {
 
 class Posix : public Mounted {};
@@ -387,4 +387,4 @@ TEST_F(Posix, BadNamesGetTheirErrors) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::fuse

@@ -10,10 +10,14 @@
 #include <kj/async-io.h>
 #include <kj/debug.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "rpc/acceptor.h"
 #include "rpc/chunkd.capnp.h"
 #include "rpc/connection.h"
 #include "rpc/message_builder.h"
+#include "rpc/peer.h"
+#include "test/sim/seeded_entropy.h"
 
 namespace cairn {
 namespace {
@@ -81,6 +85,48 @@ void smallCalls(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * inFlight);
 }
 
+void smallCallsThroughPeer(benchmark::State& state) {
+  // What deadlines, order and payload keeping add to smallCalls<Ours>.
+  World world;
+  sim::SeededEntropy entropy(1);
+  ClusterId cluster{1, 2}, learned;
+  Epoch epoch;
+  auto& timer = world.io.provider->getTimer();
+  auto& network = world.io.provider->getNetwork();
+  Acceptor acceptor({.timer = timer,
+                     .network = network,
+                     .pool = world.pool,
+                     .name = "bench",
+                     .cluster = cluster,
+                     .epoch = epoch},
+                    [&](ConnectionInfo) -> capnp::Capability::Client { return kj::heap<Store>(world.pool); });
+  auto socket = kj::str("unix-abstract:cairn-bench-", getpid());
+  acceptor.listen(socket).wait(world.io.waitScope);
+  PeerEnvironment environment{.timer = timer,
+                              .network = network,
+                              .pool = world.pool,
+                              .entropy = entropy,
+                              .cluster = learned,
+                              .caller = "bench",
+                              .host = "here"};
+  Peer<rpc::ChunkServer> peer(environment, "bench", {kj::str(), kj::str(socket), kj::str("here")});
+  auto inFlight = state.range(0);
+  for (auto _ : state) {
+    auto answers = kj::heapArrayBuilder<kj::Promise<void>>(inFlight);
+    for (int64_t i = 0; i < inFlight; ++i) {
+      answers.add(peer.call({"describe", 2 * kj::SECONDS},
+                            [](rpc::ChunkServer::Client& server) {
+                              auto request = server.describeRequest();
+                              request.initChunks(1).set(0, 77);
+                              return request.send();
+                            })
+                      .ignoreResult());
+    }
+    kj::joinPromises(answers.finish()).wait(world.io.waitScope);
+  }
+  state.SetItemsProcessed(state.iterations() * inFlight);
+}
+
 template <typename Path>
 void reads(benchmark::State& state) {
   Path path;
@@ -118,6 +164,7 @@ void writes(benchmark::State& state) {
 }
 
 BENCHMARK(smallCalls<Ours>)->Arg(1)->Arg(16)->MinTime(0.5);
+BENCHMARK(smallCallsThroughPeer)->Arg(1)->Arg(16)->MinTime(0.5);
 BENCHMARK(smallCalls<Stock>)->Arg(1)->Arg(16)->MinTime(0.5);
 BENCHMARK(reads<Ours>)->Arg(4096)->Arg(PAYLOAD)->MinTime(0.5);
 BENCHMARK(reads<Stock>)->Arg(4096)->Arg(PAYLOAD)->MinTime(0.5);

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+#include "client/appender.h"
+
+#include <kj/debug.h>
+
+#include "env/checksum.h"
+
+namespace cairn::client {
+
+kj::Promise<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkIndex last,
+                                                         kj::Own<BufferMemory> record, uint32_t size) {
+  auto bytes = kj::arrayPtr(record->begin(), size);
+  auto checksum = env::crc32c(bytes);
+  auto index = last;
+  Patience patience(timer, entropy, timing);
+  for (;;) {
+    auto located = co_await locator.forWriting(inode, index);
+    if (!located.ok()) co_return located.status();
+    auto& location = *located;
+
+    Tried<capnp::Response<rpc::ChunkServer::AppendResults>> tried;
+    KJ_IF_MAYBE (primary, servers.find(location.primary)) {
+      // 16 MiB to three replicas may take a while: as much time again as a write for each 4 MiB.
+      auto deadline = patience.deadline(timing.chunkDeadline) + (size >> 22) * timing.chunkDeadline;
+      tried = co_await tryOnce(primary->call(
+          {"append", deadline, WhenDown::FAIL},
+          [&](rpc::ChunkServer::Client& service) {
+            auto request = service.appendRequest();
+            request.getChunk().setHandle(location.handle.value());
+            request.getChunk().setVersion(location.version.value());
+            request.setChecksum(checksum);
+            request.adoptData(
+                capnp::Orphanage::getForMessageContaining(rpc::ChunkServer::AppendParams::Builder(request))
+                    .referenceExternalData(bytes));
+            return request.send();
+          },
+          record->addRef()));
+    } else {
+      tried.exception = KJ_EXCEPTION(DISCONNECTED, "the metaserver named a primary without an address");
+    }
+
+    auto& cache = locator.known();
+    KJ_IF_MAYBE (exception, tried.exception) {
+      if (!isTransport(*exception)) {
+        log.error("append at chunkd-", location.primary, " broke: ", exception->getDescription(),
+                  " -> error");
+        co_return Status::IO_ERROR;
+      }
+      servers.failed(location.primary);
+    }
+    KJ_IF_MAYBE (answer, tried.answer) {
+      auto status = answer->getStatus();
+      if (ok(status)) {
+        servers.answered(location.primary);
+        cache.leaseProven(inode, index, location.version, timer.now());
+        Appended appended{startOf(index).value() + answer->getOffset(), index, {}};
+        appended.chunk = DirtyChunk{location.handle, location.version, {}};
+        for (auto replica : answer->getApplied()) {
+          appended.chunk.boots.emplace(ServerId(replica.getServer()), replica.getBoot());
+        }
+        co_return kj::mv(appended);
+      }
+      if (status == Status::CHUNK_FULL) {
+        index = index.next();
+        continue;
+      }
+      bool surfaces = status == Status::NO_SPACE || status == Status::TOO_BIG || status == Status::INVALID ||
+                      status == Status::NOT_SUPPORTED;
+      if (surfaces) co_return status;
+      for (auto server : answer->getFailed()) servers.failed(ServerId(server));
+      if (status == Status::IO_ERROR || status == Status::CORRUPT) servers.failed(location.primary);
+      log.warning("append to chunk ", location.handle, " v", location.version, ": ", status, " -> again");
+    }
+    cache.leaseLost(inode, index, location.version);
+    if (patience.isOver()) co_return Status::IO_ERROR;
+    co_await patience.pause();
+  }
+}
+
+}  // namespace cairn::client

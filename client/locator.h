@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Where is this chunk? From the cache, else from the metaserver; questions that are already under way are not
+// asked twice. Patient: while the metaserver is away or has no replica yet, it asks again.
+// Called by reader.cc, writer.cc, appender.cc and chunk_sync.cc.
+#pragma once
+
+#include <list>
+
+#include "client/chunk_servers.h"
+#include "client/location_cache.h"
+#include "client/session.h"
+
+namespace cairn::client {
+
+class Locator {
+ public:
+  Locator(kj::Timer& timer, kj::EntropySource& entropy, const Timing& timing, Session& session,
+          ChunkServers& servers)
+      : timer(timer), entropy(entropy), timing(timing), session(session), servers(servers) {}
+  KJ_DISALLOW_COPY(Locator);
+
+  kj::Maybe<const ChunkLocation&> knownForReading(InodeId inode, ChunkIndex index) const {
+    return cache.forReading(inode, index, timer.now());
+  }
+  kj::Promise<Result<ChunkLocation>> forReading(InodeId inode, ChunkIndex index, uint64_t fileSize);
+  kj::Promise<Result<ChunkLocation>> forWriting(InodeId inode, ChunkIndex index);
+  // With a primary that holds a lease; the chunk is made when it is missing. NO_SPACE, NOT_FOUND, ... as
+  // Session.locate.
+
+  void learn(InodeId inode, capnp::List<rpc::Location>::Reader locations);
+  LocationCache& known() { return cache; }
+  kj::TimePoint now() const { return timer.now(); }
+
+ private:
+  enum class Purpose { READING, WRITING };
+  struct Question {
+    InodeId inode;
+    ChunkIndex first;
+    uint32_t count;
+    Purpose purpose;
+    bool answered = false;  // then it waits for the next ask() to be cleared away
+    kj::ForkedPromise<Status> answer = kj::Promise<Status>(Status::OK).fork();
+  };
+
+  kj::Timer& timer;
+  kj::EntropySource& entropy;
+  const Timing& timing;
+  Session& session;
+  ChunkServers& servers;
+  LocationCache cache;
+  std::list<Question> questions;
+
+  kj::Promise<Status> ask(InodeId inode, ChunkIndex index, Purpose purpose, uint64_t fileSize);
+  kj::Promise<Status> askOnce(InodeId inode, ChunkIndex first, uint32_t count, Purpose purpose);
+};
+
+}  // namespace cairn::client

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// One open inode: its attributes with what has been written here on top, its write-behind, and the order of
+// things: a read sees every write that returned; a length is published only when the data below it has been
+// applied; a cut waits for what was written before and holds up what comes after; an error of write-behind is
+// kept and told once. Lives in the InodeTable while it is open or has anything left to write. Called by
+// inode_table.cc and remote_filesystem.cc.
+#pragma once
+
+#include "client/appender.h"
+#include "client/chunk_sync.h"
+#include "client/filesystem.h"
+#include "client/reader.h"
+#include "client/session.h"
+#include "client/turns.h"
+#include "client/write_buffer.h"
+#include "client/writer.h"
+
+namespace cairn::client {
+
+class MemoryPressure {
+  // Somebody waits for buffer space: all files should send what they have.
+ public:
+  virtual ~MemoryPressure() noexcept(false) = default;
+  virtual void relieve() = 0;
+};
+
+struct FileParts {
+  // What all open files stand on. Outlives them.
+  kj::Timer& timer;
+  const kj::Clock& clock;
+  const Timing& timing;
+  env::Logger log;
+  BufferBudget& budget;
+  WriteBuffer::Limits limits;
+  Session& session;
+  Locator& locator;
+  Reader& reader;
+  Writer& writer;
+  Appender& appender;
+  ChunkSync& chunkSync;
+  MemoryPressure& pressure;
+};
+
+void fillAttributes(rpc::Change::Builder change, InodeId inode, const AttributeChange& wanted);
+
+class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
+ public:
+  FileState(FileParts& parts, const FileAttributes& attributes);
+  ~FileState() noexcept(false);
+  KJ_DISALLOW_COPY(FileState);
+
+  InodeId inode() const { return id; }
+  FileAttributes attributes() const;
+  void overlay(FileAttributes& attributes) const;  // puts what is not published on top
+  void learn(const FileAttributes& attributes);    // as the metaserver has it
+  void changedElsewhere();
+  void becomeStale() { stale = true; }
+
+  kj::Promise<Result<ReadData>> read(uint64_t offset, uint32_t size);
+  kj::Promise<Status> write(uint64_t offset, Bytes bytes);
+  kj::Promise<Status> flush();
+  kj::Promise<Status> sync();
+  kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record);
+  kj::Promise<Result<FileAttributes>> setAttributes(AttributeChange change);
+
+  kj::Promise<Status> settle();  // as flush, but leaves an error for its owner
+  bool isSettled() const { return buffer.isEmpty() && !needsPublish && order.isFree(); }
+  kj::Maybe<Status> takeError();
+  void relieve();
+
+ private:
+  struct Listener {
+    uint64_t mark;
+    kj::Own<kj::PromiseFulfiller<void>> fulfiller;
+  };
+
+  FileParts& parts;
+  const InodeId id;
+  FileAttributes base;  // as the metaserver last told
+  kj::TimePoint baseTime;
+  bool stale = false;
+  WriteBuffer buffer;
+  kj::Maybe<Timestamp> localMtime;  // of writes that are not published
+  uint64_t appliedEnd = 0;          // of what was applied since the last publish
+  uint64_t certainEnd = 0;          // of what had been flushed: to be published whatever came later
+  bool needsPublish = false;
+  DirtyChunks dirty;                              // since the last sync
+  std::map<ChunkIndex, ChunkHandle> unpublished;  // since the last publish
+  kj::Maybe<Status> error;
+  Turns order;       // of writes that have to wait, cuts and appends
+  Turns publishing;  // lengths must not overtake each other
+  Turns syncing;
+  std::list<Listener> listeners;
+  bool lingerArmed = false, publishArmed = false;
+  kj::TaskSet tasks;
+
+  void accept(uint64_t offset, Bytes bytes);
+  kj::Promise<Status> writeInTurn(uint64_t offset, Bytes bytes);
+  void pump();
+  kj::Promise<void> send(WriteBuffer::Outgoing outgoing);
+  void applied(ChunkIndex index, const DirtyChunk& chunk, uint64_t end);
+  void fail(Status status);
+  kj::Promise<void> linger();
+  kj::Promise<void> publishLater();
+  void armPublish();
+  kj::Promise<void> drain();
+  kj::Promise<void> drained(uint64_t mark);
+  void tellListeners();
+  uint64_t publishableLength() const;
+  kj::Promise<Status> publish();
+  kj::Promise<Status> publishDurably();
+  kj::Promise<Status> refresh();
+  kj::Promise<Status> flushInTurn();
+  kj::Promise<Status> syncInTurn();
+  kj::Promise<Result<ReadData>> readBehind(uint64_t offset, uint64_t size, kj::Vector<Extent> newer);
+  kj::Promise<Result<ReadData>> readAfterRefresh(uint64_t offset, uint32_t size);
+  Result<ReadData> endOfFile() const;
+  void taskFailed(kj::Exception&& exception) override;
+};
+
+}  // namespace cairn::client

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// This client's session with the metaserver. It outlives connections and the metaserver's process: after each
+// reconnect it is resumed with what is open, and a change whose answer was lost is sent again under the same
+// sequence number, so that it happens once. When the session was fenced a new one begins, and what is open is
+// opened anew. INVARIANT: a sequence number belongs to one change of one session; it counts as answered only
+// when its caller has it. Called by locator.cc, open_file.cc, inode_table.cc and remote_filesystem.cc.
+#pragma once
+
+#include <capnp/message.h>
+
+#include <set>
+#include <vector>
+
+#include "client/attempt.h"
+#include "client/filesystem.h"
+#include "env/log.h"
+#include "rpc/metaserver.capnp.h"
+#include "rpc/peer.h"
+
+namespace cairn::client {
+
+class SessionEvents {
+  // Who must know what happens to the session.
+ public:
+  virtual ~SessionEvents() noexcept(false) = default;
+  virtual std::vector<InodeId> openInodes() = 0;
+  virtual void reopened(InodeId inode, Result<FileAttributes> answer) = 0;  // in a new session
+  virtual void invalidated(InodeId inode) = 0;                              // by another client
+  virtual void nameInvalidated(InodeId parent, kj::StringPtr name) = 0;
+};
+
+class Session {
+ public:
+  struct Options {
+    kj::Timer& timer;
+    kj::EntropySource& entropy;
+    const Timing& timing;
+    env::Logger log;
+    kj::StringPtr host, name;  // as in rpc::ClientDescription
+  };
+  Session(Options options, const PeerEnvironment& environment, kj::Array<PeerAddress> metaservers,
+          SessionEvents& events);
+  ~Session() noexcept(false);
+  KJ_DISALLOW_COPY(Session);
+
+  kj::Promise<Status> start();  // resolves once the session is there, or patience has run out
+  kj::Promise<void> close();
+  kj::StringPtr refusal() const;  // why the metaserver does not want us; empty: it does
+
+  struct ChangeOutcome {
+    FileAttributes attributes;
+    uint64_t index = 0;
+  };
+  using Fill = kj::Function<void(rpc::Change::Builder)>;
+  kj::Promise<Result<ChangeOutcome>> change(Fill fill);
+  // `fill` sets everything but the sequence. Done exactly once, or a Status says why not.
+
+  template <typename Send>
+  auto query(kj::StringPtr method, Send send) {
+    // A call that changes nothing, or may be repeated. `send` gets the rpc::Session::Client, maybe several
+    // times.
+    using Remote = decltype(send(kj::instance<rpc::Session::Client&>()));
+    return queryTyped<Remote>(method, kj::mv(send));
+  }
+
+  uint8_t defaultReplicas() const { return replicas; }
+
+ private:
+  class Callback;
+  class Number;
+  template <typename Remote>
+  struct AnswerOf;
+  template <typename Results>
+  struct AnswerOf<capnp::RemotePromise<Results>> {
+    using Type = capnp::Response<Results>;
+  };
+
+  Options options;
+  kj::Array<PeerAddress> metaservers;
+  size_t metaserver = 0;  // index of the one in use
+  SessionEvents& events;
+  Peer<rpc::Metaserver> peer;
+  kj::Maybe<rpc::Session::Client> session;
+  SessionId id;
+  uint8_t replicas = 0;
+  uint64_t generation = 0;  // of sessions: changes numbered in an older one are numbered anew
+  uint64_t lastSequence = 0;
+  std::set<uint64_t> unanswered;
+  kj::Own<Callback> callback;
+  kj::Promise<void> renewing = nullptr;
+
+  kj::Promise<void> attach(rpc::Metaserver::Client service, ConnectionGeneration connection);
+  kj::Promise<void> begin(rpc::Metaserver::Client service);
+  kj::Promise<void> reopen(InodeId inode);
+  kj::Promise<void> renewForEver();
+  void moveOn();
+  rpc::Session::Client& current();
+  Patience patience() { return Patience(options.timer, options.entropy, options.timing); }
+  Status giveUp(kj::StringPtr method, const kj::Exception& exception);
+  void renewingBroke(const kj::Exception& exception);
+
+  enum class Verdict { ANSWER, RETRY };
+  Verdict judge(Status status, kj::StringPtr method);
+
+  template <typename Response>
+  static auto statusOf(Response& response) -> decltype(response.getStatus()) {
+    return response.getStatus();
+  }
+  static Status statusOf(capnp::Response<rpc::Session::StatisticsResults>&) { return Status::OK; }
+  static Status statusOf(capnp::Response<rpc::Session::ReleaseResults>&) { return Status::OK; }
+  static Status statusOf(capnp::Response<rpc::Session::ReportCorruptResults>&) { return Status::OK; }
+
+  template <typename Remote, typename Send>
+  kj::Promise<Result<typename AnswerOf<Remote>::Type>> queryTyped(kj::StringPtr method, Send send) {
+    auto patient = patience();
+    for (;;) {
+      auto tried =
+          co_await tryOnce(peer.call({method, patient.deadline(options.timing.metaserverDeadline)},
+                                     [this, &send](rpc::Metaserver::Client&) { return send(current()); }));
+      KJ_IF_MAYBE (answer, tried.answer) {
+        auto status = statusOf(*answer);
+        if (judge(status, method) == Verdict::ANSWER || patient.isOver()) {
+          if (!ok(status)) co_return status;
+          co_return kj::mv(*answer);
+        }
+      }
+      KJ_IF_MAYBE (exception, tried.exception) {
+        if (!isTransport(*exception) || patient.isOver()) co_return giveUp(method, *exception);
+        moveOn();
+      }
+      co_await patient.pause();
+    }
+  }
+};
+
+}  // namespace cairn::client

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+#include "client/writer.h"
+
+#include <kj/debug.h>
+
+#include "env/checksum.h"
+
+namespace cairn::client {
+
+namespace {
+
+kj::Array<uint32_t> checksumsOf(uint32_t offset, kj::ArrayPtr<const kj::byte> bytes) {
+  // One per piece cut at multiples of BLOCK_SIZE of the chunk; a short piece is summed as it is.
+  uint32_t first = offset / BLOCK_SIZE, last = uint32_t((offset + bytes.size() - 1) / BLOCK_SIZE);
+  auto sums = kj::heapArray<uint32_t>(last - first + 1);
+  size_t at = 0;
+  for (auto& sum : sums) {
+    size_t size = kj::min(bytes.size() - at, size_t(BLOCK_SIZE - (offset + at) % BLOCK_SIZE));
+    sum = env::crc32c(bytes.slice(at, at + size));
+    at += size;
+  }
+  return sums;
+}
+
+}  // namespace
+
+void DirtyChunk::add(const DirtyChunk& later) {
+  // A later version has the replicas that count; of a server that was there before, the boot of its first
+  // write counts: after a reboot in between that write may be lost. An older version (answers may overtake
+  // each other) only adds such boots.
+  bool isNewer = handle != later.handle || later.version > version;
+  if (handle != later.handle) boots.clear();
+  if (isNewer) {
+    std::map<ServerId, uint64_t> kept;
+    for (auto& [server, boot] : later.boots) {
+      auto before = boots.find(server);
+      kept.emplace(server, before == boots.end() ? boot : before->second);
+    }
+    handle = later.handle;
+    version = later.version;
+    boots = std::move(kept);
+  } else if (later.version == version) {
+    boots.insert(later.boots.begin(), later.boots.end());
+  }
+}
+
+void merge(DirtyChunks& into, DirtyChunks&& later) {
+  for (auto& [index, chunk] : later) {
+    auto [place, fresh] = into.try_emplace(index, chunk);
+    if (!fresh) place->second.add(chunk);
+  }
+}
+
+kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
+  auto [index, offset] = locate(FileOffset(extent.offset));
+  auto at = offset.value();
+  auto checksums = checksumsOf(at, extent.bytes);  // once, as early as the bytes cannot change any more
+  Patience patience(timer, entropy, timing);
+  for (;;) {
+    auto located = co_await locator.forWriting(inode, index);
+    if (!located.ok()) co_return located.status();
+    auto& location = *located;
+
+    Tried<capnp::Response<rpc::ChunkServer::WriteResults>> tried;
+    KJ_IF_MAYBE (primary, servers.find(location.primary)) {
+      tried = co_await tryOnce(primary->call(
+          {"write", patience.deadline(timing.chunkDeadline), WhenDown::FAIL},
+          [&](rpc::ChunkServer::Client& service) {
+            auto request = service.writeRequest();
+            auto chunk = request.initChunk();
+            chunk.setHandle(location.handle.value());
+            chunk.setVersion(location.version.value());
+            request.setOffset(at);
+            auto sums = request.initChecksums(checksums.size());
+            for (size_t i = 0; i < checksums.size(); ++i) sums.set(i, checksums[i]);
+            request.adoptData(
+                capnp::Orphanage::getForMessageContaining(rpc::ChunkServer::WriteParams::Builder(request))
+                    .referenceExternalData(extent.bytes));
+            return request.send();
+          },
+          extent.memory->addRef()));
+    } else {
+      tried.exception = KJ_EXCEPTION(DISCONNECTED, "the metaserver named a primary without an address");
+    }
+
+    Status status = Status::OK;
+    switch (judge(inode, location, tried, status)) {
+      case Verdict::DONE: {
+        DirtyChunk applied{location.handle, location.version, {}};
+        KJ_IF_MAYBE (answer, tried.answer) {
+          for (auto replica : answer->getApplied()) {
+            applied.boots.emplace(ServerId(replica.getServer()), replica.getBoot());
+          }
+        }
+        co_return applied;
+      }
+      case Verdict::FAIL:
+        co_return status;
+      case Verdict::RETRY:
+        break;
+    }
+    if (patience.isOver()) {
+      log.error("chunk ", location.handle, " of inode ", inode, " could not be written for ",
+                timing.patience / kj::SECONDS, " s (", status, ") -> the application gets an error");
+      co_return status == Status::NO_SPACE ? status : Status::IO_ERROR;
+    }
+    co_await patience.pause();
+  }
+}
+
+Writer::Verdict Writer::judge(InodeId inode, const ChunkLocation& location,
+                              Tried<capnp::Response<rpc::ChunkServer::WriteResults>>& tried, Status& status) {
+  auto primary = location.primary;
+  auto& cache = locator.known();
+  KJ_IF_MAYBE (exception, tried.exception) {
+    status = Status::IO_ERROR;
+    if (!isTransport(*exception)) {
+      log.error("write to chunkd-", primary, " broke: ", exception->getDescription(), " -> error");
+      return Verdict::FAIL;
+    }
+    log.warning("chunkd-", primary, " did not take a write of chunk ", location.handle, " v",
+                location.version, " (", exception->getDescription(), ") -> locate again");
+    servers.failed(primary);
+    cache.leaseLost(inode, location.index, location.version);
+    return Verdict::RETRY;
+  }
+  auto& answer = KJ_ASSERT_NONNULL(tried.answer);
+  status = answer.getStatus();
+  switch (status) {
+    case Status::OK:
+      servers.answered(primary);
+      cache.leaseProven(inode, location.index, location.version, timer.now());
+      return Verdict::DONE;
+    case Status::REPLICA_FAILED:
+      for (auto server : answer.getFailed()) servers.failed(ServerId(server));
+      log.warning("chunk ", location.handle, " v", location.version, ": ", answer.getFailed().size(),
+                  " replicas did not apply -> locate again");
+      cache.leaseLost(inode, location.index, location.version);
+      return Verdict::RETRY;
+    case Status::NOT_PRIMARY:
+    case Status::LEASE_EXPIRED:
+    case Status::STALE_VERSION:
+      cache.leaseLost(inode, location.index, location.version);
+      return Verdict::RETRY;
+    case Status::BEHIND_VERSION:
+    case Status::NO_REPLICA:
+    case Status::CORRUPT:
+    case Status::IO_ERROR:
+      log.warning("chunkd-", primary, " cannot write chunk ", location.handle, " v", location.version, ": ",
+                  status, " -> locate again");
+      servers.failed(primary);
+      cache.leaseLost(inode, location.index, location.version);
+      return Verdict::RETRY;
+    case Status::BAD_CHECKSUM:
+      log.warning("chunk ", location.handle, ": bytes were damaged on their way -> send again");
+      return Verdict::RETRY;
+    case Status::NOT_READY:
+      return Verdict::RETRY;
+    case Status::NO_SPACE:
+    default:
+      log.error("chunkd-", primary, " refuses a write of chunk ", location.handle, ": ", status,
+                " -> the application gets it");
+      return Verdict::FAIL;
+  }
+}
+
+}  // namespace cairn::client

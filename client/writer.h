@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Brings one extent to all replicas of its chunk: makes the checksums, finds the primary, sends, and when
+// the view was stale or a daemon failed, finds out anew and repeats the very same write (which is harmless)
+// until patience runs out. The application sees nothing of that. Called by open_file.cc only.
+#pragma once
+
+#include <map>
+
+#include "client/buffer_budget.h"
+#include "client/locator.h"
+#include "client/write_buffer.h"
+
+namespace cairn::client {
+
+struct DirtyChunk {
+  // What must reach stable storage before a sync of the file may answer.
+  ChunkHandle handle;
+  ChunkVersion version;
+  std::map<ServerId, uint64_t> boots;  // who has applied our writes, and the boot in which it first did
+
+  void add(const DirtyChunk& later);
+};
+using DirtyChunks = std::map<ChunkIndex, DirtyChunk>;
+void merge(DirtyChunks& into, DirtyChunks&& later);
+
+class Writer {
+ public:
+  Writer(kj::Timer& timer, kj::EntropySource& entropy, const Timing& timing, env::Logger log,
+         Locator& locator, ChunkServers& servers)
+      : timer(timer),
+        entropy(entropy),
+        timing(timing),
+        log(kj::mv(log)),
+        locator(locator),
+        servers(servers) {}
+  KJ_DISALLOW_COPY(Writer);
+
+  kj::Promise<Result<DirtyChunk>> write(InodeId inode, Extent extent);
+  // Applied on every replica of the lease. NO_SPACE and the answers of locate surface; IO_ERROR when out of
+  // patience.
+
+ private:
+  struct Answer {
+    Status status = Status::OK;
+    DirtyChunk applied;
+  };
+  enum class Verdict { DONE, RETRY, FAIL };
+
+  kj::Timer& timer;
+  kj::EntropySource& entropy;
+  const Timing& timing;
+  env::Logger log;
+  Locator& locator;
+  ChunkServers& servers;
+
+  Verdict judge(InodeId inode, const ChunkLocation& location,
+                Tried<capnp::Response<rpc::ChunkServer::WriteResults>>& tried, Status& status);
+};
+
+}  // namespace cairn::client
