@@ -248,9 +248,12 @@ void PeerCore::Body::watchDeadlines() {
     if (*due <= first) return;
   }
   watching = first;
-  tasks.add(environment.timer.atTime(first).then([this, first]() {
-    KJ_IF_MAYBE (due, watching) {
-      if (*due == first) deadlinesPassed();
+  // After a pause of our own process (stopped, swapped, suspended) answers may be waiting in the socket: they
+  // are read before anyone is told that there was none.
+  auto due = environment.timer.atTime(first).then([]() { return kj::evalLast([]() {}); });
+  tasks.add(due.then([this, first]() {
+    KJ_IF_MAYBE (next, watching) {
+      if (*next == first) deadlinesPassed();
     }
   }));
 }

@@ -69,7 +69,8 @@ struct Refusal {
 };
 
 class PeerCore {
-  // Everything about a peer that does not depend on its interface. Use Peer<Service>.
+  // Everything about a peer that does not depend on its interface. Use Peer<Service>. Not to be destroyed
+  // from within a call that came in over its own connection (a callback), nor from its hooks.
  public:
   class Call : public kj::Refcounted {
     // From call() until answered, or until the connection is gone.

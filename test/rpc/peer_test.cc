@@ -571,6 +571,88 @@ TEST_F(PeerTest, AMachineThatLostPowerIsFoundByDeadlinesAndComesBack) {
   EXPECT_EQ(run(read(peer)), 4096u);
 }
 
+class PipeNetwork final : public kj::Network, private kj::NetworkAddress {
+  // Every address leads to one acceptor, without delay: for tests that move the clock themselves.
+ public:
+  kj::Maybe<Acceptor&> acceptor;
+  kj::ForkedPromise<void> running =
+      kj::Promise<void>(kj::READY_NOW).fork();  // else bytes wait in the caller's socket
+  kj::Promise<kj::Own<kj::NetworkAddress>> parseAddress(kj::StringPtr, uint) override { return clone(); }
+  kj::Own<kj::NetworkAddress> getSockaddr(const void*, uint) override { return clone(); }
+  kj::Own<kj::Network> restrictPeers(kj::ArrayPtr<const kj::StringPtr>,
+                                     kj::ArrayPtr<const kj::StringPtr>) override {
+    KJ_UNIMPLEMENTED("not needed");
+  }
+
+ private:
+  kj::Promise<kj::Own<kj::AsyncIoStream>> connect() override {
+    auto pipe = kj::newTwoWayPipe();
+    KJ_ASSERT_NONNULL(acceptor).accept(kj::mv(pipe.ends[0]));
+    return kj::Own<kj::AsyncIoStream>(kj::heap<Socket>(kj::mv(pipe.ends[1]), running));
+  }
+  class Socket final : public kj::AsyncIoStream {
+   public:
+    Socket(kj::Own<kj::AsyncIoStream> inner, kj::ForkedPromise<void>& running)
+        : inner(kj::mv(inner)), running(running) {}
+    kj::Promise<size_t> tryRead(void* buffer, size_t least, size_t most) override {
+      auto size = co_await inner->tryRead(buffer, least, most);
+      co_await running.addBranch();
+      co_return size;
+    }
+    kj::Promise<void> write(const void* buffer, size_t size) override { return inner->write(buffer, size); }
+    kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
+      return inner->write(pieces);
+    }
+    kj::Promise<void> whenWriteDisconnected() override { return inner->whenWriteDisconnected(); }
+    void shutdownWrite() override { inner->shutdownWrite(); }
+
+   private:
+    kj::Own<kj::AsyncIoStream> inner;
+    kj::ForkedPromise<void>& running;
+  };
+  kj::Own<kj::ConnectionReceiver> listen() override { KJ_UNIMPLEMENTED("not needed"); }
+  kj::Own<kj::NetworkAddress> clone() override {
+    return kj::Own<kj::NetworkAddress>(static_cast<kj::NetworkAddress*>(this), kj::NullDisposer::instance);
+  }
+  kj::String toString() override { return kj::str("pipe"); }
+};
+
+class OwnPause : public testing::Test {
+ public:
+  ~OwnPause() noexcept override {}
+};
+
+TEST_F(OwnPause, AnswersThatWaitInTheSocketCountAlthoughTheirDeadlineHasPassed) {
+  kj::EventLoop loop;
+  kj::WaitScope scope(loop);
+  kj::TimerImpl timer(kj::origin<kj::TimePoint>());
+  BufferPool pool;
+  PipeNetwork network;
+  sim::SeededEntropy entropy(1);
+  ClusterId cluster;
+  std::string story;
+  Daemon daemon(timer, network, pool, story);
+  network.acceptor = daemon.acceptor;
+  Peer<rpc::ChunkServer> peer({.timer = timer,
+                               .network = network,
+                               .pool = pool,
+                               .entropy = entropy,
+                               .cluster = cluster,
+                               .caller = "test"},
+                              "chunkd-1", {kj::str("x"), kj::str(), kj::str()});
+  peer.connect().wait(scope);
+  auto call = peer.call({"read", 2 * kj::SECONDS},
+                        [](rpc::ChunkServer::Client& server) { return server.readRequest().send(); });
+  auto stopped = kj::newPromiseAndFulfiller<void>();
+  network.running = stopped.promise.fork();
+  EXPECT_FALSE(call.poll(scope));
+  timer.advanceTo(timer.now() + 60 * kj::SECONDS);
+  stopped.fulfiller->fulfill();
+  call.wait(scope);
+  EXPECT_EQ(peer.suspectSince(), nullptr);
+  EXPECT_EQ(peer.generation(), ConnectionGeneration(1));
+}
+
 class RealSockets : public testing::Test {
  public:
   ~RealSockets() noexcept override {}
