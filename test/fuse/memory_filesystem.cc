@@ -6,6 +6,7 @@
 #include <kj/debug.h>
 #include <kj/time.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -20,7 +21,9 @@ const kj::byte ZEROS[SIZE] = {};
 }  // namespace
 
 struct MemoryFilesystem::Block : public kj::Refcounted {
-  kj::byte bytes[SIZE] = {};
+  Block() { KJ_REQUIRE(bytes != nullptr, "out of memory"); }
+  ~Block() noexcept(false) { free(bytes); }
+  kj::byte* const bytes = static_cast<kj::byte*>(calloc(1, SIZE));  // zeros that cost nothing until they are touched
 };
 
 class MemoryFilesystem::File final : public OpenFile {

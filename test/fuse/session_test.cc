@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// What the session loop promises beyond POSIX: listings while names come and go, slow operations, callers
+// that are killed, what another client changes, and that nothing the kernel gave back is kept.
+#include "test/fuse/mounted.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <set>
+#include <thread>
+
+namespace cairn::fuse {
+namespace {
+
+class Session : public Mounted {
+ protected:
+  template <typename Condition>
+  bool eventually(Condition condition) {
+    // Waits on the other side of the kernel: there is no event for it here.
+    for (auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+         std::chrono::steady_clock::now() < end;) {
+      if (condition()) return true;
+      std::this_thread::yield();
+    }
+    return condition();
+  }
+  size_t inodesKnown() {
+    return onLoop([](MemoryFilesystem&, SessionLoop& session) {
+      return session.requestHandlers().inodeTable().size();
+    });
+  }
+  size_t filesOpen() {
+    return onLoop(
+        [](MemoryFilesystem&, SessionLoop& session) { return session.requestHandlers().openFiles(); });
+  }
+  uint64_t calls(const char* operation) {
+    return onLoop([&](MemoryFilesystem& memory, SessionLoop&) { return memory.calls[operation]; });
+  }
+};
+
+struct Listing {
+  std::multiset<std::string> names;
+  int error = 0;
+};
+
+Listing list(const std::string& path) {
+  Listing result;
+  auto directory = opendir(path.c_str());
+  if (directory == nullptr) {
+    result.error = errno;
+    return result;
+  }
+  errno = 0;
+  while (auto entry = readdir(directory)) result.names.insert(entry->d_name);
+  result.error = errno;
+  closedir(directory);
+  return result;
+}
+
+// ---------------------------------------------------------------- listings
+
+TEST_F(Session, AListingHasEachNameOnceAndDotAndDotDot) {
+  for (int i = 0; i < 2500; ++i) {
+    onLoop([&](MemoryFilesystem& memory, SessionLoop&) {
+      memory.makeElsewhere(ROOT_INODE, kj::str("file-", i, std::string(i % 200, 'x').c_str()));
+    });
+  }
+  auto listing = list(path());
+  EXPECT_EQ(listing.error, 0);
+  EXPECT_EQ(listing.names.size(), 2502u);
+  EXPECT_EQ(std::set<std::string>(listing.names.begin(), listing.names.end()).size(), 2502u);
+  EXPECT_EQ(listing.names.count("."), 1u);
+  EXPECT_EQ(listing.names.count(".."), 1u);
+  EXPECT_LE(calls("readDirectory"), 6u) << "pages of 1,000, however little the kernel asks for";
+}
+
+TEST_F(Session, NamesThatStayAreListedOnceWhileOthersComeAndGo) {
+  for (int i = 0; i < 5000; ++i) {
+    onLoop([&](MemoryFilesystem& memory, SessionLoop&) {
+      memory.makeElsewhere(ROOT_INODE, kj::str("stays-", i));
+    });
+  }
+  std::atomic<bool> stop = false;
+  std::thread churn([&]() {
+    for (int i = 0; !stop; ++i) {
+      auto name = path("comes-" + std::to_string(i % 50));
+      close(open(name.c_str(), O_CREAT | O_WRONLY, 0644));
+      unlink(name.c_str());
+    }
+  });
+  for (int round = 0; round < 5; ++round) {
+    auto listing = list(path());
+    EXPECT_EQ(listing.error, 0);
+    size_t stayed = 0;
+    for (auto& name : listing.names) stayed += name.starts_with("stays-");
+    EXPECT_EQ(stayed, 5000u);
+    for (int i = 0; i < 5000; i += 999) EXPECT_EQ(listing.names.count("stays-" + std::to_string(i)), 1u);
+  }
+  stop = true;
+  churn.join();
+}
+
+TEST_F(Session, RemovingWhatIsListedMeanwhileRemovesAll) {
+  for (int i = 0; i < 3000; ++i) {
+    onLoop(
+        [&](MemoryFilesystem& memory, SessionLoop&) { memory.makeElsewhere(ROOT_INODE, kj::str("f", i)); });
+  }
+  EXPECT_EQ(inChild([&]() { return system(("find " + path() + " -type f -delete").c_str()); }), 0);
+  EXPECT_EQ(list(path()).names.size(), 2u);
+}
+
+TEST_F(Session, ALongListingGivesOneCallPerThousandAttributesAndNoStat) {
+  for (int i = 0; i < 1500; ++i) {
+    onLoop(
+        [&](MemoryFilesystem& memory, SessionLoop&) { memory.makeElsewhere(ROOT_INODE, kj::str("f", i)); });
+  }
+  auto lookups = calls("lookup");
+  EXPECT_EQ(inChild([&]() { return system(("ls -l " + path() + " > /dev/null").c_str()); }), 0);
+  EXPECT_LE(calls("readDirectory"), 4u);
+  EXPECT_LE(calls("lookup") - lookups, 100u)
+      << "the first entries are looked up before the kernel sees the use of plus";
+}
+
+TEST_F(Session, AnOldPageDoesNotBringBackARemovedNameOrAnOldSize) {
+  for (int i = 0; i < 100; ++i) writeAll("f" + std::to_string(i), "");
+  auto directory = opendir(path().c_str());
+  for (int i = 0; i < 3; ++i)
+    ASSERT_NE(readdir(directory), nullptr);  // the page is read, the rest is still to come
+  writeAll("f90", "grown since");
+  ASSERT_EQ(unlink(path("f95").c_str()), 0);
+  while (readdir(directory) != nullptr) {
+  }
+  closedir(directory);
+  struct stat status;
+  ASSERT_EQ(stat(path("f90").c_str(), &status), 0);
+  EXPECT_EQ(status.st_size, 11);
+  EXPECT_EQ(readAll("f90"), "grown since");
+  EXPECT_EQ(stat(path("f95").c_str(), &status), -1);
+}
+
+TEST_F(Session, SeekingInADirectoryComesBackToTheSameEntry) {
+  for (int i = 0; i < 1200; ++i) {
+    onLoop(
+        [&](MemoryFilesystem& memory, SessionLoop&) { memory.makeElsewhere(ROOT_INODE, kj::str("f", i)); });
+  }
+  auto directory = opendir(path().c_str());
+  std::vector<std::pair<long, std::string>> seen;
+  for (auto at = telldir(directory); auto entry = readdir(directory); at = telldir(directory)) {
+    seen.emplace_back(at, entry->d_name);
+  }
+  ASSERT_EQ(seen.size(), 1202u);
+  for (size_t i : {1201, 0, 1, 2, 3, 700, 1100, 5}) {
+    seekdir(directory, seen[i].first);
+    auto entry = readdir(directory);
+    ASSERT_NE(entry, nullptr) << i;
+    EXPECT_EQ(entry->d_name, seen[i].second);
+  }
+  rewinddir(directory);
+  EXPECT_STREQ(readdir(directory)->d_name, ".");
+  closedir(directory);
+}
+
+// ---------------------------------------------------------------- slow operations
+
+TEST_F(Session, ASlowOperationDoesNotHoldUpOthers) {
+  writeAll("slow", "x"), writeAll("fast", "y");
+  hold("getXattr");
+  std::thread slow([&]() {
+    char value[8];
+    getxattr(path("slow").c_str(), "user.a", value, sizeof(value));
+  });
+  held();
+  EXPECT_EQ(readAll("fast"), "y");
+  EXPECT_EQ(list(path()).names.size(), 4u);
+  release();
+  slow.join();
+}
+
+TEST_F(Session, AKilledCallerIsFreedAtOnceAndItsOperationGoesOn) {
+  writeAll("f", "before");
+  hold("write");
+  auto child = fork();
+  if (child == 0) {
+    int fd = open(path("f").c_str(), O_WRONLY);
+    _exit(pwrite(fd, "AFTER", 5, 0) == 5 ? 0 : 1);
+  }
+  held();
+  kill(child, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child) << "would hang here";
+  EXPECT_EQ(WTERMSIG(status), SIGKILL);
+  release();
+  EXPECT_TRUE(eventually([&]() { return filesOpen() == 0; }));
+  onLoop([](MemoryFilesystem& memory, SessionLoop& session) {
+    EXPECT_EQ(memory.contentOf(memory.find("f")), "AFTERe");
+    EXPECT_EQ(session.requestInterrupts().answeredEarly(), 1u);
+  });
+}
+
+TEST_F(Session, ACallerKilledAfterAHarmlessSignalIsFreedToo) {
+  hold("lookup");
+  auto child = fork();
+  if (child == 0) {
+    struct sigaction action = {};
+    action.sa_handler = [](int) {};
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGUSR1, &action, nullptr);
+    struct stat status;
+    _exit(stat(path("nothing").c_str(), &status) == 0);
+  }
+  held();
+  kill(child, SIGUSR1);  // the kernel tells us of this one only
+  kill(child, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WTERMSIG(status), SIGKILL);
+  release();
+}
+
+TEST_F(Session, AHarmlessSignalDoesNotInterruptARead) {
+  writeAll("f", "whole");
+  hold("open");
+  auto child = fork();
+  if (child == 0) {
+    struct sigaction action = {};
+    action.sa_handler = [](int) {};
+    sigaction(SIGUSR1, &action, nullptr);
+    int fd = open(path("f").c_str(), O_RDONLY);
+    char text[8];
+    _exit(fd >= 0 && read(fd, text, 5) == 5 ? 0 : 1);
+  }
+  held();
+  kill(child, SIGUSR1);
+  release();
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+TEST_F(Session, AnOpenWhoseCallerWasKilledLeavesNothingOpen) {
+  writeAll("f", "x");
+  for (auto operation : {"open", "create"}) {
+    hold(operation);
+    auto child = fork();
+    if (child == 0) {
+      auto name = operation == std::string("open") ? "f" : "new";
+      _exit(open(path(name).c_str(), O_RDWR | O_CREAT, 0644));
+    }
+    held();
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    release();
+    EXPECT_TRUE(eventually([&]() {
+      return filesOpen() == 0 &&
+             onLoop([](MemoryFilesystem& memory, SessionLoop&) { return memory.openFiles(); }) == 0;
+    })) << operation;
+  }
+}
+
+// ---------------------------------------------------------------- bookkeeping
+
+TEST_F(Session, WhatTheKernelForgetsIsForgotten) {
+  for (int i = 0; i < 500; ++i) writeAll("f" + std::to_string(i), "x");
+  EXPECT_EQ(inChild([&]() { return system(("ls -l " + path() + " > /dev/null").c_str()); }), 0);
+  EXPECT_GE(inodesKnown(), 500u);
+  for (int i = 0; i < 500; ++i) unlink(path("f" + std::to_string(i)).c_str());
+  EXPECT_TRUE(eventually([&]() { return inodesKnown() == 1; })) << inodesKnown();
+  EXPECT_EQ(filesOpen(), 0u);
+}
+
+TEST_F(Session, ManySmallFilesAreMadeReadAndRemoved) {
+  ASSERT_EQ(mkdir(path("many").c_str(), 0755), 0);
+  for (int i = 0; i < 2000; ++i) writeAll("many/" + std::to_string(i), std::to_string(i));
+  for (int i = 0; i < 2000; i += 7) EXPECT_EQ(readAll("many/" + std::to_string(i)), std::to_string(i));
+  EXPECT_EQ(inChild([&]() { return system(("rm -r " + path("many")).c_str()); }), 0);
+  EXPECT_EQ(onLoop([](MemoryFilesystem& memory, SessionLoop&) { return memory.liveInodes(); }), 1u);
+}
+
+// ---------------------------------------------------------------- other clients
+
+TEST_F(Session, AnOpenSeesWhatAnotherClientHasPublished) {
+  writeAll("f", "short");
+  EXPECT_EQ(readAll("f"), "short");  // the kernel has page and size
+  onLoop([](MemoryFilesystem& memory, SessionLoop&) {
+    memory.appendElsewhere(memory.find("f"), ", and longer");
+  });
+  EXPECT_EQ(readAll("f"), "short, and longer");
+}
+
+TEST_F(Session, PagesAreKeptFromOneOpenToTheNextWhileNobodyWrites) {
+  writeAll("f", "cached");
+  readAll("f");
+  auto reads = calls("read");
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(readAll("f"), "cached");
+  EXPECT_EQ(calls("read"), reads);
+}
+
+TEST_F(Session, ANotifiedInodeIsReadAnewThoughItStaysOpen) {
+  writeAll("f", "old!");
+  int fd = open(path("f").c_str(), O_RDONLY);
+  char text[8] = {};
+  ASSERT_EQ(pread(fd, text, 8, 0), 4);
+  onLoop([](MemoryFilesystem& memory, SessionLoop&) {
+    auto inode = memory.find("f");
+    memory.appendElsewhere(inode, "new!");
+    memory.observer().inodeChanged(inode);
+  });
+  EXPECT_TRUE(eventually([&]() { return pread(fd, text, 8, 0) == 8; }));
+  EXPECT_EQ(std::string(text, 8), "old!new!");
+  close(fd);
+}
+
+class LongTimeouts : public Session {
+  HandlerOptions handlerOptions() override {
+    return {.attributeTimeout = 600, .entryTimeout = 600, .negativeTimeout = 600};
+  }
+};
+
+TEST_F(LongTimeouts, ANotifiedNameIsLookedUpAnew) {
+  struct stat status;
+  EXPECT_EQ(stat(path("f").c_str(), &status), -1);
+  onLoop([](MemoryFilesystem& memory, SessionLoop&) { memory.makeElsewhere(ROOT_INODE, "f"); });
+  EXPECT_EQ(stat(path("f").c_str(), &status), -1) << "the kernel remembers that there was nothing";
+  onLoop([](MemoryFilesystem& memory, SessionLoop&) { memory.observer().nameChanged(ROOT_INODE, "f"); });
+  EXPECT_TRUE(eventually([&]() { return stat(path("f").c_str(), &status) == 0; }));
+}
+
+TEST_F(LongTimeouts, ANotificationWaitsForABusyDirectoryWithoutStoppingTheLoop) {
+  ASSERT_EQ(mkdir(path("d").c_str(), 0755), 0);
+  hold("make");
+  std::thread maker(
+      [&]() { mkdir(path("d/new").c_str(), 0755); });  // holds the directory's lock in the kernel
+  held();
+  onLoop(
+      [](MemoryFilesystem& memory, SessionLoop&) { memory.observer().nameChanged(memory.find("d"), "x"); });
+  writeAll("elsewhere", "served");
+  EXPECT_EQ(readAll("elsewhere"), "served");
+  release();
+  maker.join();
+}
+
+// ---------------------------------------------------------------- the end
+
+TEST_F(Session, ABusyMountIsNotTakenAway) {
+  int fd = open(path("f").c_str(), O_CREAT | O_RDWR, 0644);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(umount2(path().c_str(), 0), -1);
+  EXPECT_EQ(errno, EBUSY);
+  ASSERT_EQ(pwrite(fd, "still served", 12, 0), 12);
+  close(fd);
+}
+
+TEST_F(Session, UnmountingWhileARequestIsOutAnswersIt) {
+  hold("lookup");
+  std::thread caller([&]() {
+    struct stat status;
+    EXPECT_EQ(stat(path("x").c_str(), &status), -1);
+  });
+  held();
+  ASSERT_EQ(umount2(path().c_str(), MNT_DETACH), 0);
+  release();
+  caller.join();
+}
+
+}  // namespace
+}  // namespace cairn::fuse
