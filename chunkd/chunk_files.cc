@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The part of ChunkStore that handles a chunk's two files: opening with every check that costs no read of data,
-// creating, settling blocks whose write did not end well, quarantine.
+// The part of ChunkStore that handles a chunk's two files: opening with every check that costs no read of
+// data, creating, settling blocks whose write did not end well, quarantine.
 #include <errno.h>
 #include <kj/debug.h>
 #include <string.h>
@@ -65,7 +65,7 @@ kj::Promise<Status> ChunkStore::createFiles(Live& chunk) {
   // holds no bytes and is taken over.
   auto handle = chunk.handle;
   auto sums = co_await environment.disk.open(sumPath(handle), env::OpenMode::CREATE_OR_OPEN);
-  KJ_IF_MAYBE(file, sums.file) {
+  KJ_IF_MAYBE (file, sums.file) {
     kj::byte header[SUM_HEADER_BYTES];
     encodeSumHeader({self.cluster, handle, index->find(handle)->version}, header);
     auto outcome = co_await file->get()->truncate(0);
@@ -85,12 +85,13 @@ kj::Promise<Status> ChunkStore::loadWords(ChunkHandle handle, env::DiskFile& dat
                                           std::vector<uint32_t>& words) {
   kj::byte header[SUM_HEADER_BYTES];
   auto outcome = co_await sumFile.read(0, kj::arrayPtr(header, sizeof(header)));
-  if (!outcome.ok()) co_return co_await damaged(handle, kj::str("its checksum file cannot be read: ", outcome));
+  if (!outcome.ok())
+    co_return co_await damaged(handle, kj::str("its checksum file cannot be read: ", outcome));
   auto decoded = decodeSumHeader(kj::arrayPtr(header, outcome.bytes));
-  KJ_IF_MAYBE(found, decoded.header) {
+  KJ_IF_MAYBE (found, decoded.header) {
     if (found->handle != handle || found->cluster != self.cluster) {
-      co_return co_await damaged(handle, kj::str("its checksum file is that of chunk ", found->handle, " of cluster ",
-                                                 found->cluster));
+      co_return co_await damaged(handle, kj::str("its checksum file is that of chunk ", found->handle,
+                                                 " of cluster ", found->cluster));
     }
   } else {
     co_return co_await damaged(handle, kj::str("its checksum file ", decoded.reason));
@@ -102,8 +103,8 @@ kj::Promise<Status> ChunkStore::loadWords(ChunkHandle handle, env::DiskFile& dat
   auto* record = index->find(handle);
   if (record == nullptr) co_return Status::NO_REPLICA;
   if (dataSize.bytes != record->length) {
-    co_return co_await damaged(handle, kj::str("its data file has ", dataSize.bytes, " bytes, its index says ",
-                                               record->length));
+    co_return co_await damaged(
+        handle, kj::str("its data file has ", dataSize.bytes, " bytes, its index says ", record->length));
   }
   uint64_t wordBytes = sumSize.bytes <= SUM_HEADER_SIZE ? 0 : sumSize.bytes - SUM_HEADER_SIZE;
   words.resize(kj::min(wordBytes / sizeof(uint32_t), BLOCKS_PER_CHUNK));
@@ -114,8 +115,8 @@ kj::Promise<Status> ChunkStore::loadWords(ChunkHandle handle, env::DiskFile& dat
   }
   for (size_t block = env::blocksOf(record->length); block < words.size(); block++) {
     if (words[block] == 0) continue;
-    co_return co_await damaged(handle, kj::str("its checksum file names block ", block, ", its data file ends at ",
-                                               record->length));
+    co_return co_await damaged(
+        handle, kj::str("its checksum file names block ", block, ", its data file ends at ", record->length));
   }
   co_return Status::OK;
 }
@@ -126,11 +127,11 @@ kj::Promise<env::IoOutcome> ChunkStore::writeWords(Live& chunk, uint32_t firstBl
   return chunk.sumFile().write(sumOffset(firstBlock), words.asBytes());
 }
 
-kj::Promise<Status> ChunkStore::settle(Live& chunk, uint32_t firstBlock, kj::ArrayPtr<const uint32_t> intended,
-                                       bool& torn) {
+kj::Promise<Status> ChunkStore::settle(Live& chunk, uint32_t firstBlock,
+                                       kj::ArrayPtr<const uint32_t> intended, bool& torn) {
   // A write to these blocks did not end well: make each word match the bytes that are there. Bytes that match
-  // neither the old word nor the intended one are a mix of the two; the write was never acknowledged, so any mix is
-  // a legal outcome of it, but another replica may have another.
+  // neither the old word nor the intended one are a mix of the two; the write was never acknowledged, so any
+  // mix is a legal outcome of it, but another replica may have another.
   auto size = co_await chunk.dataFile().size();
   if (!size.ok()) co_return failed(chunk.handle, "settling", size);
   auto words = kj::heapArray<uint32_t>(intended.size());
@@ -160,7 +161,8 @@ kj::Promise<void> ChunkStore::quarantine(ChunkHandle handle, kj::String reason) 
   auto* record = index->find(handle);
   if (record == nullptr || record->has(CORRUPT)) co_return;
   auto version = record->version;
-  environment.log.error("chunk ", handle, " v", version, ": ", reason, " -> quarantined; another replica serves");
+  environment.log.error("chunk ", handle, " v", version, ": ", reason,
+                        " -> quarantined; another replica serves");
   auto marked = *record;
   marked.set(CORRUPT);
   if (!ok(index->put(handle, marked))) record->set(CORRUPT);  // at least while this process lives
@@ -168,10 +170,12 @@ kj::Promise<void> ChunkStore::quarantine(ChunkHandle handle, kj::String reason) 
   quarantined.add(handle);
   // Operations under way end on the open files; nobody new gets in.
   auto renamed = co_await environment.disk.rename(dataPath(handle), quarantinePath(handle, version, "data"));
-  auto renamedSums = co_await environment.disk.rename(sumPath(handle), quarantinePath(handle, version, "sum"));
+  auto renamedSums =
+      co_await environment.disk.rename(sumPath(handle), quarantinePath(handle, version, "sum"));
   for (auto& outcome : {renamed, renamedSums}) {
     if (!outcome.ok() && outcome.error != ENOENT) {
-      environment.log.warning("chunk ", handle, ": moving a file to quarantine/: ", outcome, " -> it stays in place");
+      environment.log.warning("chunk ", handle, ": moving a file to quarantine/: ", outcome,
+                              " -> it stays in place");
     }
   }
 }

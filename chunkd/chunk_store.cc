@@ -19,7 +19,9 @@ namespace {
 constexpr kj::Duration CLEAN_INTERVAL = 1 * kj::SECONDS;
 alignas(64) constexpr kj::byte ZEROS[BLOCK_SIZE] = {};
 
-constexpr uint32_t firstBlockOf(uint32_t offset) { return offset / BLOCK_SIZE; }
+constexpr uint32_t firstBlockOf(uint32_t offset) {
+  return offset / BLOCK_SIZE;
+}
 constexpr uint32_t endBlockOf(uint32_t offset, size_t size) {
   return uint32_t((offset + size + BLOCK_SIZE - 1) / BLOCK_SIZE);
 }
@@ -31,7 +33,8 @@ kj::ArrayPtr<const kj::byte> pieceOf(kj::ArrayPtr<const kj::byte> data, uint32_t
   return data.slice(start - offset, end - offset);
 }
 
-bool matchChecksums(kj::ArrayPtr<const kj::byte> data, uint32_t offset, kj::ArrayPtr<const uint32_t> checksums) {
+bool matchChecksums(kj::ArrayPtr<const kj::byte> data, uint32_t offset,
+                    kj::ArrayPtr<const uint32_t> checksums) {
   uint32_t first = firstBlockOf(offset);
   for (uint32_t i = 0; i < checksums.size(); i++) {
     if (env::crc32c(pieceOf(data, offset, first + i)) != checksums[i]) return false;
@@ -41,10 +44,12 @@ bool matchChecksums(kj::ArrayPtr<const kj::byte> data, uint32_t offset, kj::Arra
 
 }  // namespace
 
-kj::String KJ_STRINGIFY(const ChunkKey& key) { return kj::str("chunk ", key.handle, " v", key.version); }
+kj::String KJ_STRINGIFY(const ChunkKey& key) {
+  return kj::str("chunk ", key.handle, " v", key.version);
+}
 
 ChunkStore::ChunkStore(StoreEnvironment environment, StoreOptions optionsParam, StoreIdentity identity,
-                       kj::Own<env::DiskLock> lock, kj::Own<ChunkIndex> index, kj::Own<Intents> intents)
+                       kj::Own<env::DiskLock> lock, kj::Own<StoreIndex> index, kj::Own<Intents> intents)
     : environment(environment),
       options(optionsParam),
       path(kj::str(optionsParam.path)),
@@ -118,9 +123,11 @@ kj::Promise<Status> ChunkStore::markUnsynced(ChunkHandle handle) {
   auto& entry = dirty[handle];
   entry.writes++;
   entry.lastWrite = environment.timer.now();
-  if (entry.markDurable || record->has(FRESH)) co_return Status::OK;  // nobody relies on a FRESH chunk's bytes yet
+  if (entry.markDurable || record->has(FRESH))
+    co_return Status::OK;  // nobody relies on a FRESH chunk's bytes yet
   auto status = co_await index->sync();
-  // The caller holds blocks of the chunk, so it has not been removed, and not been cleaned: it has a write begun.
+  // The caller holds blocks of the chunk, so it has not been removed, and not been cleaned: it has a write
+  // begun.
   if (ok(status)) dirty[handle].markDurable = true;
   co_return status;
 }
@@ -134,14 +141,14 @@ kj::Promise<Status> ChunkStore::write(ChunkKey key, uint32_t offset, kj::ArrayPt
   }
   uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, data.size());
   if (checksums.size() != end - first) co_return Status::INVALID;
-  KJ_IF_MAYBE(refusal, refuse(key)) co_return *refusal;
+  KJ_IF_MAYBE (refusal, refuse(key)) co_return *refusal;
   if (!matchChecksums(data, offset, checksums)) co_return Status::BAD_CHECKSUM;
 
   auto chunk = enliven(key.handle);
   auto hold = chunk->locks.enter(first, end, RangeLocks::Mode::EXCLUSIVE);
   if (!hold->granted()) co_await hold->whenGranted();
   // Meanwhile the chunk may have been adopted, removed or quarantined; from here on our hold keeps it.
-  KJ_IF_MAYBE(refusal, refuse(key)) co_return *refusal;
+  KJ_IF_MAYBE (refusal, refuse(key)) co_return *refusal;
   if (offset + data.size() > index->find(key.handle)->length && freeBytesLeft < data.size()) {
     co_return Status::NO_SPACE;
   }
@@ -160,7 +167,8 @@ kj::Promise<Status> ChunkStore::write(ChunkKey key, uint32_t offset, kj::ArrayPt
 }
 
 kj::Promise<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset,
-                                      kj::ArrayPtr<const kj::byte> data, kj::ArrayPtr<const uint32_t> checksums) {
+                                      kj::ArrayPtr<const kj::byte> data,
+                                      kj::ArrayPtr<const uint32_t> checksums) {
   uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, data.size());
   std::array<uint32_t, INTENT_BLOCKS_MAX> space;
   auto words = kj::arrayPtr(space.data(), end - first);
@@ -190,16 +198,17 @@ kj::Promise<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset
     for (uint32_t block = first; block < end; block++) before[block - first] = chunk.word(block);
     size_t written = (outcome.bytes + sizeof(uint32_t) - 1) / sizeof(uint32_t);
     auto undone = co_await writeWords(chunk, first, kj::arrayPtr(before.data(), written));
-    if (!undone.ok()) intent.abandon();
+    if (undone.ok()) intent.clear();
     co_return failed(key.handle, "writing checksums", outcome);
   }
   outcome = co_await chunk.dataFile().write(offset, data);
   if (!outcome.ok()) {
     bool torn = false;
     auto settled = co_await settle(chunk, first, words, torn);
-    if (!ok(settled)) intent.abandon();
+    if (ok(settled)) intent.clear();
     co_return failed(key.handle, "writing", outcome);
   }
+  intent.clear();
   for (uint32_t block = first; block < end; block++) chunk.setWord(block, words[block - first]);
   if (auto* record = index->find(key.handle)) {
     if (offset + data.size() > record->length) {
@@ -212,7 +221,8 @@ kj::Promise<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset
 }
 
 kj::Promise<Status> ChunkStore::mergeEdge(Live& chunk, uint32_t block, uint32_t within,
-                                          kj::ArrayPtr<const kj::byte> piece, uint32_t pieceSum, uint32_t& word) {
+                                          kj::ArrayPtr<const kj::byte> piece, uint32_t pieceSum,
+                                          uint32_t& word) {
   // The word of a block of which only `piece` is written. What stays of the old bytes must match the old word
   // first: a new checksum over rotten bytes would hide them for ever.
   uint32_t length = index->find(chunk.handle)->length;
@@ -247,18 +257,19 @@ uint32_t ChunkStore::readableBytes(ChunkKey key, uint32_t offset, uint32_t size)
   return kj::min(size, record->length - offset);
 }
 
-kj::Promise<ChunkStore::ReadAnswer> ChunkStore::read(ChunkKey key, uint32_t offset, kj::ArrayPtr<kj::byte> into,
+kj::Promise<ChunkStore::ReadAnswer> ChunkStore::read(ChunkKey key, uint32_t offset,
+                                                     kj::ArrayPtr<kj::byte> into,
                                                      kj::ArrayPtr<uint32_t> checksums) {
   if (offset % BLOCK_SIZE != 0 || offset + uint64_t(into.size()) > CHUNK_SIZE ||
       checksums.size() < env::blocksOf(into.size())) {
     co_return ReadAnswer{Status::INVALID};
   }
-  KJ_IF_MAYBE(refusal, refuse(key)) co_return ReadAnswer{*refusal};
+  KJ_IF_MAYBE (refusal, refuse(key)) co_return ReadAnswer{*refusal};
   auto chunk = enliven(key.handle);
   uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, into.size());
   auto hold = chunk->locks.enter(first, end, RangeLocks::Mode::SHARED);
   if (!hold->granted()) co_await hold->whenGranted();
-  KJ_IF_MAYBE(refusal, refuse(key)) co_return ReadAnswer{*refusal};
+  KJ_IF_MAYBE (refusal, refuse(key)) co_return ReadAnswer{*refusal};
   auto opened = co_await openFiles(*chunk, Want::READ);
   if (!ok(opened)) co_return ReadAnswer{opened};
 
@@ -298,30 +309,31 @@ kj::Promise<ChunkStore::VerifyAnswer> ChunkStore::verify(ChunkKey key) {
 }
 
 kj::Promise<ChunkStore::TableAnswer> ChunkStore::checksums(ChunkKey key) {
-  KJ_IF_MAYBE(refusal, refuse(key)) co_return TableAnswer{*refusal};
+  KJ_IF_MAYBE (refusal, refuse(key)) co_return TableAnswer{*refusal};
   auto chunk = enliven(key.handle);
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK, RangeLocks::Mode::SHARED);
   if (!hold->granted()) co_await hold->whenGranted();
-  KJ_IF_MAYBE(refusal, refuse(key)) co_return TableAnswer{*refusal};
+  KJ_IF_MAYBE (refusal, refuse(key)) co_return TableAnswer{*refusal};
   auto opened = co_await openFiles(*chunk, Want::READ);
   if (!ok(opened)) co_return TableAnswer{opened};
   uint32_t length = index->find(key.handle)->length;
   auto sums = kj::heapArray<uint32_t>(env::blocksOf(length));
-  for (uint32_t block = 0; block < sums.size(); block++) sums[block] = chunk->word(block) ^ env::ZERO_BLOCK_CRC;
+  for (uint32_t block = 0; block < sums.size(); block++)
+    sums[block] = chunk->word(block) ^ env::ZERO_BLOCK_CRC;
   co_return TableAnswer{Status::OK, length, kj::mv(sums)};
 }
 
 // -- sync
 
 kj::Promise<Status> ChunkStore::sync(ChunkKey key) {
-  KJ_IF_MAYBE(refusal, refuse(key)) co_return *refusal;
+  KJ_IF_MAYBE (refusal, refuse(key)) co_return *refusal;
   auto chunk = enliven(key.handle);
   // Does not wait for writes nor hold them up; but the files must stay open until the disk has answered.
   auto hold = chunk->locks.enter(BLOCKS_PER_CHUNK, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::SHARED);
   if (!hold->granted()) co_await hold->whenGranted();
   auto opened = co_await openFiles(*chunk, Want::READ);
   if (!ok(opened)) co_return opened;
-  KJ_IF_MAYBE(refusal, refuse(key)) co_return *refusal;
+  KJ_IF_MAYBE (refusal, refuse(key)) co_return *refusal;
 
   auto* record = index->find(key.handle);
   bool fresh = record->has(FRESH);
@@ -368,16 +380,19 @@ kj::Promise<Status> ChunkStore::sync(ChunkKey key) {
 
 kj::Promise<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
   auto handle = adoption.handle;
-  if (!handle || !adoption.version || adoption.from >= adoption.version) co_return AdoptAnswer{Status::INVALID};
+  if (!handle || !adoption.version || adoption.from >= adoption.version)
+    co_return AdoptAnswer{Status::INVALID};
   auto chunk = enliven(handle);
   // Waits for the writes under the old version, and makes later ones look at the new.
-  uint32_t end = adoption.from ? BLOCKS_PER_CHUNK : BLOCKS_PER_CHUNK + 1;  // making it anew closes files: no sync either
+  uint32_t end =
+      adoption.from ? BLOCKS_PER_CHUNK : BLOCKS_PER_CHUNK + 1;  // making it anew closes files: no sync either
   auto hold = chunk->locks.enter(0, end, RangeLocks::Mode::EXCLUSIVE);
   if (!hold->granted()) co_await hold->whenGranted();
 
   auto* record = index->find(handle);
   if (record != nullptr && record->has(CORRUPT)) co_return AdoptAnswer{Status::CORRUPT};
-  if (record != nullptr && record->version > adoption.version) co_return AdoptAnswer{Status::STALE_VERSION, record->length};
+  if (record != nullptr && record->version > adoption.version)
+    co_return AdoptAnswer{Status::STALE_VERSION, record->length};
   if (record != nullptr && record->version == adoption.version) {
     auto length = record->length;
     auto synced = adoption.from ? co_await index->sync() : Status::OK;
@@ -409,7 +424,7 @@ kj::Promise<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
   auto& entry = dirty[handle];
   entry.writes++;
   entry.lastWrite = environment.timer.now();
-  KJ_IF_MAYBE(length, adoption.truncate) {
+  KJ_IF_MAYBE (length, adoption.truncate) {
     if (*length < marked.length) {
       auto synced = co_await index->sync();
       if (!ok(synced)) co_return AdoptAnswer{synced};
@@ -453,7 +468,8 @@ kj::Promise<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t 
     word = env::crc32c(bytes) ^ env::ZERO_BLOCK_CRC;
   }
   auto words = kj::arrayPtr(&word, rest > 0 ? 1 : 0);
-  kj::Maybe<Intents::Armed> armed = intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words);
+  kj::Maybe<Intents::Armed> armed =
+      intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words);
   while (armed == nullptr) {
     co_await intents->whenFree();
     armed = intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words);
@@ -463,10 +479,10 @@ kj::Promise<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t 
   if (outcome.ok()) outcome = co_await chunk.sumFile().truncate(sumOffset(block));
   if (outcome.ok()) outcome = co_await writeWords(chunk, block, words);
   if (!outcome.ok()) {
-    intent.abandon();
     co_await quarantine(chunk.handle, kj::str("truncating it failed: ", outcome));
     co_return Status::IO_ERROR;
   }
+  intent.clear();
   chunk.words.resize(kj::min(chunk.words.size(), size_t(block)));
   if (rest > 0) chunk.setWord(block, word);
   co_return Status::OK;
@@ -562,7 +578,9 @@ ChunkStore::Space ChunkStore::space() {
   return {found.totalBytes, freeBytesLeft};
 }
 
-kj::Promise<void> ChunkStore::whenIdle() { return cleanRound(); }
+kj::Promise<void> ChunkStore::whenIdle() {
+  return cleanRound();
+}
 
 void ChunkStore::checkInvariants() const {
   for (auto& entry : dirty) {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The replicas of one directory: bytes with checksums, versions, and what survives which crash (store_format.h has
-// the formats and the crash table).
-// INVARIANTS: bytes whose checksums do not match are never written; at every moment each block's stored checksum
-// matches its bytes, or an intent or the unsynced mark names it; a chunk has the mark before its first byte changes.
-// Everything is on one loop. Called by chunk_server.cc; the caller keeps buffers alive as long as the promise.
+// The replicas of one directory: bytes with checksums, versions, and what survives which crash
+// (store_format.h has the formats and the crash table). INVARIANTS: bytes whose checksums do not match are
+// never written; at every moment each block's stored checksum matches its bytes, or an intent or the unsynced
+// mark names it; a chunk has the mark before its first byte changes. Everything is on one loop. Called by
+// chunk_server.cc; the caller keeps buffers alive as long as the promise, and keeps the promises of write,
+// adopt and remove until they resolve (dropping one is like killing the process in the middle of it: only the
+// next start settles it).
 #pragma once
 
 #include <kj/async.h>
@@ -16,10 +18,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "chunkd/chunk_index.h"
 #include "chunkd/intents.h"
 #include "chunkd/range_locks.h"
 #include "chunkd/store_format.h"
+#include "chunkd/store_index.h"
 #include "env/disk.h"
 #include "env/log.h"
 #include "rpc/result.h"
@@ -45,11 +47,13 @@ struct ChunkState {
 };
 
 struct StoreOptions {
-  kj::StringPtr path;             // of the directory, for messages and for RocksDB
-  kj::StringPtr boot;             // identity of the machine's boot; another one than last time: it restarted
-  kj::Duration cleanAfter = 10 * kj::SECONDS;  // of quiet, then a chunk is synced and its unsynced mark cleared
-  size_t liveChunks = 1024;       // open at a time: two descriptors each
-  uint64_t reserveBytes = 256 << 20;  // of free space: writes that need more are refused, so that the index goes on
+  kj::StringPtr path;  // of the directory, for messages and for RocksDB
+  kj::StringPtr boot;  // identity of the machine's boot; another one than last time: it restarted
+  kj::Duration cleanAfter =
+      10 * kj::SECONDS;      // of quiet, then a chunk is synced and its unsynced mark cleared
+  size_t liveChunks = 1024;  // open at a time: two descriptors each
+  uint64_t reserveBytes =
+      256 << 20;  // of free space: writes that need more are refused, so that the index goes on
 };
 
 struct StoreEnvironment {
@@ -79,14 +83,16 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   bool rebooted() const { return machineRebooted; }  // the machine restarted since the store was last open
   uint64_t bootNumber() const;                       // for Applied.boot
   kj::Promise<Status> join(ClusterId cluster, ServerId server, Epoch epoch);
-  // Remembers them on stable storage. wrongCluster: the store belongs to another; staleEpoch: it has obeyed a newer one.
+  // Remembers them on stable storage. wrongCluster: the store belongs to another; staleEpoch: it has obeyed a
+  // newer one.
 
   // -- chunks
   kj::Promise<Status> write(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
                             kj::ArrayPtr<const uint32_t> checksums);
-  // At most TRANSFER_SIZE_MAX bytes; one checksum per piece of `data` cut at block boundaries of the chunk. Writes of
-  // overlapping blocks are applied in the order of the calls. Refuses, having changed nothing: invalid, badChecksum,
-  // noReplica, staleVersion, behindVersion, corrupt, noSpace. ioError: what is under the write is as if torn.
+  // At most TRANSFER_SIZE_MAX bytes; one checksum per piece of `data` cut at block boundaries of the chunk.
+  // Writes of overlapping blocks are applied in the order of the calls. Refuses, having changed nothing:
+  // invalid, badChecksum, noReplica, staleVersion, behindVersion, corrupt, noSpace. ioError: what is under
+  // the write is as if torn.
 
   struct ReadAnswer {
     Status status;
@@ -94,8 +100,9 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   };
   kj::Promise<ReadAnswer> read(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<kj::byte> into,
                                kj::ArrayPtr<uint32_t> checksums);
-  // `offset` on a block boundary; one place in `checksums` per block of `into`. Hands out the stored checksums
-  // without comparing: the reader does. Refuses: invalid, noReplica, staleVersion, behindVersion, corrupt, ioError.
+  // `offset` on a block boundary; one place in `checksums` per block of `into`. Hands out the stored
+  // checksums without comparing: the reader does. Refuses: invalid, noReplica, staleVersion, behindVersion,
+  // corrupt, ioError.
 
   uint32_t readableBytes(ChunkKey chunk, uint32_t offset, uint32_t size) const;
   // How many of them the chunk has, for allocating an answer.
@@ -117,11 +124,12 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   };
   struct Adoption {
     ChunkHandle handle;
-    ChunkVersion from, version;      // from 0: create
+    ChunkVersion from, version;  // from 0: create
     kj::Maybe<uint32_t> truncate;
   };
   kj::Promise<AdoptAnswer> adopt(Adoption adoption);
-  // As in rpc/chunkd.capnp. Raising a version is on stable storage when it answers, creating a chunk is not until sync.
+  // As in rpc/chunkd.capnp. Raising a version is on stable storage when it answers, creating a chunk is not
+  // until sync.
 
   kj::Promise<Status> remove(ChunkKey chunk);
   // Drops the replica if its version is not above the named one.
@@ -134,7 +142,8 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<TableAnswer> checksums(ChunkKey chunk);
 
   kj::Promise<void> quarantine(ChunkHandle handle, kj::String reason);
-  // Never serves it again under this handle; the files stay below quarantine/ until the metaserver has it deleted.
+  // Never serves it again under this handle; the files stay below quarantine/ until the metaserver has it
+  // deleted.
 
   kj::Maybe<ChunkState> describe(ChunkHandle handle) const;
   kj::Vector<ChunkState> list(ChunkHandle after, size_t limit) const;  // in order of handles
@@ -151,7 +160,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   void checkInvariants() const;  // for tests
 
  private:
-  struct Live;   // a chunk in use: locks, open files, checksum words
+  struct Live;  // a chunk in use: locks, open files, checksum words
   struct Dirty {
     // Of a chunk with the UNSYNCED mark.
     uint64_t writes = 0;        // begun
@@ -167,17 +176,17 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   StoreIdentity self;
   bool machineRebooted = false;
   kj::Own<env::DiskLock> lock;
-  kj::Own<ChunkIndex> index;
+  kj::Own<StoreIndex> index;
   kj::Own<Intents> intents;
   std::unordered_map<ChunkHandle, kj::Own<Live>> live;
   std::list<ChunkHandle> liveByUse;  // latest first
   std::unordered_map<ChunkHandle, Dirty> dirty;
   kj::Vector<ChunkHandle> quarantined;
-  uint64_t freeBytesLeft = 0;        // estimate between two looks at the disk
+  uint64_t freeBytesLeft = 0;  // estimate between two looks at the disk
   kj::TaskSet tasks;
 
   ChunkStore(StoreEnvironment environment, StoreOptions options, StoreIdentity identity,
-             kj::Own<env::DiskLock> lock, kj::Own<ChunkIndex> index, kj::Own<Intents> intents);
+             kj::Own<env::DiskLock> lock, kj::Own<StoreIndex> index, kj::Own<Intents> intents);
   void taskFailed(kj::Exception&& exception) override;
 
   // chunk_store.cc
@@ -187,8 +196,8 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> markUnsynced(ChunkHandle handle);
   kj::Promise<Status> apply(Live& chunk, ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
                             kj::ArrayPtr<const uint32_t> checksums);
-  kj::Promise<Status> mergeEdge(Live& chunk, uint32_t block, uint32_t within, kj::ArrayPtr<const kj::byte> piece,
-                                uint32_t pieceSum, uint32_t& word);
+  kj::Promise<Status> mergeEdge(Live& chunk, uint32_t block, uint32_t within,
+                                kj::ArrayPtr<const kj::byte> piece, uint32_t pieceSum, uint32_t& word);
   kj::Promise<Status> cut(Live& chunk, ChunkVersion version, uint32_t length);
   kj::Promise<void> cleanForEver();
   kj::Promise<void> cleanRound();
@@ -201,7 +210,8 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> loadWords(ChunkHandle handle, env::DiskFile& dataFile, env::DiskFile& sumFile,
                                 std::vector<uint32_t>& words);
   kj::Promise<Status> damaged(ChunkHandle handle, kj::String reason);
-  kj::Promise<env::IoOutcome> writeWords(Live& chunk, uint32_t firstBlock, kj::ArrayPtr<const uint32_t> words);
+  kj::Promise<env::IoOutcome> writeWords(Live& chunk, uint32_t firstBlock,
+                                         kj::ArrayPtr<const uint32_t> words);
   kj::Promise<Status> settle(Live& chunk, uint32_t firstBlock, kj::ArrayPtr<const uint32_t> intended,
                              bool& torn);
   kj::Promise<Status> removeFiles(ChunkHandle handle, ChunkVersion version);

@@ -9,13 +9,14 @@
 
 namespace cairn {
 
-Intents::Intents(kj::Own<env::DiskMapping> mappingParam) : mapping(kj::mv(mappingParam)) {
-  KJ_REQUIRE(mapping->bytes().size() == INTENT_SLOTS * INTENT_SLOT_SIZE);
+Intents::Intents(kj::Own<env::DiskMapping> mappingParam)
+    : mapping(kj::mv(mappingParam)), memory(mapping->bytes()) {
+  KJ_REQUIRE(memory.size() == INTENT_SLOTS * INTENT_SLOT_SIZE);
   for (size_t slot = INTENT_SLOTS; slot > 0; slot--) free.add(slot - 1);
 }
 
 IntentSlot& Intents::at(size_t slot) const {
-  return *reinterpret_cast<IntentSlot*>(mapping->bytes().begin() + slot * INTENT_SLOT_SIZE);
+  return *reinterpret_cast<IntentSlot*>(const_cast<kj::byte*>(memory.begin()) + slot * INTENT_SLOT_SIZE);
 }
 
 kj::Promise<void> Intents::whenFree() {
@@ -26,7 +27,8 @@ kj::Promise<void> Intents::whenFree() {
 }
 
 kj::Maybe<Intents::Armed> Intents::arm(IntentKind kind, ChunkHandle handle, ChunkVersion version,
-                                       uint32_t firstBlock, uint32_t length, kj::ArrayPtr<const uint32_t> words) {
+                                       uint32_t firstBlock, uint32_t length,
+                                       kj::ArrayPtr<const uint32_t> words) {
   KJ_REQUIRE(words.size() <= INTENT_BLOCKS_MAX, words.size());
   if (free.size() == 0) return nullptr;
   size_t slot = free.back();
@@ -73,6 +75,8 @@ kj::Vector<IntentSlot> Intents::found() const {
   return armed;
 }
 
-void Intents::clearAll() { memset(mapping->bytes().begin(), 0, mapping->bytes().size()); }
+void Intents::clearAll() {
+  memset(memory.begin(), 0, memory.size());
+}
 
 }  // namespace cairn

@@ -20,13 +20,12 @@ class Intents {
   explicit Intents(kj::Own<env::DiskMapping> mapping);  // of INTENT_SLOTS * INTENT_SLOT_SIZE bytes
 
   class Armed {
-    // Clears its slot when destroyed; `abandon` leaves it for the next start to settle.
+    // A slot in use. Destroyed without clear(), it stays armed for the next start to settle: so it is when a
+    // write fails halfway, and when the process dies with it.
    public:
     Armed(Intents& intents, size_t slot) : intents(&intents), slot(slot) {}
     Armed(Armed&& other) : intents(other.intents), slot(other.slot) { other.intents = nullptr; }
-    ~Armed() noexcept(false) { clear(); }
     void clear();
-    void abandon() { intents = nullptr; }
 
    private:
     Intents* intents;
@@ -45,6 +44,7 @@ class Intents {
 
  private:
   kj::Own<env::DiskMapping> mapping;
+  kj::ArrayPtr<kj::byte> memory;  // of the mapping
   kj::Vector<size_t> free;
   kj::Vector<kj::Own<kj::PromiseFulfiller<void>>> waiting;
 

@@ -20,9 +20,9 @@ struct ChunkStore::Live : public kj::Refcounted {
   RangeLocks locks;
   kj::Maybe<kj::Own<env::DiskFile>> data;  // INVARIANT: both files are open or neither is
   kj::Maybe<kj::Own<env::DiskFile>> sums;
-  std::vector<uint32_t> words;             // as stored; a block beyond the end has word 0
+  std::vector<uint32_t> words;  // as stored; a block beyond the end has word 0
   kj::Maybe<kj::ForkedPromise<Status>> opening;
-  bool openingDone = false;                // `opening` has its answer; the next to open replaces it
+  bool openingDone = false;  // `opening` has its answer; the next to open replaces it
   std::list<ChunkHandle>::iterator use;
 
   bool open() const { return data != nullptr; }

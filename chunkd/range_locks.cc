@@ -6,7 +6,9 @@
 
 namespace cairn {
 
-RangeLocks::~RangeLocks() noexcept(false) { KJ_ASSERT(idle(), "a hold outlives its chunk"); }
+RangeLocks::~RangeLocks() noexcept(false) {
+  KJ_ASSERT(idle(), "a hold outlives its chunk");
+}
 
 RangeLocks::Hold::Hold(RangeLocks& locks, uint32_t first, uint32_t end, Mode mode)
     : locks(locks), first(first), end(end), mode(mode) {
@@ -21,7 +23,7 @@ RangeLocks::Hold::Hold(RangeLocks& locks, uint32_t first, uint32_t end, Mode mod
 RangeLocks::Hold::~Hold() noexcept(false) {
   for (Hold* other = later; other != nullptr; other = other->later) {
     if (!conflicts(*other) || --other->blockers > 0) continue;
-    KJ_IF_MAYBE(fulfiller, other->waiter) fulfiller->get()->fulfill();
+    KJ_IF_MAYBE (fulfiller, other->waiter) fulfiller->get()->fulfill();
   }
   (earlier == nullptr ? locks.oldest : earlier->later) = later;
   (later == nullptr ? locks.newest : later->earlier) = earlier;

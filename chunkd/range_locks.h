@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Who may touch which blocks of a chunk: writes of overlapping blocks take their turns in the order they came,
-// reads share, everything else runs side by side.
-// INVARIANT: of two conflicting holds the one that entered later is granted only after the earlier is gone.
-// Not a mutex: everything is on one loop. Used by chunk_store.cc, one per live chunk.
+// Who may touch which blocks of a chunk: writes of overlapping blocks take their turns in the order they
+// came, reads share, everything else runs side by side. INVARIANT: of two conflicting holds the one that
+// entered later is granted only after the earlier is gone. Not a mutex: everything is on one loop. Used by
+// chunk_store.cc, one per live chunk.
 #pragma once
 
 #include <kj/async.h>

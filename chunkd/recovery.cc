@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The part of ChunkStore that opens a store: whose it is, who else has it open, and what a crash has left. The crash
-// table is in store_format.h.
+// The part of ChunkStore that opens a store: whose it is, who else has it open, and what a crash has left.
+// The crash table is in store_format.h.
 #include <errno.h>
 #include <kj/compat/http.h>
 #include <kj/debug.h>
@@ -22,7 +22,7 @@ constexpr size_t IDENTITY_SIZE_MAX = 4096;
 
 kj::Promise<kj::Maybe<kj::String>> readText(env::Disk& disk, kj::StringPtr path) {
   auto opened = co_await disk.open(path, env::OpenMode::READ);
-  KJ_IF_MAYBE(file, opened.file) {
+  KJ_IF_MAYBE (file, opened.file) {
     auto bytes = kj::heapArray<kj::byte>(IDENTITY_SIZE_MAX);
     auto outcome = co_await file->get()->read(0, bytes);
     if (!outcome.ok()) co_return kj::str("");
@@ -35,7 +35,7 @@ kj::Promise<kj::Maybe<kj::String>> readText(env::Disk& disk, kj::StringPtr path)
 kj::Promise<env::IoOutcome> replaceText(env::Disk& disk, kj::StringPtr path, kj::StringPtr temporary,
                                         kj::String text) {
   auto opened = co_await disk.open(temporary, env::OpenMode::CREATE_OR_OPEN);
-  KJ_IF_MAYBE(file, opened.file) {
+  KJ_IF_MAYBE (file, opened.file) {
     auto outcome = co_await file->get()->truncate(0);
     if (outcome.ok()) outcome = co_await file->get()->write(0, text.asBytes());
     if (outcome.ok()) outcome = co_await file->get()->sync();
@@ -67,12 +67,13 @@ struct IdentityAnswer {
 kj::Promise<IdentityAnswer> readOrMakeIdentity(env::Disk& disk, kj::EntropySource& entropy, kj::String path) {
   auto refuse = [](auto&&... parts) { return IdentityAnswer{nullptr, kj::str(parts...)}; };
   auto text = co_await readText(disk, IDENTITY_PATH);
-  KJ_IF_MAYBE(found, text) {
+  KJ_IF_MAYBE (found, text) {
     auto decoded = decodeIdentity(*found);
-    KJ_IF_MAYBE(identity, decoded.identity) co_return IdentityAnswer{kj::mv(*identity), kj::String()};
-    co_return refuse("The identity file ", path, "/", IDENTITY_PATH, " ", decoded.reason,
-                     ". Nothing in the directory was changed. Start the program version that wrote it, or restore "
-                     "that file; to give the replicas up, move the directory away and start with an empty one.");
+    KJ_IF_MAYBE (identity, decoded.identity) co_return IdentityAnswer{kj::mv(*identity), kj::String()};
+    co_return refuse(
+        "The identity file ", path, "/", IDENTITY_PATH, " ", decoded.reason,
+        ". Nothing in the directory was changed. Start the program version that wrote it, or restore "
+        "that file; to give the replicas up, move the directory away and start with an empty one.");
   }
   auto listing = co_await disk.list("");
   if (listing.error != 0) {
@@ -81,9 +82,10 @@ kj::Promise<IdentityAnswer> readOrMakeIdentity(env::Disk& disk, kj::EntropySourc
   }
   for (auto& name : listing.names) {
     if (belongsToAnEmptyStore(name)) continue;
-    co_return refuse("The directory ", path, " is not empty (it holds \"", name, "\") and has no ", IDENTITY_PATH,
-                     ", so it is not a chunk store. Nothing was changed. Give an empty directory, or restore that "
-                     "file if this was a store.");
+    co_return refuse(
+        "The directory ", path, " is not empty (it holds \"", name, "\") and has no ", IDENTITY_PATH,
+        ", so it is not a chunk store. Nothing was changed. Give an empty directory, or restore that "
+        "file if this was a store.");
   }
   StoreIdentity fresh{newUuid(entropy), {}, {}, {}, kj::String()};
   auto outcome = co_await replaceText(disk, IDENTITY_PATH, IDENTITY_NEW_PATH, encodeIdentity(fresh));
@@ -133,15 +135,17 @@ kj::Promise<ChunkStore::Opened> ChunkStore::open(StoreEnvironment environment, S
   }
   auto mapped = environment.disk.map(INTENTS_PATH, INTENT_SLOTS * INTENT_SLOT_SIZE);
   if (mapped.error != 0) {
-    co_return refuse("The intent file of the store ", path, " cannot be mapped: ", env::describeError(mapped.error),
+    co_return refuse("The intent file of the store ", path,
+                     " cannot be mapped: ", env::describeError(mapped.error),
                      ". Its chunks are untouched. Make room and start again.");
   }
-  auto index = ChunkIndex::open(kj::str(path, "/", INDEX_PATH), environment.rocksdb, environment.worker,
-                                ChunkIndex::Access::SERVE);
+  auto index = StoreIndex::open(kj::str(path, "/", INDEX_PATH), environment.rocksdb, environment.worker,
+                                StoreIndex::Access::SERVE);
   if (index.index == nullptr) {
-    co_return refuse("The index of the store ", path, " does not open: ", index.reason,
-                     ". Its chunks are untouched, and the cluster has other replicas of them. To give up this store's, "
-                     "move the directory away and start with an empty one.");
+    co_return refuse(
+        "The index of the store ", path, " does not open: ", index.reason,
+        ". Its chunks are untouched, and the cluster has other replicas of them. To give up this store's, "
+        "move the directory away and start with an empty one.");
   }
   auto opened = kj::Own<ChunkStore>(
       new ChunkStore(environment, options, kj::mv(identity), kj::mv(KJ_ASSERT_NONNULL(lock.lock)),
@@ -157,8 +161,8 @@ kj::Promise<ChunkStore::Opened> ChunkStore::open(StoreEnvironment environment, S
     auto renewed = store.self.clone();
     renewed.boot = kj::mv(boot);
     if (!ok(synced) || !ok(co_await store.writeIdentity(kj::mv(renewed)))) {
-      co_return refuse("The identity file of the store ", path, " cannot be written. Its chunks are untouched. Make room ",
-                       "and start again.");
+      co_return refuse("The identity file of the store ", path,
+                       " cannot be written. Its chunks are untouched. Make room ", "and start again.");
     }
   }
   store.space();
@@ -167,7 +171,8 @@ kj::Promise<ChunkStore::Opened> ChunkStore::open(StoreEnvironment environment, S
 }
 
 kj::Promise<Status> ChunkStore::writeIdentity(StoreIdentity identity) {
-  auto outcome = co_await replaceText(environment.disk, IDENTITY_PATH, IDENTITY_NEW_PATH, encodeIdentity(identity));
+  auto outcome =
+      co_await replaceText(environment.disk, IDENTITY_PATH, IDENTITY_NEW_PATH, encodeIdentity(identity));
   if (!outcome.ok()) {
     environment.log.error("store ", path, ": writing its identity: ", outcome, " -> refused");
     co_return outcome.error == ENOSPC ? Status::NO_SPACE : Status::IO_ERROR;
@@ -199,7 +204,8 @@ uint64_t ChunkStore::bootNumber() const {
 
 kj::Promise<void> ChunkStore::recover() {
   for (auto handle : index->unreadable()) {
-    environment.log.error("chunk ", handle, ": its index record is not of this program's format -> not served");
+    environment.log.error("chunk ", handle,
+                          ": its index record is not of this program's format -> not served");
   }
   kj::Vector<ChunkHandle> marked, going;
   for (auto& entry : index->table()) {
@@ -235,7 +241,8 @@ kj::Promise<void> ChunkStore::carryOnRemoving(ChunkHandle handle) {
   auto status = co_await removeFiles(handle, index->find(handle)->version);
   if (ok(status)) status = index->remove(handle);
   if (!ok(status)) {
-    environment.log.error("chunk ", handle, ": its removal cannot be finished: ", status, " -> tried at the next start");
+    environment.log.error("chunk ", handle, ": its removal cannot be finished: ", status,
+                          " -> tried at the next start");
   }
 }
 
@@ -243,7 +250,7 @@ kj::Promise<void> ChunkStore::refreshLength(ChunkHandle handle) {
   // The index does not follow each write of an unsynced chunk: its data file knows.
   auto opened = co_await environment.disk.open(dataPath(handle), env::OpenMode::READ);
   auto* record = index->find(handle);
-  KJ_IF_MAYBE(file, opened.file) {
+  KJ_IF_MAYBE (file, opened.file) {
     auto size = co_await file->get()->size();
     if (size.ok() && size.bytes <= CHUNK_SIZE) {
       record->length = uint32_t(size.bytes);
@@ -254,7 +261,8 @@ kj::Promise<void> ChunkStore::refreshLength(ChunkHandle handle) {
   } else if (opened.error == ENOENT && record->has(FRESH)) {
     record->length = 0;
   } else {
-    co_await quarantine(handle, kj::str("its data file cannot be opened: ", env::describeError(opened.error)));
+    co_await quarantine(handle,
+                        kj::str("its data file cannot be opened: ", env::describeError(opened.error)));
   }
 }
 
@@ -293,7 +301,8 @@ kj::Promise<void> ChunkStore::settleIntent(IntentSlot intent) {
     co_await quarantine(handle, kj::str("a write that was under way cannot be settled: ", status));
   } else if (torn) {
     environment.log.warning("chunk ", handle, ": the write of blocks ", intent.firstBlock, " to ",
-                            intent.firstBlock + intent.count - 1, " was torn -> summed anew, to be reconciled");
+                            intent.firstBlock + intent.count - 1,
+                            " was torn -> summed anew, to be reconciled");
     auto suspect = *index->find(handle);
     suspect.set(SUSPECT);
     (void)index->put(handle, suspect);
@@ -336,12 +345,13 @@ kj::Promise<void> ChunkStore::settleAfterReboot(ChunkHandle handle) {
     if (outcome.ok()) outcome = co_await chunk->sumFile().sync();
     if (outcome.ok()) outcome = co_await chunk->dataFile().sync();
     if (!outcome.ok()) {
-      co_await quarantine(handle, kj::str("it cannot be checked after the restart of the machine: ", outcome));
+      co_await quarantine(handle,
+                          kj::str("it cannot be checked after the restart of the machine: ", outcome));
       co_return;
     }
   }
-  environment.log.info("chunk ", handle, " v", suspect.version, ": unsynced at the restart of the machine, ", mended,
-                       " blocks did not match -> summed anew, to be reconciled");
+  environment.log.info("chunk ", handle, " v", suspect.version, ": unsynced at the restart of the machine, ",
+                       mended, " blocks did not match -> summed anew, to be reconciled");
   if (ok(index->put(handle, suspect))) dirty[handle] = Dirty{1, 0, true, environment.timer.now()};
 }
 

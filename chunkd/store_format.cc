@@ -55,8 +55,9 @@ StoreIdentity StoreIdentity::clone() const {
 }
 
 kj::String encodeIdentity(const StoreIdentity& identity) {
-  auto body = kj::str(IDENTITY_MAGIC, STORE_FORMAT, "\nuuid=", identity.uuid, "\ncluster=", identity.cluster,
-                      "\nserver=", identity.server, "\nepoch=", identity.epoch, "\nboot=", identity.boot, "\n");
+  auto body =
+      kj::str(IDENTITY_MAGIC, STORE_FORMAT, "\nuuid=", identity.uuid, "\ncluster=", identity.cluster,
+              "\nserver=", identity.server, "\nepoch=", identity.epoch, "\nboot=", identity.boot, "\n");
   return kj::str(body, "crc=", hex(env::crc32c(body.asBytes()), 8), "\n");
 }
 
@@ -74,7 +75,7 @@ IdentityOrReason decodeIdentity(kj::StringPtr text) {
     auto line = kj::heapString(position, size_t(lineEnd - position));
     if (position == text.begin()) {
       format = parseNumber(line.slice(IDENTITY_MAGIC.size()), 10);
-      KJ_IF_MAYBE(number, format) {
+      KJ_IF_MAYBE (number, format) {
         if (*number > STORE_FORMAT) {
           return because("is of format ", *number, ", and this program knows formats up to ", STORE_FORMAT);
         }
@@ -82,11 +83,11 @@ IdentityOrReason decodeIdentity(kj::StringPtr text) {
       } else {
         return because("has no format number");
       }
-    } else KJ_IF_MAYBE(equals, line.findFirst('=')) {
+    } else KJ_IF_MAYBE (equals, line.findFirst('=')) {
       auto key = line.slice(0, *equals);
       kj::StringPtr value = line.slice(*equals + 1);
       auto number = [&]() -> uint64_t {
-        KJ_IF_MAYBE(parsed, parseNumber(value, 10)) return *parsed;
+        KJ_IF_MAYBE (parsed, parseNumber(value, 10)) return *parsed;
         sound = false;
         return 0;
       };
@@ -99,7 +100,7 @@ IdentityOrReason decodeIdentity(kj::StringPtr text) {
       } else if (key == "epoch"_kj.asArray()) {
         identity.epoch = Epoch(number());
       } else if (key == "cluster"_kj.asArray()) {
-        KJ_IF_MAYBE(id, parseClusterId(value)) {
+        KJ_IF_MAYBE (id, parseClusterId(value)) {
           identity.cluster = *id;
         } else {
           sound = false;
@@ -146,7 +147,9 @@ kj::Maybe<IndexRecord> decodeIndexRecord(kj::ArrayPtr<const kj::byte> bytes) {
   return record;
 }
 
-kj::String chunkDirectory(ChunkHandle handle) { return kj::str("chunks/", hex(handle.value() & 0xff, 2)); }
+kj::String chunkDirectory(ChunkHandle handle) {
+  return kj::str("chunks/", hex(handle.value() & 0xff, 2));
+}
 kj::String dataPath(ChunkHandle handle) {
   return kj::str(chunkDirectory(handle), "/", hex(handle.value(), 16), ".data");
 }
@@ -178,8 +181,10 @@ SumHeaderOrReason decodeSumHeader(kj::ArrayPtr<const kj::byte> bytes) {
     return because("has a header that does not match its own checksum");
   }
   auto format = get<uint32_t>(at + 8);
-  if (format != STORE_FORMAT) return because("is of format ", format, ", and this program knows ", STORE_FORMAT);
-  if (get<uint32_t>(at + 12) != BLOCK_SIZE) return because("has blocks of ", get<uint32_t>(at + 12), " bytes");
+  if (format != STORE_FORMAT)
+    return because("is of format ", format, ", and this program knows ", STORE_FORMAT);
+  if (get<uint32_t>(at + 12) != BLOCK_SIZE)
+    return because("has blocks of ", get<uint32_t>(at + 12), " bytes");
   return {SumHeader{{get<uint64_t>(at + 16), get<uint64_t>(at + 24)},
                     ChunkHandle(get<uint64_t>(at + 32)),
                     ChunkVersion(get<uint64_t>(at + 40))},

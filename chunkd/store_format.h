@@ -27,8 +27,8 @@
 //                                                                       mix of the two: summed anew, suspect
 //   after the intent           consistent                               nothing
 //   the machine dies with      the mark, any mix of old and new pages   every block is checked, words set to
-//   the mark set                                                        match, the chunk is suspect: reconcile
-//   without the mark           consistent                               nothing
+//   the mark set                                                        match, the chunk is suspect:
+//   reconcile without the mark           consistent                               nothing
 // Truncation: intent (TRUNCATE) -> data cut -> sums cut -> intent cleared; found armed, it is done again.
 // Creation: index record with FRESH; the files come with the first write. FRESH ends with the first sync.
 // Deletion: record DELETING -> files -> record gone; found DELETING, it is carried on.
@@ -51,11 +51,11 @@ constexpr kj::StringPtr INTENTS_PATH = "intents"_kj;
 constexpr kj::StringPtr INDEX_PATH = "index"_kj;
 
 struct StoreIdentity {
-  kj::String uuid;     // 32 hexadecimal digits, made with the store
-  ClusterId cluster;   // zero until the store has joined one; then for ever
-  ServerId server;     // zero until the metaserver has given one
-  Epoch epoch;         // the highest epoch of a metaserver obeyed
-  kj::String boot;     // of the machine, when the store was last started
+  kj::String uuid;    // 32 hexadecimal digits, made with the store
+  ClusterId cluster;  // zero until the store has joined one; then for ever
+  ServerId server;    // zero until the metaserver has given one
+  Epoch epoch;        // the highest epoch of a metaserver obeyed
+  kj::String boot;    // of the machine, when the store was last started
 
   StoreIdentity clone() const;
 };
@@ -102,16 +102,16 @@ kj::String sumPath(ChunkHandle handle);
 kj::String chunkDirectory(ChunkHandle handle);
 kj::String quarantinePath(ChunkHandle handle, ChunkVersion version, kj::StringPtr extension);
 
-constexpr size_t SUM_HEADER_SIZE = 4096;   // so that the words of 1,024 blocks share one page
-constexpr size_t SUM_HEADER_BYTES = 64;    // of it in use
+constexpr size_t SUM_HEADER_SIZE = 4096;  // so that the words of 1,024 blocks share one page
+constexpr size_t SUM_HEADER_BYTES = 64;   // of it in use
 struct SumHeader {
   ClusterId cluster;
   ChunkHandle handle;
   ChunkVersion version;  // the index has the last word; this is for rebuilding it
 };
 void encodeSumHeader(const SumHeader& header, kj::byte (&bytes)[SUM_HEADER_BYTES]);
-// magic "CAIRNSUM", format u32, block size u32, cluster u64 u64, handle u64, version u64, zeros, crc32c u32 of
-// what is before it.
+// magic "CAIRNSUM", format u32, block size u32, cluster u64 u64, handle u64, version u64, zeros, crc32c u32
+// of what is before it.
 
 struct SumHeaderOrReason {
   kj::Maybe<SumHeader> header;
@@ -119,7 +119,9 @@ struct SumHeaderOrReason {
 };
 SumHeaderOrReason decodeSumHeader(kj::ArrayPtr<const kj::byte> bytes);
 
-constexpr uint64_t sumOffset(uint32_t block) { return SUM_HEADER_SIZE + uint64_t(block) * sizeof(uint32_t); }
+constexpr uint64_t sumOffset(uint32_t block) {
+  return SUM_HEADER_SIZE + uint64_t(block) * sizeof(uint32_t);
+}
 
 // -- intents
 
@@ -132,7 +134,7 @@ constexpr size_t INTENT_SLOTS = 128;
 struct IntentSlot {
   // In memory as on disk. INVARIANT: `kind` is stored last when armed, and first when cleared.
   uint32_t kind;
-  uint32_t crc;         // crc32c of all that follows up to and with the used words
+  uint32_t crc;  // crc32c of all that follows up to and with the used words
   uint32_t format;
   uint32_t firstBlock;  // TRUNCATE: the block that is cut
   uint32_t count;       // of words

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The store's table handle -> version, length, flags: all of it in memory (a start reads only this), every change in
-// RocksDB. A change is in the write-ahead log's page cache when put() returns: it survives the process. sync()
-// is the barrier for the machine; RocksDB's sync blocks, so it runs in the worker, shared by all who wait.
-// Used by chunk_store.cc and inspect.cc.
+// The store's table handle -> version, length, flags: all of it in memory (a start reads only this), every
+// change in RocksDB. A change is in the write-ahead log's page cache when put() returns: it survives the
+// process. sync() is the barrier for the machine; RocksDB's sync blocks, so it runs in the worker, shared by
+// all who wait. Used by chunk_store.cc and inspect.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -25,20 +25,21 @@ class Env;
 
 namespace cairn {
 
-class ChunkIndex {
+class StoreIndex {
  public:
   enum class Access { SERVE, INSPECT };  // INSPECT: read only, beside a daemon that serves
 
   struct Opened {
-    kj::Maybe<kj::Own<ChunkIndex>> index;
+    kj::Maybe<kj::Own<StoreIndex>> index;
     kj::String reason;  // when null: what RocksDB said
   };
   static Opened open(kj::StringPtr path, rocksdb::Env& environment, env::Worker& worker, Access access);
-  ~ChunkIndex() noexcept(false);
+  ~StoreIndex() noexcept(false);
 
   using Table = std::map<ChunkHandle, IndexRecord>;
-  Table& table() { return records; }
-  IndexRecord* find(ChunkHandle handle);
+  const Table& table() const { return records; }
+  IndexRecord* find(ChunkHandle handle);  // null: there is none
+  const IndexRecord* find(ChunkHandle handle) const;
   const kj::Vector<ChunkHandle>& unreadable() const { return unreadableHandles; }
   // Records this program cannot read; they are not in the table.
 
@@ -55,7 +56,7 @@ class ChunkIndex {
   uint64_t changesSynced = 0;
   env::SharedSync syncs;
 
-  ChunkIndex(std::unique_ptr<rocksdb::DB> database, env::Worker& worker);
+  StoreIndex(std::unique_ptr<rocksdb::DB> database, env::Worker& worker);
   void load();
 };
 
