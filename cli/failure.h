@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// How a command of `cairn` ends early: a sentence for the person who typed it, and the exit code. Thrown by the
+// parts of cli/, caught once, in main.cc.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace cairn::cli {
+
+enum class ExitCode : int {
+  DONE = 0,
+  FAILED = 1,     // a sentence on stderr says what happened and what to do
+  USAGE = 2,      // the command line is wrong; nothing was done
+  UNHEALTHY = 3,  // status: the cluster answers, but not everything is well
+  BUSY = 4,       // down: the mount is in use; nothing was stopped
+};
+
+class Failure : public std::runtime_error {
+ public:
+  explicit Failure(const std::string& sentence, ExitCode code = ExitCode::FAILED)
+      : std::runtime_error(sentence), code(code) {}
+  const ExitCode code;
+};
+
+}  // namespace cairn::cli
