@@ -92,20 +92,30 @@ ClusterPlan planFromToml(std::string_view text, std::string_view path) {
 }
 
 std::vector<std::string> choosePorts(ClusterPlan& plan, const PortIsFree& isFree) {
-  std::vector<std::string> notices;
-  std::set<uint16_t> ours;
-  auto choose = [&](uint16_t& port, uint16_t first, const std::string& name) {
-    auto before = port;
-    if (before == 0 || ours.contains(before) || !isFree(before)) port = nextFreePort(first, ours, isFree);
-    if (before != 0 && port != before) {
-      notices.push_back("port " + std::to_string(before) + " of " + name + " is taken; it uses " +
-                        std::to_string(port) + " from now on");
-    }
-    ours.insert(port);
+  struct Wish {
+    uint16_t& port;
+    uint16_t first;
+    std::string name;
   };
-  choose(plan.metaserverPort, METASERVER_PORT, "metaserver-1");
+  std::vector<Wish> wishes{{plan.metaserverPort, METASERVER_PORT, "metaserver-1"}};
   for (size_t i = 0; i < plan.chunkdPorts.size(); ++i) {
-    choose(plan.chunkdPorts[i], CHUNKD_PORT, "chunkd-" + std::to_string(i + 1));
+    wishes.push_back({plan.chunkdPorts[i], CHUNKD_PORT, "chunkd-" + std::to_string(i + 1)});
+  }
+  // Who can keep his port comes before who looks for one.
+  std::set<uint16_t> ours;
+  std::vector<Wish*> looking;
+  for (auto& wish : wishes) {
+    bool keeps = wish.port != 0 && !ours.contains(wish.port) && isFree(wish.port);
+    keeps ? void(ours.insert(wish.port)) : looking.push_back(&wish);
+  }
+  std::vector<std::string> notices;
+  for (auto* wish : looking) {
+    auto before = wish->port;
+    wish->port = nextFreePort(wish->first, ours, isFree);
+    ours.insert(wish->port);
+    if (before == 0) continue;
+    notices.push_back("port " + std::to_string(before) + " of " + wish->name + " is taken; it uses " +
+                      std::to_string(wish->port) + " from now on");
   }
   return notices;
 }

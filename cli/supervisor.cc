@@ -25,8 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr kj::Duration START_PATIENCE = 60 * kj::SECONDS;  // until a daemon serves; a long log is replayed first
-constexpr std::chrono::milliseconds STOP_PATIENCE{20'000};
-constexpr std::chrono::milliseconds FLUSH_PATIENCE{60'000};  // of a mount, which may have to write first
+constexpr std::chrono::milliseconds KILL_PATIENCE{20'000};  // until the kernel has taken down what was killed
 constexpr size_t LOG_LINES_SHOWN = 6;
 
 void detachDeadMount(const std::string& path, const Journal& journal) {
@@ -58,9 +57,9 @@ void stopGroup(std::vector<RunningDaemon>& daemons, DaemonKind kind, std::chrono
     if (daemon.spec.kind != kind) continue;
     auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (!waitForEnd(daemon.process, std::max(left, std::chrono::milliseconds(0)))) {
-      journal(daemon.spec.name + " has not ended after " + std::to_string(patience.count() / 1000) + " s -> kill it");
+      journal(daemon.spec.name + " has not ended after " + std::to_string(patience.count()) + " ms -> kill it");
       sendSignal(daemon.process, SIGKILL);
-      waitForEnd(daemon.process, STOP_PATIENCE);
+      waitForEnd(daemon.process, KILL_PATIENCE);
     }
     journal(daemon.spec.name + ' ' + describeExit(daemon.process));
     std::error_code ignored;
@@ -109,7 +108,7 @@ class Supervisor::Daemon {
   explicit Daemon(DaemonSpec spec) : spec(std::move(spec)) {}
 
   void run(Process fresh, kj::UnixEventPort& port, kj::TimePoint now) {
-    observer = nullptr;
+    KJ_REQUIRE(!process, "a second process of one daemon", spec.name.c_str());
     process = std::move(fresh);
     observer = kj::heap<kj::UnixEventPort::FdObserver>(port, process->handle.get(),
                                                        kj::UnixEventPort::FdObserver::OBSERVE_READ);
@@ -117,10 +116,17 @@ class Supervisor::Daemon {
     startedAt = now;
   }
 
-  void over() {
+  Process release() {
+    // The observer goes before the handle that it observes.
     ended = nullptr;
     observer = nullptr;
+    auto result = std::move(*process);
     process.reset();
+    return result;
+  }
+
+  void over() {
+    (void)release();
     std::error_code ignored;
     fs::remove(spec.pidFile, ignored);
     fs::remove(spec.readyFile, ignored);
@@ -329,12 +335,12 @@ void Supervisor::revive() {
   }
 }
 
-void Supervisor::stop() {
+void Supervisor::stop(StopPatience patience) {
   std::vector<RunningDaemon> running;
   for (auto& daemon : daemons) {
-    if (daemon->process) running.push_back({daemon->spec, std::move(*daemon->process)});
+    if (daemon->process) running.push_back({daemon->spec, daemon->release()});
   }
-  stopDaemons(std::move(running), journal);
+  stopDaemons(std::move(running), journal, patience);
   for (auto& daemon : daemons) daemon->state = DaemonState::DOWN;
   std::error_code ignored;
   fs::remove(directory.statePath(), ignored);
@@ -365,10 +371,10 @@ std::vector<RunningDaemon> findRunning(const std::vector<DaemonSpec>& specs) {
   return running;
 }
 
-void stopDaemons(std::vector<RunningDaemon> daemons, const Journal& journal) {
-  stopGroup(daemons, DaemonKind::FUSE, FLUSH_PATIENCE, journal);
-  stopGroup(daemons, DaemonKind::METASERVER, STOP_PATIENCE, journal);
-  stopGroup(daemons, DaemonKind::CHUNKD, STOP_PATIENCE, journal);
+void stopDaemons(std::vector<RunningDaemon> daemons, const Journal& journal, StopPatience patience) {
+  stopGroup(daemons, DaemonKind::FUSE, patience.flush, journal);
+  stopGroup(daemons, DaemonKind::METASERVER, patience.stop, journal);
+  stopGroup(daemons, DaemonKind::CHUNKD, patience.stop, journal);
 }
 
 }  // namespace cairn::cli

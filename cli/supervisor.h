@@ -37,6 +37,11 @@ std::vector<DaemonRecord> readState(const ClusterDirectory& directory);
 using Problem = std::string;  // a sentence for the user; empty: none
 using Journal = std::function<void(const std::string& line)>;
 
+struct StopPatience {
+  std::chrono::milliseconds flush{60'000};  // of a mount, which may have to write first
+  std::chrono::milliseconds stop{20'000};   // of the others
+};
+
 class Supervisor {
  public:
   Supervisor(kj::UnixEventPort& port, kj::Timer& timer, const ClusterDirectory& directory, Restart restart,
@@ -51,7 +56,7 @@ class Supervisor {
 
   kj::Promise<void> keep();  // never ends; what dies is started again
   void revive();             // starts what is down now, without waiting for the rest of a pause
-  void stop();               // blocks until all have ended; see stopDaemons
+  void stop(StopPatience patience = {});  // blocks until all have ended; see stopDaemons
 
  private:
   class Daemon;
@@ -81,7 +86,7 @@ struct RunningDaemon {
 };
 std::vector<RunningDaemon> findRunning(const std::vector<DaemonSpec>& specs);
 
-void stopDaemons(std::vector<RunningDaemon> daemons, const Journal& journal);
+void stopDaemons(std::vector<RunningDaemon> daemons, const Journal& journal, StopPatience patience = {});
 // Mounts first (they still have to write), then the metaserver (so that it does not take the end of the chunk daemons
 // for a disaster), then the chunk daemons. Asks (SIGTERM), waits, and insists (SIGKILL) after a while.
 

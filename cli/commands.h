@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// The commands of `cairn`, one file each. Each does its work, prints, and answers the exit code; it throws Failure
+// with a sentence when it cannot. Called by main.cc, which knows the command line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cli/failure.h"
+#include "cli/supervisor.h"
+
+namespace cairn::cli {
+
+enum class Format { TEXT, JSON };
+enum class Mode { FOREGROUND, DETACHED };
+enum class Force { NO, YES };
+
+struct UpOptions {
+  std::string dir, mount;
+  // Nothing: what the directory was started with before, else the default.
+  std::optional<uint32_t> chunkds, replicas, minReplicas;
+  std::optional<std::string> commit, host, mountOptions;
+  uint32_t metaservers = 1;
+  Mode mode = Mode::FOREGROUND;
+  Restart restart = Restart::YES;
+  Format format = Format::TEXT;
+};
+ExitCode up(const UpOptions& options);
+
+struct DownOptions {
+  std::string dir;
+  Force force = Force::NO;
+  Format format = Format::TEXT;
+};
+ExitCode down(const DownOptions& options);
+
+struct StatusOptions {
+  std::string dir, metaserver;  // both empty: ./.cairn, else the cluster of the only cairn mount
+  Format format = Format::TEXT;
+};
+ExitCode status(const StatusOptions& options);
+
+struct InfoOptions {
+  std::string path;
+  Format format = Format::TEXT;
+};
+ExitCode info(const InfoOptions& options);
+
+struct AppendOptions {
+  std::string file;
+  std::optional<std::string> data;  // nothing: all of standard input
+  enum class Sync { NO, YES } sync = Sync::NO;
+  Format format = Format::TEXT;
+};
+ExitCode append(const AppendOptions& options);
+
+}  // namespace cairn::cli

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+#include "cli/mounted_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "cli/failure.h"
+#include "cli/mount_table.h"
+
+namespace cairn::cli {
+
+namespace {
+
+MountedFile locate(const std::string& path, const struct stat& attributes) {
+  auto mount = mountOfDevice(readMountTable(), attributes.st_dev);
+  if (!mount || !mount->isCairn()) throw Failure(path + " is not in a mounted CairnFS");
+  MountedFile file{attributes.st_ino, splitAddresses(mount->source), mount->path};
+  if (file.metaservers.empty()) {
+    throw Failure("the mount at " + mount->path + " does not name its metaserver: mount it again with this release");
+  }
+  return file;
+}
+
+}  // namespace
+
+MountedFile findMountedFile(const std::string& path) {
+  struct stat attributes {};
+  if (lstat(path.c_str(), &attributes) != 0) throw Failure(path + ": " + std::strerror(errno));
+  return locate(path, attributes);
+}
+
+MountedFile openMountedFile(const std::string& path) {
+  int handle = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  if (handle < 0) throw Failure(path + ": " + std::strerror(errno));
+  struct stat attributes {};
+  bool known = fstat(handle, &attributes) == 0;
+  int problem = errno;
+  close(handle);
+  if (!known) throw Failure(path + ": " + std::strerror(problem));
+  if (!S_ISREG(attributes.st_mode)) throw Failure(path + " is not a regular file");
+  return locate(path, attributes);
+}
+
+}  // namespace cairn::cli
