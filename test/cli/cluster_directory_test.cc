@@ -14,7 +14,7 @@
 #include <set>
 
 #include "cli/failure.h"
-#include "test/cli/temporary_directory.h"
+#include "test/support/temporary_directory.h"
 
 namespace cairn::cli {
 namespace {
@@ -136,20 +136,20 @@ TEST(CanListen, NotWhereSomebodyListens) {
 TEST(CanListen, AnAddressOfAnotherMachineIsASentence) { EXPECT_THROW(canListen("192.0.2.1", 9400), Failure); }
 
 TEST(ClusterDirectory, IsUnusedUntilSaved) {
-  TemporaryDirectory temporary;
-  ClusterDirectory directory(temporary.path / "d");
+  test::TemporaryDirectory temporary;
+  ClusterDirectory directory(temporary.path() / "d");
   EXPECT_FALSE(directory.load());
   directory.prepare();
   EXPECT_FALSE(directory.load());
   directory.save(examplePlan());
   EXPECT_EQ(directory.load(), examplePlan());
-  EXPECT_EQ(readWhole(temporary.path / "d/client.toml"), "metaservers = [\"127.0.0.1:9400\"]\n");
+  EXPECT_EQ(readWhole(temporary.path() / "d/client.toml"), "metaservers = [\"127.0.0.1:9400\"]\n");
 }
 
 TEST(ClusterDirectory, APathThatCannotBeMadeIsASentence) {
-  TemporaryDirectory temporary;
-  std::ofstream(temporary.path / "file") << "x";
-  EXPECT_THROW(ClusterDirectory(temporary.path / "file/d").prepare(), Failure);
+  test::TemporaryDirectory temporary;
+  std::ofstream(temporary.path() / "file") << "x";
+  EXPECT_THROW(ClusterDirectory(temporary.path() / "file/d").prepare(), Failure);
 }
 
 TEST(ClusterDirectory, DaemonsKeepTheirNamesAndGetTheMetaserversAddress) {
@@ -174,8 +174,8 @@ TEST(ClusterDirectory, WithoutAMountPointNothingIsMounted) {
 }
 
 TEST(LastLines, AreTheLastOnesInOrderWithoutEmptyOnes) {
-  TemporaryDirectory temporary;
-  auto path = temporary.path / "log";
+  test::TemporaryDirectory temporary;
+  auto path = temporary.path() / "log";
   EXPECT_TRUE(lastLines(path, 2).empty());
   std::ofstream(path) << std::string(100'000, 'x') << "\na\n\nb\nc";
   EXPECT_EQ(lastLines(path, 2), (std::vector<std::string>{"b", "c"}));

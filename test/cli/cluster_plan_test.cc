@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "cli/restart_policy.h"
-#include "test/cli/temporary_directory.h"
+#include "test/support/temporary_directory.h"
 
 namespace cairn::cli {
 namespace {
@@ -102,7 +102,7 @@ TEST_F(Plan, ARunningClusterIsTheSameOnlyWithTheSameOptions) {
 
 class MountPointCheck : public testing::Test {
  protected:
-  TemporaryDirectory temporary;
+  test::TemporaryDirectory temporary;
   std::string refusal(const std::filesystem::path& path) {
     ClusterPlan plan;
     plan.mount = path.string();
@@ -116,23 +116,23 @@ class MountPointCheck : public testing::Test {
 };
 
 TEST_F(MountPointCheck, AMissingLastDirectoryIsMade) {
-  EXPECT_EQ(refusal(temporary.path / "m"), "");
-  EXPECT_TRUE(std::filesystem::is_directory(temporary.path / "m"));
-  EXPECT_EQ(refusal(temporary.path / "m"), "");
+  EXPECT_EQ(refusal(temporary.path() / "m"), "");
+  EXPECT_TRUE(std::filesystem::is_directory(temporary.path() / "m"));
+  EXPECT_EQ(refusal(temporary.path() / "m"), "");
 }
 
 TEST_F(MountPointCheck, AMissingParentIsRefused) {
-  EXPECT_NE(refusal(temporary.path / "a/b").find("does not exist"), std::string::npos);
+  EXPECT_NE(refusal(temporary.path() / "a/b").find("does not exist"), std::string::npos);
 }
 
 TEST_F(MountPointCheck, AFileIsRefused) {
-  std::ofstream(temporary.path / "f") << "x";
-  EXPECT_NE(refusal(temporary.path / "f").find("not a directory"), std::string::npos);
+  std::ofstream(temporary.path() / "f") << "x";
+  EXPECT_NE(refusal(temporary.path() / "f").find("not a directory"), std::string::npos);
 }
 
 TEST_F(MountPointCheck, ADirectoryWithContentIsRefused) {
-  std::ofstream(temporary.path / "f") << "x";
-  EXPECT_NE(refusal(temporary.path).find("not empty"), std::string::npos);
+  std::ofstream(temporary.path() / "f") << "x";
+  EXPECT_NE(refusal(temporary.path()).find("not empty"), std::string::npos);
 }
 
 TEST_F(MountPointCheck, AnotherFilesystemsMountIsBusy) {

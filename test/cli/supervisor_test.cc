@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <fstream>
 
-#include "test/cli/temporary_directory.h"
+#include "test/support/temporary_directory.h"
 
 namespace cairn::cli {
 namespace {
@@ -42,9 +42,9 @@ class SupervisorOfFakes : public testing::Test {
   }
 
  protected:
-  TemporaryDirectory temporary;
-  fs::path programs = temporary.path / "programs";
-  ClusterDirectory directory{temporary.path / "d"};
+  test::TemporaryDirectory temporary;
+  fs::path programs = temporary.path() / "programs";
+  ClusterDirectory directory{temporary.path() / "d"};
   ClusterPlan plan;
   kj::AsyncIoContext io = kj::setupAsyncIo();
   std::vector<std::string> said;
