@@ -235,8 +235,9 @@ kj::Promise<void> MessageStream::writeQueue() {
     } else {
       for (auto& message : inFlight) bytesQueued -= message.bytes;
       settled += inFlight.size();
-      inFlight.clear();
       settle();
+      finished.swap(inFlight);  // destroying a message may call back into send() or abort()
+      finished.clear();
     }
   }
   writing = false;

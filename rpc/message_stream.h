@@ -124,7 +124,7 @@ class MessageStream final : public capnp::MessageStream {
   size_t begin_ = 0, end_ = 0;  // of what is buffered and not yet consumed
   bool truncated = false;
 
-  std::vector<Outgoing> queue, inFlight;
+  std::vector<Outgoing> queue, inFlight, finished;
   kj::Vector<kj::ArrayPtr<const kj::byte>> pieces;
   size_t bytesQueued = 0;
   uint64_t sent = 0, settled = 0;  // counts of messages; settled: written, or dropped for ever

@@ -97,7 +97,8 @@ class PeerCore {
   void onDisconnect(OnDisconnect hook);  // after a connection that had become usable is gone
 
   kj::Promise<void> connect();
-  // Resolves once the peer is usable, trying for ever; call() does it by itself.
+  // Resolves once the peer is usable, and tries until it is; fails only when refused. call() does it by
+  // itself.
 
   void disconnect(kj::Exception&& reason);
   // Drops the connection, if there is one: its calls fail with the reason, the next call connects again.

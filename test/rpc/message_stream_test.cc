@@ -317,6 +317,30 @@ TEST_F(Stream, AbortDropsWhatIsQueuedAndTellsTheReader) {
   EXPECT_EQ(alive, 0);
 }
 
+TEST_F(Stream, AMessageMayCallBackWhenItIsDestroyed) {
+  // As capabilities do that a message held: they release others, which sends, or tear the connection down.
+  struct CallsBack final : public MessageHold {
+    explicit CallsBack(kj::Function<void()> func) : func(kj::mv(func)) {}
+    ~CallsBack() noexcept(false) { func(); }
+    kj::Function<void()> func;
+  };
+  Ends ends(pool, 0);
+  auto message = small(1);
+  auto segments = segmentsOf(message);
+  for (int i = 0; i < 3; ++i) {
+    ends.out.send(segments, kj::heap<CallsBack>([&]() { send(ends.out, small(2)); }));
+  }
+  for (int i = 0; i < 6; ++i) receive(ends.in);
+  for (int i = 0; i < 3; ++i) {
+    ends.out.send(segments,
+                  kj::heap<CallsBack>([&]() { ends.out.abort(KJ_EXCEPTION(DISCONNECTED, "enough")); }));
+  }
+  for (int i = 0; i < 3; ++i) receive(ends.in);
+  settle();
+  EXPECT_EQ(ends.out.queuedMessages(), 0u);
+  EXPECT_EQ(alive, 0);
+}
+
 TEST_F(Stream, AFailedWriteWakesTheReader) {
   auto pipe = kj::newTwoWayPipe();
   MessageStream out(*pipe.ends[0], pool);
