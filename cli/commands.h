@@ -39,6 +39,7 @@ ExitCode down(const DownOptions& options);
 
 struct StatusOptions {
   std::string dir, metaserver;  // both empty: ./.cairn, else the cluster of the only cairn mount
+  enum class Check { NO, YES } check = Check::NO;  // exit with UNHEALTHY when not everything is well
   Format format = Format::TEXT;
 };
 ExitCode status(const StatusOptions& options);

@@ -14,7 +14,7 @@ enum class ExitCode : int {
   DONE = 0,
   FAILED = 1,     // a sentence on stderr says what happened and what to do
   USAGE = 2,      // the command line is wrong; nothing was done
-  UNHEALTHY = 3,  // status: the cluster answers, but not everything is well
+  UNHEALTHY = 3,  // up, status --check: the cluster is up, but not everything is well
   BUSY = 4,       // down: the mount is in use; nothing was stopped
 };
 

@@ -13,7 +13,8 @@ namespace {
 constexpr const char* ABOUT =
     "CairnFS: a distributed filesystem to be mounted as a directory. Runs a cluster on this machine, and looks at any.";
 constexpr const char* FOOTER =
-    "Exit codes: 0 done; 1 failed, a sentence on stderr says why; 2 wrong usage; 3 it is up, but not everything is well;\n"
+    "Exit codes: 0 done; 1 failed, a sentence on stderr says why; 2 wrong usage; 3 up, status --check: it is up, but not everything is\n"
+    "well;\n"
     "4 the mount is in use. Everything that is printed is also there as JSON: --json.\n"
     "Clusters over several machines: docs/operating.md.";
 
@@ -100,10 +101,12 @@ class CommandLine {
 
   void defineStatus() {
     auto& o = statusOptions;
-    auto* status = command("status", "Daemons, space, and chunks by health. Exit code 3 when not everything is well.",
+    auto* status = command("status", "Daemons, space, and chunks by health.",
                            [&o]() { return cli::status(o); });
     auto* dir = status->add_option("--dir", o.dir, "a local cluster's directory (default ./.cairn)")->type_name("D");
     status->add_option("--metaserver", o.metaserver, "any cluster, by its metaserver")->type_name("HOST:PORT")->excludes(dir);
+    status->add_flag_callback("--check", [&o]() { o.check = StatusOptions::Check::YES; },
+                              "exit with 3 when not everything is well");
     addJson(status, o.format);
   }
 

@@ -191,7 +191,9 @@ ExitCode status(const StatusOptions& options) {
     view.problem = "the metaserver is not running";
   }
   options.format == Format::JSON ? printJson(view) : printText(view);
-  return view.healthy() ? ExitCode::DONE : ExitCode::UNHEALTHY;
+  if (view.answer == nullptr && !view.target.directory) return ExitCode::FAILED;  // there was nothing to tell
+  bool complain = options.check == StatusOptions::Check::YES && !view.healthy();
+  return complain ? ExitCode::UNHEALTHY : ExitCode::DONE;
 }
 
 }  // namespace cairn::cli
