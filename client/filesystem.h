@@ -140,7 +140,7 @@ class Filesystem {
   virtual kj::Promise<Status> syncAll() = 0;  // syncfs(2): every open file, and the metaserver's log
   virtual kj::Promise<Status> syncNames() {
     return syncAll();
-  }                                          // fsync(2) of a directory: the metaserver's log
+  }  // fsync(2) of a directory: the metaserver's log
   virtual kj::Promise<void> shutdown() = 0;  // flushes everything and closes the session
 
   class Observer {

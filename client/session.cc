@@ -246,10 +246,11 @@ kj::Promise<Result<Session::ChangeOutcome>> Session::change(Fill fill) {
                                             }));
     KJ_IF_MAYBE (answer, tried.answer) {
       auto outcome = answer->getOutcome();
-      if (judge(outcome.getStatus(), "change") == Verdict::ANSWER || patient.isOver()) {
+      if (judge(outcome.getStatus(), "change") == Verdict::ANSWER) {
         if (!ok(outcome.getStatus())) co_return outcome.getStatus();
         co_return ChangeOutcome{readAttributes(outcome.getAttributes()), outcome.getIndex()};
       }
+      if (patient.isOver()) co_return Status::IO_ERROR;
     }
     KJ_IF_MAYBE (exception, tried.exception) {
       if (!isTransport(*exception) || patient.isOver()) co_return giveUp("change", *exception);

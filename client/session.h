@@ -121,10 +121,11 @@ class Session {
                                      [this, &send](rpc::Metaserver::Client&) { return send(current()); }));
       KJ_IF_MAYBE (answer, tried.answer) {
         auto status = statusOf(*answer);
-        if (judge(status, method) == Verdict::ANSWER || patient.isOver()) {
+        if (judge(status, method) == Verdict::ANSWER) {
           if (!ok(status)) co_return status;
           co_return kj::mv(*answer);
         }
+        if (patient.isOver()) co_return Status::IO_ERROR;
       }
       KJ_IF_MAYBE (exception, tried.exception) {
         if (!isTransport(*exception) || patient.isOver()) co_return giveUp(method, *exception);

@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+#include "test/client/fake_cluster.h"
+
+#include <kj/debug.h>
+#include <string.h>
+
+#include "rpc/coroutine.h"
+
+namespace cairn::client {
+
+namespace {
+
+// ------------------------------------------------------------------------------------------------ chunk
+// daemon
+
+class FakeChunkServer final : public rpc::ChunkServer::Server {
+ public:
+  FakeChunkServer(FakeCluster& cluster, FakeStore& store) : cluster(cluster), store(store) {}
+
+ protected:
+  kj::Promise<void> write(WriteContext context) override {
+    auto params = context.getParams();
+    auto results = context.getResults();
+    store.writesInFlightMax = std::max(store.writesInFlightMax, ++store.writesInFlight);
+    co_await cluster.time.timer().afterDelay(1 * kj::MILLISECONDS);
+    --store.writesInFlight;
+    if (!ok(store.refuseWrites)) {
+      results.setStatus(store.refuseWrites);
+      co_return;
+    }
+    auto data = params.getData();
+    auto status = check(params.getChunk(), params.getOffset(), data, params.getChecksums());
+    if (!ok(status)) {
+      results.setStatus(status);
+      co_return;
+    }
+    ++store.writes;
+    store.log.push_back(kj::str(params.getOffset(), "+", data.size()).cStr());
+    auto [applied, failed] = applyEverywhere(params.getChunk(), params.getOffset(), data);
+    report(results, applied, failed);
+  }
+
+  kj::Promise<void> append(AppendContext context) override {
+    auto params = context.getParams();
+    auto results = context.getResults();
+    auto chunk = params.getChunk();
+    auto status = checkLease(chunk);
+    if (ok(status) && env::crc32c(params.getData()) != params.getChecksum()) status = Status::BAD_CHECKSUM;
+    if (!ok(status)) {
+      results.setStatus(status);
+      return kj::READY_NOW;
+    }
+    uint32_t offset = store.chunks.at(chunk.getHandle()).bytes.size();
+    if (offset + params.getData().size() > store.appendLimit) {
+      results.setStatus(Status::CHUNK_FULL);
+      return kj::READY_NOW;
+    }
+    auto [applied, failed] = applyEverywhere(chunk, offset, params.getData());
+    results.setOffset(offset);
+    report(results, applied, failed);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> read(ReadContext context) override {
+    auto params = context.getParams();
+    auto results = context.getResults();
+    ++store.reads;
+    auto replica = store.chunks.find(params.getChunk().getHandle());
+    KJ_REQUIRE(params.getOffset() % BLOCK_SIZE == 0 && params.getSize() % BLOCK_SIZE == 0);
+    KJ_REQUIRE(params.getSize() <= TRANSFER_SIZE_MAX);
+    if (replica == store.chunks.end() || replica->second.version != params.getChunk().getVersion()) {
+      results.setStatus(replica == store.chunks.end() ? Status::NO_REPLICA : Status::STALE_VERSION);
+      return kj::READY_NOW;
+    }
+    auto& all = replica->second.bytes;
+    size_t from = std::min<size_t>(params.getOffset(), all.size());
+    size_t to = std::min<size_t>(from + params.getSize(), all.size());
+    auto data = results.initData(to - from);
+    if (to > from) memcpy(data.begin(), all.data() + from, to - from);
+    auto sums = env::checksumBlocks(data);
+    results.setChecksums(sums);
+    if (store.isCorrupt && data.size() > 0) data[data.size() / 2] ^= 1;
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> sync(SyncContext context) override {
+    auto params = context.getParams();
+    auto results = context.getResults();
+    ++store.syncs;
+    Status status = store.refuseSyncs;
+    if (params.getBoot() != 0 && params.getBoot() != store.boot) status = Status::REBOOTED;
+    results.setStatus(status);
+    if (ok(status)) return kj::READY_NOW;
+    auto failed = results.initFailed(params.getChunks().size());
+    for (uint i = 0; i < failed.size(); ++i) failed.set(i, params.getChunks()[i].getHandle());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> describe(DescribeContext) override { return kj::READY_NOW; }
+
+ private:
+  FakeCluster& cluster;
+  FakeStore& store;
+
+  FakeFile::Chunk* record(uint64_t handle) {
+    for (auto& [inode, file] : cluster.files) {
+      for (auto& [index, chunk] : file.chunks) {
+        if (chunk.handle == handle) return &chunk;
+      }
+    }
+    return nullptr;
+  }
+  Status checkLease(rpc::ChunkId::Reader id) {
+    auto chunk = record(id.getHandle());
+    if (chunk == nullptr) return Status::NO_REPLICA;
+    if (chunk->version != id.getVersion()) return Status::STALE_VERSION;
+    return chunk->primary == store.id ? Status::OK : Status::NOT_PRIMARY;
+  }
+  Status check(rpc::ChunkId::Reader id, uint32_t offset, capnp::Data::Reader data,
+               capnp::List<uint32_t>::Reader sums) {
+    auto lease = checkLease(id);
+    if (!ok(lease)) return lease;
+    if (data.size() == 0 || data.size() > TRANSFER_SIZE_MAX || offset + data.size() > CHUNK_SIZE) {
+      return Status::INVALID;
+    }
+    size_t at = 0, piece = 0;
+    for (; at < data.size(); ++piece) {
+      size_t size = std::min(data.size() - at, size_t(BLOCK_SIZE - (offset + at) % BLOCK_SIZE));
+      if (piece >= sums.size() || env::crc32c(data.slice(at, at + size)) != sums[piece]) {
+        return Status::BAD_CHECKSUM;
+      }
+      at += size;
+    }
+    return piece == sums.size() ? Status::OK : Status::INVALID;
+  }
+  std::pair<std::vector<uint32_t>, std::vector<uint32_t>> applyEverywhere(rpc::ChunkId::Reader id,
+                                                                          uint32_t offset,
+                                                                          capnp::Data::Reader data) {
+    std::vector<uint32_t> applied, failed;
+    for (auto server : record(id.getHandle())->replicas) {
+      auto& other = cluster.stores.at(server);
+      if (!other.isUp()) {
+        failed.push_back(server);
+        continue;
+      }
+      auto& replica = other.chunks.at(id.getHandle()).bytes;
+      if (replica.size() < offset + data.size()) replica.resize(offset + data.size());
+      memcpy(replica.data() + offset, data.begin(), data.size());
+      applied.push_back(server);
+    }
+    return {applied, failed};
+  }
+  template <typename Results>
+  void report(Results& results, const std::vector<uint32_t>& applied, const std::vector<uint32_t>& failed) {
+    results.setStatus(failed.empty() ? Status::OK : Status::REPLICA_FAILED);
+    auto list = results.initApplied(applied.size());
+    for (uint i = 0; i < applied.size(); ++i) {
+      list[i].setServer(applied[i]);
+      list[i].setBoot(cluster.stores.at(applied[i]).boot);
+    }
+    auto bad = results.initFailed(failed.size());
+    for (uint i = 0; i < failed.size(); ++i) bad.set(i, failed[i]);
+  }
+};
+
+// --------------------------------------------------------------------------------------------------
+// metaserver
+
+void fill(rpc::Attributes::Builder builder, const FileAttributes& attributes) {
+  builder.setInode(attributes.inode.value());
+  builder.setType(attributes.type);
+  builder.setMode(attributes.mode);
+  builder.setLinks(attributes.links);
+  builder.setSize(attributes.size);
+  builder.setMtime(attributes.mtime.ns);
+  builder.setCtime(attributes.ctime.ns);
+  builder.setDataVersion(attributes.dataVersion);
+}
+
+class FakeSessionServer final : public rpc::Session::Server {
+ public:
+  FakeSessionServer(FakeCluster& cluster, uint64_t id) : cluster(cluster), id(id) {}
+
+ protected:
+  kj::Promise<void> renew(RenewContext context) override {
+    context.getResults().setStatus(alive());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> close(CloseContext) override {
+    cluster.sessions.erase(id);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> change(ChangeContext context) override {
+    auto change = context.getParams().getChange();
+    auto outcome = context.getResults().initOutcome();
+    auto status = alive();
+    if (!ok(status)) {
+      outcome.setStatus(status);
+      return kj::READY_NOW;
+    }
+    auto& outcomes = cluster.sessions.at(id).outcomes;
+    KJ_REQUIRE(change.getSequence() > change.getAnswered(), "a change that counts as answered");
+    auto before = outcomes.find(change.getSequence());
+    if (before != outcomes.end()) {
+      ++cluster.repeated;
+      status = before->second;
+    } else {
+      ++cluster.changes;
+      status = apply(change);
+      outcomes.emplace(change.getSequence(), status);
+      if (cluster.loseAnswers > 0) {
+        --cluster.loseAnswers;
+        auto paf = kj::newPromiseAndFulfiller<void>();
+        cluster.unanswered.push_back(kj::mv(paf.fulfiller));
+        return kj::mv(paf.promise);
+      }
+    }
+    outcome.setStatus(status);
+    auto about = inodeOf(change);
+    if (ok(status) && cluster.files.count(about))
+      fill(outcome.initAttributes(), cluster.files.at(about).attributes);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> lookup(LookupContext context) override {
+    auto params = context.getParams();
+    auto found = cluster.names.find({params.getParent(), params.getName().cStr()});
+    auto status = alive();
+    if (ok(status) && found == cluster.names.end()) status = Status::NOT_FOUND;
+    context.getResults().setStatus(status);
+    if (ok(status)) fill(context.getResults().initAttributes(), cluster.files.at(found->second).attributes);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> getAttributes(GetAttributesContext context) override {
+    auto inode = context.getParams().getInode();
+    auto status = alive();
+    if (ok(status) && !cluster.files.count(inode)) status = Status::STALE;
+    context.getResults().setStatus(status);
+    if (ok(status)) fill(context.getResults().initAttributes(), cluster.files.at(inode).attributes);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> open(OpenContext context) override {
+    auto inode = context.getParams().getInode();
+    auto status = alive();
+    if (ok(status) && !cluster.files.count(inode)) status = Status::STALE;
+    context.getResults().setStatus(status);
+    if (!ok(status)) return kj::READY_NOW;
+    cluster.sessions.at(id).open.insert(inode);
+    fill(context.getResults().initAttributes(), cluster.files.at(inode).attributes);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> release(ReleaseContext context) override {
+    for (auto inode : context.getParams().getInodes()) {
+      cluster.released.push_back(inode);
+      cluster.sessions.at(id).open.erase(inode);
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> locate(LocateContext context) override {
+    auto params = context.getParams();
+    auto results = context.getResults();
+    ++cluster.locates;
+    auto status = alive();
+    if (ok(status)) status = cluster.locateRefusal;
+    if (ok(status) && !cluster.files.count(params.getInode())) status = Status::NOT_FOUND;
+    results.setStatus(status);
+    if (!ok(status)) return kj::READY_NOW;
+    auto& file = cluster.files.at(params.getInode());
+    std::set<uint32_t> suspects;
+    for (auto server : params.getSuspects()) suspects.insert(server);
+    if (params.getForWrite()) {
+      cluster.grant(file, params.getFirst(), suspects);
+      if (file.chunks.at(params.getFirst()).primary == 0) {
+        results.setStatus(Status::NOT_READY);
+        return kj::READY_NOW;
+      }
+    }
+    auto locations = results.initLocations(params.getCount());
+    for (uint i = 0; i < params.getCount(); ++i) {
+      auto location = locations[i];
+      location.setIndex(params.getFirst() + i);
+      auto chunk = file.chunks.find(params.getFirst() + i);
+      if (chunk == file.chunks.end()) continue;
+      location.initChunk().setHandle(chunk->second.handle);
+      location.getChunk().setVersion(chunk->second.version);
+      location.setPrimary(chunk->second.primary);
+      location.setLeaseMs(60'000);
+      location.setValidBytes(chunk->second.validBytes);
+      auto replicas = location.initReplicas(chunk->second.replicas.size());
+      uint place = 0;
+      for (auto server : chunk->second.replicas) {
+        replicas[place].setServer(server);
+        replicas[place++].initAddress().setNetwork(kj::str("s", server, ":9410"));
+      }
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> sync(SyncContext) override {
+    ++cluster.syncs;
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> reportCorrupt(ReportCorruptContext context) override {
+    cluster.corruptReports.push_back(context.getParams().getServer());
+    return kj::READY_NOW;
+  }
+
+ private:
+  FakeCluster& cluster;
+  const uint64_t id;
+
+  Status alive() {
+    if (cluster.notReady > 0) {
+      --cluster.notReady;
+      return Status::NOT_READY;
+    }
+    return cluster.sessions.count(id) ? Status::OK : Status::SESSION_EXPIRED;
+  }
+  uint64_t inodeOf(rpc::Change::Reader change) {
+    if (change.isPublish()) return change.getPublish().getFile();
+    if (change.isSetAttributes()) return change.getSetAttributes().getInode();
+    if (change.isCreate()) {
+      auto found = cluster.names.find({change.getCreate().getParent(), change.getCreate().getName().cStr()});
+      return found == cluster.names.end() ? 0 : found->second;
+    }
+    return 0;
+  }
+  Status apply(rpc::Change::Reader change) {
+    if (change.isCreate()) {
+      auto create = change.getCreate();
+      auto [place, fresh] = cluster.names.try_emplace({create.getParent(), create.getName().cStr()}, 0);
+      if (!fresh && create.getExclusive()) return Status::EXISTS;
+      if (fresh) {
+        place->second = ++cluster.lastInode;
+        auto& attributes = cluster.files[place->second].attributes;
+        attributes.inode = InodeId(place->second);
+        attributes.mode = create.getMode();
+        attributes.links = 1;
+      }
+      if (create.getOpen()) cluster.sessions.at(id).open.insert(place->second);
+      return Status::OK;
+    }
+    if (change.isUnlink()) {
+      auto found = cluster.names.find({change.getUnlink().getParent(), change.getUnlink().getName().cStr()});
+      if (found == cluster.names.end()) return Status::NOT_FOUND;
+      cluster.names.erase(found);
+      return Status::OK;
+    }
+    auto file = cluster.files.find(inodeOf(change));
+    if (file == cluster.files.end()) return Status::NOT_FOUND;
+    auto& attributes = file->second.attributes;
+    ++attributes.ctime.ns;
+    if (change.isPublish()) {
+      ++cluster.publishes;
+      cluster.publishedLengths.push_back(change.getPublish().getLength());
+      attributes.size = std::max(attributes.size, change.getPublish().getLength());
+      if (change.getPublish().getModified() != 0) attributes.mtime.ns = change.getPublish().getModified();
+      ++attributes.dataVersion;
+      return Status::OK;
+    }
+    if (change.isSetAttributes()) {
+      auto set = change.getSetAttributes();
+      if (set.getSet() & rpc::SET_MODE) attributes.mode = set.getMode();
+      if (set.getSet() & rpc::SET_MTIME) attributes.mtime.ns = set.getMtime();
+      if (set.getSet() & rpc::SET_SIZE) cut(file->second, set.getSize());
+      return Status::OK;
+    }
+    return Status::NOT_SUPPORTED;
+  }
+  void cut(FakeFile& file, uint64_t size) {
+    file.attributes.size = size;
+    ++file.attributes.dataVersion;
+    auto [index, offset] = cairn::locate(FileOffset(size));
+    std::erase_if(file.chunks, [&](auto& chunk) {
+      return chunk.first > index.value() || (chunk.first == index.value() && offset.value() == 0);
+    });
+    auto last = file.chunks.find(index.value());
+    if (last == file.chunks.end()) return;
+    last->second.validBytes = std::min(last->second.validBytes, offset.value());
+    last->second.primary = 0;
+  }
+};
+
+class FakeMetaserver final : public rpc::Metaserver::Server {
+ public:
+  explicit FakeMetaserver(FakeCluster& cluster) : cluster(cluster) {}
+
+ protected:
+  kj::Promise<void> openSession(OpenSessionContext context) override {
+    auto params = context.getParams();
+    auto results = context.getResults();
+    auto id = params.getResume();
+    if (id != 0 && !cluster.sessions.count(id)) {
+      results.setStatus(Status::SESSION_EXPIRED);
+      return kj::READY_NOW;
+    }
+    if (id == 0) {
+      id = ++cluster.lastSession;
+      cluster.sessions[id];
+    } else {
+      auto& open = cluster.sessions.at(id).open;
+      open.clear();
+      for (auto inode : params.getOpenInodes()) open.insert(inode);
+    }
+    cluster.callback = params.getCallback();
+    results.setId(id);
+    results.setExpiryMs(60'000);
+    results.setReplicas(3);
+    results.setCommit("memory");
+    results.setSession(kj::heap<FakeSessionServer>(cluster, id));
+    return kj::READY_NOW;
+  }
+
+ private:
+  FakeCluster& cluster;
+};
+
+}  // namespace
+
+// -----------------------------------------------------------------------------------------------------
+// cluster
+
+FakeCluster::FakeCluster() {
+  timing.patience = 20 * kj::SECONDS;
+  for (uint32_t id = 1; id <= 3; ++id) {
+    stores[id].id = id;
+    startStore(id);
+  }
+  startMetaserver();
+}
+
+FakeCluster::~FakeCluster() noexcept(false) {
+  callback = nullptr;
+}
+
+void FakeCluster::startStore(uint32_t id) {
+  auto& store = stores.at(id);
+  store.isHung = false;
+  auto host = kj::str("s", id);
+  store.acceptor =
+      kj::heap<Acceptor>(AcceptorOptions{time.timer(), network.at(host), pool, "chunkd", cluster, epoch},
+                         [this, &store](ConnectionInfo) -> capnp::Capability::Client {
+                           return kj::heap<FakeChunkServer>(*this, store);
+                         });
+  store.acceptor->listen("*:9410").wait(scope);
+}
+
+void FakeCluster::killMetaserver() {
+  metaserver = nullptr;
+  unanswered.clear();
+  pass(1 * kj::MILLISECONDS);
+}
+
+void FakeCluster::hangStore(uint32_t id) {
+  stores.at(id).isHung = true;
+  network.stop(kj::str("s", id));
+}
+
+void FakeCluster::startMetaserver() {
+  metaserver = kj::heap<Acceptor>(
+      AcceptorOptions{time.timer(), network.at("meta"), pool, "metaserver", cluster, epoch},
+      [this](ConnectionInfo) -> capnp::Capability::Client { return kj::heap<FakeMetaserver>(*this); });
+  metaserver->listen("*:9400").wait(scope);
+}
+
+void FakeCluster::grant(FakeFile& file, uint64_t index, const std::set<uint32_t>& suspects) {
+  auto [place, fresh] = file.chunks.try_emplace(index);
+  auto& chunk = place->second;
+  if (fresh) {
+    chunk.handle = ++lastHandle;
+    for (auto& [id, store] : stores) {
+      if (!store.isUp()) continue;
+      chunk.replicas.insert(id);
+      store.chunks[chunk.handle];
+    }
+  }
+  // Suspects are probed: those that answer well stay.
+  auto left = chunk.replicas;
+  std::erase_if(left, [&](uint32_t server) {
+    auto& store = stores.at(server);
+    return suspects.count(server) &&
+           (!store.isUp() || !ok(store.refuseWrites) || !ok(store.refuseSyncs) || store.boot != 100);
+  });
+  if (left.empty()) {
+    chunk.primary = 0;  // the set never becomes empty: wait for one of them
+    return;
+  }
+  bool changed = left != chunk.replicas;
+  chunk.replicas = left;
+  if (!changed && chunk.primary != 0) return;
+  ++chunk.version;
+  chunk.primary = 0;
+  for (auto server : chunk.replicas) {
+    if (chunk.primary == 0 && stores.at(server).isUp()) chunk.primary = server;
+    auto& replica = stores.at(server).chunks[chunk.handle];
+    replica.version = chunk.version;
+    if (replica.bytes.size() > chunk.validBytes) replica.bytes.resize(chunk.validBytes);
+  }
+  chunk.validBytes = UINT32_MAX;
+}
+
+std::string FakeCluster::stored(uint32_t store, InodeId inode, uint64_t index) {
+  auto& bytes = stores.at(store).chunks.at(file(inode).chunks.at(index).handle).bytes;
+  return std::string(bytes.begin(), bytes.end());
+}
+
+FilesystemOptions FakeCluster::options() {
+  auto sink = env::newFunctionSink([this](kj::Date, env::LogLevel level, kj::StringPtr, kj::StringPtr text) {
+    if (level >= env::LogLevel::WARNING) warnings.push_back(text.cStr());
+  });
+  auto log = env::Logger(sink, time, env::LogLevel::WARNING, "client");
+  FilesystemOptions options{time.timer(), time, network.at("c"), entropy, pool, kj::mv(log)};
+  options.metaservers = kj::heapArray<kj::String>(1);
+  options.metaservers[0] = kj::str("meta:9400");
+  options.name = kj::str("test");
+  options.host = kj::str("c");
+  options.bufferBytesMax = bufferBytesMax;
+  options.timing = timing;
+  return options;
+}
+
+kj::Own<Filesystem> FakeCluster::mount() {
+  return run(connectFilesystem(options()));
+}
+
+kj::Own<OpenFile> FakeCluster::create(Filesystem& filesystem, kj::StringPtr name) {
+  return run(filesystem.create(ROOT_INODE, name, 0644, {}, {}, true)).value();
+}
+
+Bytes FakeCluster::bytes(std::string text) {
+  auto memory = kj::heapArray<kj::byte>(text.size());
+  memcpy(memory.begin(), text.data(), text.size());
+  auto view = memory.asPtr().asConst();
+  return Bytes{view, kj::heap(kj::mv(memory))};
+}
+
+std::string FakeCluster::read(OpenFile& file, uint64_t offset, uint32_t size) {
+  auto answer = run(file.read(FileOffset(offset), size));
+  if (!answer.ok()) return kj::str("<", answer.status(), ">").cStr();
+  std::string text;
+  for (auto piece : answer->pieces) text.append(piece.asChars().begin(), piece.size());
+  return text;
+}
+
+}  // namespace cairn::client
