@@ -15,7 +15,7 @@ kj::Promise<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkInd
   auto index = last;
   Patience patience(timer, entropy, timing);
   for (;;) {
-    auto located = co_await locator.forWriting(inode, index);
+    auto located = co_await locator.forWriting(inode, index, patience);
     if (!located.ok()) co_return located.status();
     auto& location = *located;
 

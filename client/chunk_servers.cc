@@ -40,7 +40,9 @@ bool ChunkServers::isSuspect(ServerId server) const {
 std::vector<ServerId> ChunkServers::suspects() {
   std::erase_if(suspected, [&](auto& suspect) { return suspect.second <= environment.timer.now(); });
   std::vector<ServerId> servers;
-  for (auto& [server, until] : suspected) servers.push_back(server);
+  for (auto& [server, until] : suspected) {
+    if (servers.size() < SUSPECTS_MAX) servers.push_back(server);
+  }
   return servers;
 }
 

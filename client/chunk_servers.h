@@ -16,6 +16,8 @@
 
 namespace cairn::client {
 
+constexpr size_t SUSPECTS_MAX = 16;  // of Session.locate
+
 using ChunkPeer = Peer<rpc::ChunkServer>;
 
 class ChunkServers {

@@ -28,7 +28,7 @@ kj::Promise<DirtyChunks> ChunkSync::sync(InodeId inode, DirtyChunks chunks) {
     });
     if (chunks.empty()) break;
     kj::Vector<kj::Promise<void>> leaving;
-    for (auto& [index, chunk] : chunks) leaving.add(leaveOutTheBad(inode, index, chunk, round));
+    for (auto& [index, chunk] : chunks) leaving.add(leaveOutTheBad(inode, index, chunk, round, patience));
     co_await kj::joinPromises(leaving.releaseAsArray());
     std::erase_if(chunks, [&](auto& entry) {
       auto& good = round.good[entry.first];
@@ -46,15 +46,19 @@ kj::Promise<DirtyChunks> ChunkSync::sync(InodeId inode, DirtyChunks chunks) {
 kj::Promise<void> ChunkSync::syncAt(const DirtyChunks& chunks, Target target, Round& round) {
   // `chunks` and `round` are in the frame of sync(), which waits for us.
   std::set<ChunkHandle> failed;
+  auto* unwell = &round.bad;
   bool all = true;
   KJ_IF_MAYBE (peer, servers.find(target.server)) {
     auto tried = co_await ask(chunks, target, *peer);
     KJ_IF_MAYBE (answer, tried.answer) {
-      all = !ok(answer->getStatus()) && answer->getFailed().size() == 0;
+      auto status = answer->getStatus();
+      all = !ok(status) && answer->getFailed().size() == 0;
       for (auto handle : answer->getFailed()) failed.insert(ChunkHandle(handle));
-      if (!ok(answer->getStatus())) {
-        log.warning("chunkd-", target.server, " could not sync: ", answer->getStatus(), ", ", failed.size(),
-                    " chunks named -> it does not count for them");
+      if (status == Status::STALE_VERSION) unwell = &round.stale;
+      if (!ok(status)) {
+        log.warning("chunkd-", target.server, " could not sync: ", status, ", ", failed.size(),
+                    " chunks named -> ",
+                    status == Status::STALE_VERSION ? "look again" : "it does not count for them");
       }
     }
     KJ_IF_MAYBE (exception, tried.exception) {
@@ -63,10 +67,9 @@ kj::Promise<void> ChunkSync::syncAt(const DirtyChunks& chunks, Target target, Ro
     }
   }
   for (auto index : target.chunks) {
-    bool bad = all || failed.contains(chunks.at(index).handle);
-    (bad ? round.bad : round.good)[index].insert(target.server);
+    bool isUnwell = all || failed.contains(chunks.at(index).handle);
+    (isUnwell ? *unwell : round.good)[index].insert(target.server);
   }
-  if (all || !failed.empty()) servers.failed(target.server);
 }
 
 kj::Promise<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ChunkSync::ask(const DirtyChunks& chunks,
@@ -100,13 +103,18 @@ kj::Promise<void> ChunkSync::watch(ChunkPeer& peer) {
   }
 }
 
-kj::Promise<void> ChunkSync::leaveOutTheBad(InodeId inode, ChunkIndex index, DirtyChunk& chunk,
-                                            Round& round) {
+kj::Promise<void> ChunkSync::leaveOutTheBad(InodeId inode, ChunkIndex index, DirtyChunk& chunk, Round& round,
+                                            Patience& patience) {
   // The metaserver decides who is in the set: it raises the version without those that failed.
   auto& bad = round.bad[index];
   for (auto server : bad) servers.failed(server);
-  locator.known().leaseLost(inode, index, chunk.version);
-  auto located = co_await locator.forWriting(inode, index);
+  if (bad.empty()) {
+    locator.known().forget(inode, index);  // somebody else had the version raised: just look again
+  } else {
+    locator.known().leaseLost(inode, index, chunk.version);
+  }
+  auto located = co_await (bad.empty() ? locator.forReading(inode, index, 0, patience)
+                                       : locator.forWriting(inode, index, patience));
   if (!located.ok()) {
     log.error("chunk ", chunk.handle, ": ", located.status(), " after a failed sync -> fsync fails");
     chunk.boots.clear();

@@ -37,8 +37,8 @@ class ChunkSync : private kj::TaskSet::ErrorHandler {
     std::vector<ChunkIndex> chunks;
   };
   struct Round {
-    // Whose word we have, for each chunk.
-    std::map<ChunkIndex, std::set<ServerId>> good, bad;
+    // Whose word we have, for each chunk. `stale`: our version of it is old, which is nobody's failure.
+    std::map<ChunkIndex, std::set<ServerId>> good, bad, stale;
   };
 
   kj::Timer& timer;
@@ -54,7 +54,8 @@ class ChunkSync : private kj::TaskSet::ErrorHandler {
                                                                          const Target& target,
                                                                          ChunkPeer& peer);
   kj::Promise<void> watch(ChunkPeer& peer);
-  kj::Promise<void> leaveOutTheBad(InodeId inode, ChunkIndex index, DirtyChunk& chunk, Round& round);
+  kj::Promise<void> leaveOutTheBad(InodeId inode, ChunkIndex index, DirtyChunk& chunk, Round& round,
+                                   Patience& patience);
   void taskFailed(kj::Exception&& exception) override;
 };
 

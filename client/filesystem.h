@@ -90,6 +90,8 @@ struct SpaceStatistics {
 
 class OpenFile : public kj::Refcounted {
   // One open inode of this client; shared by all its open(2)s. Kept open at the metaserver while referenced.
+  // Whoever calls keeps it until the promise is done; what is buffered when nobody does any more is still
+  // written.
  public:
   virtual InodeId inode() const = 0;
   virtual FileAttributes attributes() const = 0;  // as of now, with unpublished writes
@@ -138,9 +140,8 @@ class Filesystem {
   virtual kj::Promise<Status> removeXattr(InodeId inode, kj::StringPtr name) = 0;
   virtual kj::Promise<Result<kj::Array<kj::String>>> listXattr(InodeId inode) = 0;
   virtual kj::Promise<Status> syncAll() = 0;  // syncfs(2): every open file, and the metaserver's log
-  virtual kj::Promise<Status> syncNames() {
-    return syncAll();
-  }  // fsync(2) of a directory: the metaserver's log
+  virtual kj::Promise<Status> syncNames() { return syncAll(); }
+  // fsync(2) of a directory: the metaserver's log.
   virtual kj::Promise<void> shutdown() = 0;  // flushes everything and closes the session
 
   class Observer {

@@ -24,8 +24,8 @@ void Locator::learn(InodeId inode, capnp::List<rpc::Location>::Reader locations)
   }
 }
 
-kj::Promise<Result<ChunkLocation>> Locator::forReading(InodeId inode, ChunkIndex index, uint64_t fileSize) {
-  Patience patience(timer, entropy, timing);
+kj::Promise<Result<ChunkLocation>> Locator::forReading(InodeId inode, ChunkIndex index, uint64_t fileSize,
+                                                       Patience& patience) {
   for (;;) {
     KJ_IF_MAYBE (location, cache.forReading(inode, index, timer.now())) {
       // A chunk without a known replica is no use; daemons may be on their way back.
@@ -45,8 +45,7 @@ kj::Promise<Result<ChunkLocation>> Locator::forReading(InodeId inode, ChunkIndex
   }
 }
 
-kj::Promise<Result<ChunkLocation>> Locator::forWriting(InodeId inode, ChunkIndex index) {
-  Patience patience(timer, entropy, timing);
+kj::Promise<Result<ChunkLocation>> Locator::forWriting(InodeId inode, ChunkIndex index, Patience& patience) {
   for (;;) {
     KJ_IF_MAYBE (location, cache.forWriting(inode, index, timer.now())) co_return location->clone();
     auto status = co_await ask(inode, index, Purpose::WRITING, 0);

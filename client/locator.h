@@ -16,16 +16,18 @@ namespace cairn::client {
 
 class Locator {
  public:
-  Locator(kj::Timer& timer, kj::EntropySource& entropy, const Timing& timing, Session& session,
-          ChunkServers& servers)
-      : timer(timer), entropy(entropy), timing(timing), session(session), servers(servers) {}
+  Locator(kj::Timer& timer, Session& session, ChunkServers& servers)
+      : timer(timer), session(session), servers(servers) {}
   KJ_DISALLOW_COPY(Locator);
 
   kj::Maybe<const ChunkLocation&> knownForReading(InodeId inode, ChunkIndex index) const {
     return cache.forReading(inode, index, timer.now());
   }
-  kj::Promise<Result<ChunkLocation>> forReading(InodeId inode, ChunkIndex index, uint64_t fileSize);
-  kj::Promise<Result<ChunkLocation>> forWriting(InodeId inode, ChunkIndex index);
+  // The patience is the caller's, who keeps it: the time for one call of the application is shared by all
+  // that it takes.
+  kj::Promise<Result<ChunkLocation>> forReading(InodeId inode, ChunkIndex index, uint64_t fileSize,
+                                                Patience& patience);
+  kj::Promise<Result<ChunkLocation>> forWriting(InodeId inode, ChunkIndex index, Patience& patience);
   // With a primary that holds a lease; the chunk is made when it is missing. NO_SPACE, NOT_FOUND, ... as
   // Session.locate.
 
@@ -45,8 +47,6 @@ class Locator {
   };
 
   kj::Timer& timer;
-  kj::EntropySource& entropy;
-  const Timing& timing;
   Session& session;
   ChunkServers& servers;
   LocationCache cache;

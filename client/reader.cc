@@ -147,7 +147,7 @@ kj::Promise<Result<FoundBytes>> Reader::readPiece(InodeId inode, uint64_t offset
   uint32_t wanted = (skip + size + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
   Patience patience(timer, entropy, timing);
   for (;;) {
-    auto located = co_await locator.forReading(inode, index, fileSize);
+    auto located = co_await locator.forReading(inode, index, fileSize, patience);
     if (!located.ok()) co_return located.status();
     auto& location = *located;
     FoundBytes found;

@@ -37,7 +37,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
                                  options.host, options.name},
                 peers, addressesOf(options.metaservers), *this),
         servers(peers, options.timing.suspectTime),
-        locator(options.timer, options.entropy, options.timing, session, servers),
+        locator(options.timer, session, servers),
         reader(options.timer, options.entropy, options.timing, options.log.named("read"), locator, servers,
                session),
         writer(options.timer, options.entropy, options.timing, options.log.named("write"), locator, servers),

@@ -58,7 +58,7 @@ kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
   auto checksums = checksumsOf(at, extent.bytes);  // once, as early as the bytes cannot change any more
   Patience patience(timer, entropy, timing);
   for (;;) {
-    auto located = co_await locator.forWriting(inode, index);
+    auto located = co_await locator.forWriting(inode, index, patience);
     if (!located.ok()) co_return located.status();
     auto& location = *located;
 

@@ -89,6 +89,11 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
     auto results = context.getResults();
     ++store.syncs;
     Status status = store.refuseSyncs;
+    for (auto chunk : params.getChunks()) {
+      if (ok(status) && store.chunks.at(chunk.getHandle()).version != chunk.getVersion()) {
+        status = Status::STALE_VERSION;
+      }
+    }
     if (params.getBoot() != 0 && params.getBoot() != store.boot) status = Status::REBOOTED;
     results.setStatus(status);
     if (ok(status)) return kj::READY_NOW;

@@ -355,6 +355,18 @@ TEST_F(RemoteFilesystemTest, WhenNoReplicaCountsASyncFailsAndDoesNotForgetIt) {
   EXPECT_EQ(sync(*file), Status::IO_ERROR);
 }
 
+TEST_F(RemoteFilesystemTest, AVersionThatAnotherClientHadRaisedIsNoFailureOfASync) {
+  auto file = create();
+  cluster.write(*file, 0, "a");
+  flush(*file);
+  auto& chunk = cluster.file(file->inode()).chunks.at(0);
+  chunk.version += 1;
+  for (auto server : chunk.replicas)
+    cluster.stores.at(server).chunks.at(chunk.handle).version = chunk.version;
+  EXPECT_EQ(sync(*file), Status::OK);
+  EXPECT_EQ(chunk.replicas.size(), 3u);
+}
+
 TEST_F(RemoteFilesystemTest, SyncAllSyncsEveryOpenFileAndTheLog) {
   auto a = create("a"), b = create("b");
   cluster.write(*a, 0, "a");
