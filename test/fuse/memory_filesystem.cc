@@ -23,7 +23,8 @@ const kj::byte ZEROS[SIZE] = {};
 struct MemoryFilesystem::Block : public kj::Refcounted {
   Block() { KJ_REQUIRE(bytes != nullptr, "out of memory"); }
   ~Block() noexcept(false) { free(bytes); }
-  kj::byte* const bytes = static_cast<kj::byte*>(calloc(1, SIZE));  // zeros that cost nothing until they are touched
+  kj::byte* const bytes =
+      static_cast<kj::byte*>(calloc(1, SIZE));  // zeros that cost nothing until they are touched
 };
 
 class MemoryFilesystem::File final : public OpenFile {

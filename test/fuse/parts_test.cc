@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// The parts that need no mount: errnos, options, the mount table, what the kernel holds.
+#include <errno.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "fuse/attributes.h"
+#include "fuse/libfuse.h"
+#include "fuse/buffer_pool.h"
+#include "fuse/inode_table.h"
+#include "fuse/mount_command.h"
+#include "fuse/mount_table.h"
+#include "fuse/status_errno.h"
+
+namespace cairn::fuse {
+namespace {
+
+TEST(StatusErrno, EachStatusHasTheErrnoTheSchemaPromises) {
+  std::map<Status, int> promised = {
+      {Status::OK, 0},
+      {Status::NOT_FOUND, ENOENT},
+      {Status::EXISTS, EEXIST},
+      {Status::NOT_EMPTY, ENOTEMPTY},
+      {Status::IS_DIRECTORY, EISDIR},
+      {Status::NOT_DIRECTORY, ENOTDIR},
+      {Status::NO_SPACE, ENOSPC},
+      {Status::TOO_BIG, EFBIG},
+      {Status::NAME_TOO_LONG, ENAMETOOLONG},
+      {Status::TOO_MANY_LINKS, EMLINK},
+      {Status::INVALID, EINVAL},
+      {Status::NOT_PERMITTED, EPERM},
+      {Status::ACCESS_DENIED, EACCES},
+      {Status::STALE, ESTALE},
+      {Status::NOT_SUPPORTED, EOPNOTSUPP},
+      {Status::CROSS_DEVICE, EXDEV},
+      {Status::BUSY, EBUSY},
+      {Status::NO_DATA, ENODATA},
+      {Status::RANGE, ERANGE},
+      {Status::OVER_QUOTA, EDQUOT},
+      {Status::SESSION_EXPIRED, ESTALE},
+      {Status::LOOP, EINVAL},
+  };
+  for (uint16_t number = 0; number <= uint16_t(Status::LOOP); ++number) {
+    auto status = Status(number);
+    auto found = promised.find(status);
+    EXPECT_EQ(errnoOf(status), found == promised.end() ? EIO : found->second) << kj::str(status).cStr();
+  }
+  EXPECT_EQ(errnoOf(Status(999)), EIO) << "from a newer peer";
+}
+
+TEST(Attributes, TimesBefore1970HavePositiveNanoseconds) {
+  FileAttributes attributes{.mtime = {-1}, .ctime = {1'500'000'000}};
+  auto status = statOf(attributes);
+  EXPECT_EQ(status.st_mtim.tv_sec, -1);
+  EXPECT_EQ(status.st_mtim.tv_nsec, 999'999'999);
+  EXPECT_EQ(status.st_ctim.tv_sec, 1);
+  EXPECT_EQ(status.st_ctim.tv_nsec, 500'000'000);
+}
+
+TEST(Attributes, TimesBeyondNanosecondsStayAtTheEdge) {
+  struct stat wanted = {};
+  wanted.st_mtim = {.tv_sec = INT64_MAX, .tv_nsec = 0};
+  wanted.st_atim = {.tv_sec = INT64_MIN, .tv_nsec = 0};
+  auto change = changeOf(wanted, FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(change.mtime).ns, INT64_MAX);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(change.atime).ns, INT64_MIN);
+  EXPECT_TRUE(change.size == nullptr);
+}
+
+TEST(Attributes, SetgidWithoutGroupExecutionIsNotAPrivilege) {
+  EXPECT_EQ(withoutPrivileges(06755), 0755);
+  EXPECT_EQ(withoutPrivileges(06644), 02644);
+  EXPECT_EQ(withoutPrivileges(01777), 01777);
+}
+
+TEST(InodeTableTest, AnEntryLivesWhileItsLookupsAreNotForgotten) {
+  InodeTable table;
+  InodeId inode(7);
+  table.lookedUp(inode), table.lookedUp(inode), table.lookedUp(inode);
+  table.forget(inode, 2);
+  EXPECT_EQ(table.lookupsOf(inode), 1u);
+  table.forget(inode, 1);
+  EXPECT_FALSE(table.knows(inode));
+  table.forget(inode, 5);  // the kernel is not to be believed blindly
+  table.forget(ROOT_INODE, 5);
+  EXPECT_TRUE(table.knows(ROOT_INODE));
+  EXPECT_EQ(table.size(), 1u);
+}
+
+TEST(InodeTableTest, PagesAreCurrentOnlyUnderTheVersionOfTheLastOpen) {
+  InodeTable table;
+  InodeId inode(7);
+  table.lookedUp(inode);
+  EXPECT_EQ(table.opened(inode, 0), InodeTable::Cached::OLD) << "never opened";
+  EXPECT_EQ(table.opened(inode, 0), InodeTable::Cached::CURRENT);
+  EXPECT_EQ(table.opened(inode, 1), InodeTable::Cached::OLD);
+  EXPECT_EQ(table.opened(inode, 1), InodeTable::Cached::CURRENT);
+  table.pagesChanged(inode);
+  EXPECT_EQ(table.opened(inode, 1), InodeTable::Cached::OLD);
+}
+
+TEST(InodeTableTest, AChangeIsRememberedWhenTheInodeIsForgotten) {
+  InodeTable table;
+  InodeId inode(7), other(8);
+  table.lookedUp(inode), table.lookedUp(other);
+  auto before = table.now();
+  EXPECT_TRUE(table.unchangedSince(inode, before));
+  table.changed(inode);
+  EXPECT_FALSE(table.unchangedSince(inode, before));
+  EXPECT_TRUE(table.unchangedSince(other, before));
+  table.forget(inode, 1);
+  EXPECT_FALSE(table.unchangedSince(inode, before));
+  EXPECT_TRUE(table.unchangedSince(inode, table.now()));
+}
+
+TEST(ReceiveBuffers, ComeBackForReuseAndAreBounded) {
+  auto pool = kj::refcounted<BufferPool>(8192);
+  auto first = pool->take();
+  auto memory = first->bytes().begin();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(memory) % 4096, 0u);
+  first = nullptr;
+  EXPECT_EQ(pool->outstanding(), 0u);
+  kj::Vector<kj::Own<BufferPool::Buffer>> out;
+  out.add(pool->take());
+  EXPECT_EQ(out[0]->bytes().begin(), memory);
+  while (pool->mayLend()) out.add(pool->take());
+  EXPECT_EQ(out.size(), BufferPool::LENT_MAX);
+  pool = nullptr;  // a write may outlive the session
+}
+
+TEST(MountTable, TheTopmostMountAtAPathCounts) {
+  auto table =
+      "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw\n"
+      "40 22 0:39 / /mnt/a\\040b rw,nosuid - fuse.cairn 10.0.0.1:9400 rw,user_id=0\n"
+      "41 40 0:40 / /mnt/a\\040b rw shared:3 master:4 - tmpfs tmpfs rw\n";
+  auto root = KJ_ASSERT_NONNULL(parseMountTable(table, "/"));
+  EXPECT_STREQ(root.device.cStr(), "254:0");
+  auto top = KJ_ASSERT_NONNULL(parseMountTable(table, "/mnt/a b"));
+  EXPECT_STREQ(top.type.cStr(), "tmpfs");
+  EXPECT_STREQ(top.device.cStr(), "0:40");
+  EXPECT_TRUE(parseMountTable(table, "/mnt") == nullptr);
+}
+
+std::string joined(const MountCommand& command) {
+  std::string result;
+  for (auto& option : command.mountOptions) result += (result.empty() ? "" : ",") + option;
+  return result;
+}
+
+std::string refusal(std::vector<const char*> words) {
+  try {
+    parseMountCommand(int(words.size()), words.data());
+    return "";
+  } catch (const BadCommand& bad) {
+    return bad.what();
+  }
+}
+
+TEST(MountCommandTest, TakesWhatMount8AndFstabPass) {
+  const char* words[] = {"/sbin/mount.cairn",
+                         "10.0.0.1:9400",
+                         "/mnt",
+                         "-n",
+                         "-o",
+                         "rw,noatime,dev,suid,_netdev,x-systemd.automount,user=joe,attr_timeout=5"};
+  auto command = parseMountCommand(6, words);
+  EXPECT_EQ(command.metaserver, "10.0.0.1:9400");
+  EXPECT_EQ(command.mountPoint, "/mnt");
+  EXPECT_EQ(command.handlers.attributeTimeout, 5);
+  EXPECT_EQ(command.where, MountCommand::Where::BACKGROUND);
+  auto expected = std::string("rw,noatime,dev,suid,default_permissions,fsname=10.0.0.1:9400,subtype=cairn");
+  EXPECT_EQ(joined(command), expected + (geteuid() == 0 ? ",allow_other" : ""));
+}
+
+TEST(MountCommandTest, OptionsMayBeGivenMoreThanOnce) {
+  const char* words[] = {"cairn-fuse", "--metaserver",          "h:1", "/mnt", "-f", "-o", "ro",
+                         "-o",         "entry_timeout=0.5,exec"};
+  auto command = parseMountCommand(9, words);
+  EXPECT_EQ(command.where, MountCommand::Where::FOREGROUND);
+  EXPECT_EQ(command.handlers.entryTimeout, 0.5);
+  EXPECT_EQ(joined(command).substr(0, 7), "ro,exec");
+}
+
+TEST(MountCommandTest, RefusesWithASentence) {
+  EXPECT_NE(refusal({"cairn-fuse", "--metaserver", "nowhere", "/mnt"}).find("HOST:PORT"), std::string::npos);
+  EXPECT_NE(refusal({"cairn-fuse", "--metaserver", "h:99999", "/mnt"}).find("HOST:PORT"), std::string::npos);
+  EXPECT_NE(refusal({"cairn-fuse", "/mnt"}).find("--metaserver"), std::string::npos);
+  EXPECT_NE(refusal({"mount.cairn", "h:1", "/mnt", "-o", "atr_timeout=1"}).find("atr_timeout"),
+            std::string::npos);
+  EXPECT_NE(refusal({"mount.cairn", "h:1", "/mnt", "-o", "attr_timeout=soon"}).find("seconds"),
+            std::string::npos);
+  EXPECT_NE(refusal({"cairn-fuse", "--help"}).find("/etc/fstab"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace cairn::fuse

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// The life of a mount process, seen from outside: exit codes, messages, signals, kill -9.
+#include "test/fuse/mounted.h"
+
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "fuse/mount_table.h"
+
+namespace cairn::fuse {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Finished {
+  int code = -1;
+  std::string output;
+};
+
+class Process : public testing::Test {
+ protected:
+  Process() {
+    char name[] = "/tmp/cairn-process-test-XXXXXX";
+    KJ_REQUIRE(mkdtemp(name) != nullptr);
+    directory = name;
+    mountPoint = directory / "mnt";
+    fs::create_directory(mountPoint);
+  }
+  ~Process() override {
+    umount2(mountPoint.c_str(), MNT_DETACH);
+    fs::remove_all(directory);
+  }
+  void SetUp() override {
+    if (!mountingWorks()) GTEST_SKIP() << "/dev/fuse may not be used here";
+  }
+
+  Finished run(const std::string& arguments) {
+    auto command = std::string(MEMORY_MOUNT) + " " + arguments + " 2>&1";
+    Finished result;
+    auto pipe = popen(command.c_str(), "r");
+    char buffer[4096];
+    while (auto size = fread(buffer, 1, sizeof(buffer), pipe)) result.output.append(buffer, size);
+    auto status = pclose(pipe);
+    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return result;
+  }
+  std::string usual() {
+    return "--metaserver memory:9400 " + mountPoint.string() + " --pid-file " + file("pid") +
+           " --ready-file " + file("ready") + " --log-file " + file("log");
+  }
+  void mount() {
+    auto result = run(usual());
+    ASSERT_EQ(result.code, 0) << result.output;
+    ASSERT_TRUE(mounted());
+  }
+  std::string file(const char* name) { return (directory / name).string(); }
+  std::string contentOf(const std::string& path) {
+    std::ostringstream content;
+    content << std::ifstream(path).rdbuf();
+    return content.str();
+  }
+  pid_t pid() { return atoi(contentOf(file("pid")).c_str()); }
+  bool mounted() { return mountAt(mountPoint.c_str()) != nullptr; }
+  bool ended(pid_t process) {
+    // It is not our child: the state is that of a zombie until init takes it.
+    auto status = contentOf("/proc/" + std::to_string(process) + "/status");
+    return status.empty() || status.find("State:\tZ") != std::string::npos;
+  }
+  template <typename Condition>
+  bool soon(Condition condition) {
+    for (auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+         std::chrono::steady_clock::now() < end;) {
+      if (condition()) return true;
+      std::this_thread::yield();
+    }
+    return false;
+  }
+
+  fs::path directory, mountPoint;
+};
+
+TEST_F(Process, SuccessMeansThatTheDirectoryIsMountedAndAnswers) {
+  mount();
+  std::ofstream(mountPoint / "f") << "x";
+  EXPECT_EQ(contentOf(mountPoint / "f"), "x");
+  EXPECT_EQ(contentOf(file("ready")), mountPoint.string() + "\n");
+  auto entry = KJ_ASSERT_NONNULL(mountAt(mountPoint.c_str()));
+  EXPECT_STREQ(entry.type.cStr(), "fuse.cairn");
+  EXPECT_STREQ(entry.source.cStr(), "memory:9400");
+  EXPECT_EQ(contentOf("/sys/class/bdi/" + std::string(entry.device.cStr()) + "/read_ahead_kb"), "4096\n");
+}
+
+TEST_F(Process, SignalsUnmountAndTidyUp) {
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    mount();
+    auto process = pid();
+    ASSERT_EQ(kill(process, signal), 0);
+    EXPECT_TRUE(soon([&]() { return ended(process); })) << signal;
+    EXPECT_FALSE(mounted());
+    EXPECT_FALSE(fs::exists(file("pid")));
+    EXPECT_FALSE(fs::exists(file("ready")));
+    EXPECT_NE(contentOf(file("log")).find("-> flush and unmount"), std::string::npos);
+  }
+}
+
+TEST_F(Process, UnmountingFromOutsideEndsTheProcess) {
+  mount();
+  auto process = pid();
+  ASSERT_EQ(umount2(mountPoint.c_str(), 0), 0);
+  EXPECT_TRUE(soon([&]() { return ended(process); }));
+  EXPECT_NE(contentOf(file("log")).find("was unmounted -> flush and end"), std::string::npos);
+}
+
+TEST_F(Process, AKilledProcessLeavesAnOrdinaryDirectory) {
+  mount();
+  std::ofstream(mountPoint / "f") << "x";
+  kill(pid(), SIGKILL);
+  EXPECT_TRUE(soon([&]() { return !mounted(); }));
+  EXPECT_TRUE(fs::is_empty(mountPoint));
+  mount();
+  EXPECT_TRUE(mounted()) << "and can be mounted on again";
+}
+
+TEST_F(Process, AStopWhileFilesAreOpenDetachesAndTellsTheirUsers) {
+  mount();
+  int fd = open((mountPoint / "f").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  ASSERT_GE(fd, 0);
+  auto process = pid();
+  kill(process, SIGTERM);
+  EXPECT_TRUE(soon([&]() { return ended(process); }));
+  EXPECT_FALSE(mounted());
+  EXPECT_EQ(pwrite(fd, "x", 1, 0), -1);
+  EXPECT_TRUE(errno == ENOTCONN || errno == ECONNABORTED) << strerror(errno);
+  close(fd);
+  EXPECT_NE(contentOf(file("log")).find("still in use -> detached"), std::string::npos);
+}
+
+TEST_F(Process, RefusalsNameWhatIsWrongAndTheExitCodeSaysSo) {
+  auto missing = run("--metaserver memory:9400 " + file("missing"));
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_NE(missing.output.find(file("missing") + " does not exist"), std::string::npos) << missing.output;
+  std::ofstream(file("file")) << "";
+  auto plain = run("--metaserver memory:9400 " + file("file"));
+  EXPECT_EQ(plain.code, 1);
+  EXPECT_NE(plain.output.find("not a directory"), std::string::npos) << plain.output;
+  auto refused = run("--metaserver memory:2 " + mountPoint.string());
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_EQ(refused.output, "cairn-fuse: wrong cluster\n");
+  mount();
+  auto again = run(usual());
+  EXPECT_EQ(again.code, 1);
+  EXPECT_NE(again.output.find("mounted already"), std::string::npos) << again.output;
+  EXPECT_TRUE(mounted());
+}
+
+TEST_F(Process, StoppingWhileItConnectsEndsAtOnce) {
+  auto child = fork();
+  if (child == 0) {
+    close(STDERR_FILENO);
+    execl(MEMORY_MOUNT, "cairn-fuse", "--metaserver", "memory:1", mountPoint.c_str(), "-f", nullptr);
+    _exit(127);
+  }
+  EXPECT_TRUE(soon([&]() {  // until it captures signals
+    auto status = contentOf("/proc/" + std::to_string(child) + "/status");
+    auto caught = status.find("SigCgt:\t");
+    return caught != std::string::npos && status.compare(caught + 8, 16, "0000000000000000") != 0;
+  }));
+  kill(child, SIGTERM);
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+}
+
+}  // namespace
+}  // namespace cairn::fuse
