@@ -65,7 +65,9 @@ rocksdb::Options storeOptions(const NamespaceOptions& options) {
 kj::Own<Namespace> Namespace::open(NamespaceOptions options) {
   auto storage = kj::heap<Storage>();
   rocksdb::DB* db = nullptr;
-  auto status = rocksdb::DB::Open(storeOptions(options), options.path.cStr(), &db);
+  bool reading = options.access == NamespaceOptions::Access::READ;
+  auto status = reading ? rocksdb::DB::OpenForReadOnly(storeOptions(options), options.path.cStr(), &db)
+                        : rocksdb::DB::Open(storeOptions(options), options.path.cStr(), &db);
   if (!status.ok()) refuseToOpen(options.path, status);
   storage->db.reset(db);
 
@@ -206,13 +208,17 @@ LogIndex Namespace::persisted() const {
   return status.ok() ? decodeState(value).applied : LogIndex();
 }
 
-kj::String Namespace::dump() const {
-  kj::Vector<kj::String> lines;
+void Namespace::visitRecords(kj::FunctionParam<void(kj::StringPtr line)> visit) const {
   std::unique_ptr<rocksdb::Iterator> it(storage->db->NewIterator(rocksdb::ReadOptions()));
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
-    lines.add(describeRecord(it->key().ToStringView(), it->value().ToStringView()));
+    visit(describeRecord(it->key().ToStringView(), it->value().ToStringView()));
   }
   checkRead(it->status());
+}
+
+kj::String Namespace::dump() const {
+  kj::Vector<kj::String> lines;
+  visitRecords([&](kj::StringPtr line) { lines.add(kj::str(line)); });
   return kj::strArray(lines, "\n");
 }
 

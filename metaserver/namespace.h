@@ -8,6 +8,7 @@
 // Called by the log (LocalLog) for changes; reads go through read().
 #pragma once
 
+#include <kj/function.h>
 #include <kj/memory.h>
 #include <kj/string.h>
 
@@ -28,6 +29,8 @@ struct NamespaceOptions {
   rocksdb::Env* env = nullptr;          // null: the local filesystem
   uint64_t cacheBytes = 512ull << 20;   // blocks of the store kept in memory
   uint64_t memtableBytes = 64ull << 20;
+  enum class Access { WRITE, READ } access = Access::WRITE;
+  // READ: for looking only, also beside a running metaserver: it then shows what that one has flushed.
 };
 
 class Namespace {
@@ -60,6 +63,7 @@ class Namespace {
   LogIndex persisted() const;
   // Operations up to this one are on disk in the store: the log does not need them any more.
 
+  void visitRecords(kj::FunctionParam<void(kj::StringPtr line)> visit) const;
   kj::String dump() const;
   // Every record as a line, in key order; equal namespaces give equal dumps. For tests and `inspect`.
 
