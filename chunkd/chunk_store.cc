@@ -136,14 +136,24 @@ kj::Promise<Status> ChunkStore::markUnsynced(ChunkHandle handle) {
 
 kj::Promise<Status> ChunkStore::write(ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
                                       kj::ArrayPtr<const uint32_t> checksums) {
-  if (data.size() == 0 || data.size() > TRANSFER_SIZE_MAX || offset + uint64_t(data.size()) > CHUNK_SIZE) {
-    co_return Status::INVALID;
-  }
-  uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, data.size());
-  if (checksums.size() != end - first) co_return Status::INVALID;
-  KJ_IF_MAYBE (refusal, refuse(key)) co_return *refusal;
-  if (!matchChecksums(data, offset, checksums)) co_return Status::BAD_CHECKSUM;
+  KJ_IF_MAYBE (refusal, refuseWrite(key, offset, data, checksums)) return *refusal;
+  return writeVerified(key, offset, data, checksums);
+}
 
+kj::Maybe<Status> ChunkStore::refuseWrite(ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                          kj::ArrayPtr<const uint32_t> checksums) const {
+  if (data.size() == 0 || data.size() > TRANSFER_SIZE_MAX || offset + uint64_t(data.size()) > CHUNK_SIZE) {
+    return Status::INVALID;
+  }
+  if (checksums.size() != endBlockOf(offset, data.size()) - firstBlockOf(offset)) return Status::INVALID;
+  KJ_IF_MAYBE(refusal, refuse(key)) return *refusal;
+  if (!matchChecksums(data, offset, checksums)) return Status::BAD_CHECKSUM;
+  return nullptr;
+}
+
+kj::Promise<Status> ChunkStore::writeVerified(ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                              kj::ArrayPtr<const uint32_t> checksums) {
+  uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, data.size());
   auto chunk = enliven(key.handle);
   auto hold = chunk->locks.enter(first, end, RangeLocks::Mode::EXCLUSIVE);
   if (!hold->granted()) co_await hold->whenGranted();

@@ -94,6 +94,13 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   // invalid, badChecksum, noReplica, staleVersion, behindVersion, corrupt, noSpace. ioError: what is under
   // the write is as if torn.
 
+  kj::Maybe<Status> refuseWrite(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                kj::ArrayPtr<const uint32_t> checksums) const;
+  // All that write() refuses for, before it waits for anything; verifying the checksums is most of it.
+  kj::Promise<Status> writeVerified(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                    kj::ArrayPtr<const uint32_t> checksums);
+  // write() for a caller that has asked refuseWrite() in this turn of the loop. Takes its place in the order at once.
+
   struct ReadAnswer {
     Status status;
     uint32_t bytes = 0;  // fewer than asked: the chunk ends there
@@ -178,6 +185,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Own<env::DiskLock> lock;
   kj::Own<StoreIndex> index;
   kj::Own<Intents> intents;
+  RangeLocks identityTurns;          // one writer of the identity file at a time
   std::unordered_map<ChunkHandle, kj::Own<Live>> live;
   std::list<ChunkHandle> liveByUse;  // latest first
   std::unordered_map<ChunkHandle, Dirty> dirty;

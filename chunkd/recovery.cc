@@ -183,6 +183,8 @@ kj::Promise<Status> ChunkStore::writeIdentity(StoreIdentity identity) {
 
 kj::Promise<Status> ChunkStore::join(ClusterId cluster, ServerId server, Epoch epoch) {
   if (!cluster) co_return Status::INVALID;
+  auto turn = identityTurns.enter(0, 1, RangeLocks::Mode::EXCLUSIVE);
+  if (!turn->granted()) co_await turn->whenGranted();
   if (self.cluster && self.cluster != cluster) co_return Status::WRONG_CLUSTER;
   if (epoch < self.epoch) co_return Status::STALE_EPOCH;
   bool serverKnown = !server || self.server == server;

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+#include "chunkd/chunk_service.h"
+
+#include <kj/debug.h>
+
+#include "env/checksum.h"
+#include "rpc/coroutine.h"
+#include "rpc/message_builder.h"
+
+namespace cairn {
+
+namespace {
+
+ChunkKey keyOf(rpc::ChunkId::Reader id) { return {ChunkHandle(id.getHandle()), ChunkVersion(id.getVersion())}; }
+
+kj::Array<uint32_t> arrayOf(capnp::List<uint32_t>::Reader list) {
+  auto array = kj::heapArray<uint32_t>(list.size());
+  for (uint i = 0; i < list.size(); i++) array[i] = list[i];
+  return array;
+}
+
+kj::Vector<ReplicaAddress> addressesOf(capnp::List<rpc::Replica>::Reader list) {
+  kj::Vector<ReplicaAddress> addresses(list.size());
+  for (auto replica : list) {
+    auto address = replica.getAddress();
+    addresses.add(ReplicaAddress{ServerId(replica.getServer()), kj::str(address.getNetwork()),
+                                 kj::str(address.getLocal()), kj::str(address.getHost())});
+  }
+  return addresses;
+}
+
+template <typename Results>
+void answer(Results results, const ChainOutcome& outcome, Status good = Status::OK) {
+  bool failed = outcome.failed.size() > 0;
+  bool nobody = failed && outcome.applied.size() == 0 && outcome.onlyForSpace;
+  results.setStatus(!failed ? good : nobody ? Status::NO_SPACE : Status::REPLICA_FAILED);
+  auto applied = results.initApplied(uint(outcome.applied.size()));
+  for (uint i = 0; i < outcome.applied.size(); i++) {
+    applied[i].setServer(outcome.applied[i].server.value());
+    applied[i].setBoot(outcome.applied[i].boot);
+  }
+  auto list = results.initFailed(uint(outcome.failed.size()));
+  for (uint i = 0; i < outcome.failed.size(); i++) list.set(i, outcome.failed[i].value());
+}
+
+}  // namespace
+
+void writeReport(rpc::ChunkReport::Builder report, const ChunkState& state) {
+  report.setHandle(state.handle.value());
+  report.setVersion(state.version.value());
+  report.setLength(state.length);
+  report.setUnsynced((state.flags & UNSYNCED) != 0);
+  report.setSuspect((state.flags & SUSPECT) != 0);
+  report.setCorrupt((state.flags & CORRUPT) != 0);
+}
+
+class ChunkHandlers : public rpc::ChunkServer::Server {
+  // What anybody may ask. Each call runs as a promise of the service, so that it ends with it.
+ public:
+  explicit ChunkHandlers(ChunkService& service) : service(service) {}
+  virtual ~ChunkHandlers() noexcept(false) {}
+
+ protected:
+  ChunkService& service;
+
+  kj::Promise<void> tracked(kj::Promise<void> call) {
+    service.underWay++;
+    auto& count = service.underWay;
+    return service.alive.wrap(call.attach(kj::defer([&count] { count--; })));
+  }
+
+  kj::Promise<void> write(WriteContext context) override { return tracked(doWrite(context)); }
+  kj::Promise<void> apply(ApplyContext context) override { return tracked(doApply(context)); }
+  kj::Promise<void> read(ReadContext context) override { return tracked(doRead(context)); }
+  kj::Promise<void> sync(SyncContext context) override { return tracked(doSync(context)); }
+  kj::Promise<void> append(AppendContext context) override { return tracked(doAppend(context)); }
+  kj::Promise<void> checksums(ChecksumsContext context) override { return tracked(doChecksums(context)); }
+
+  kj::Promise<void> describe(DescribeContext context) override {
+    kj::Vector<ChunkState> known;
+    for (auto handle : context.getParams().getChunks()) {
+      KJ_IF_MAYBE (state, service.store.describe(ChunkHandle(handle))) known.add(*state);
+    }
+    auto list = context.getResults().initChunks(uint(known.size()));
+    for (uint i = 0; i < known.size(); i++) writeReport(list[i], known[i]);
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Promise<void> doWrite(WriteContext context);
+  kj::Promise<void> doApply(ApplyContext context);
+  kj::Promise<void> doRead(ReadContext context);
+  kj::Promise<void> doSync(SyncContext context);
+  kj::Promise<void> doAppend(AppendContext context);
+  kj::Promise<void> doChecksums(ChecksumsContext context);
+};
+
+class OrderHandlers final : public ChunkHandlers {
+ public:
+  using ChunkHandlers::ChunkHandlers;
+
+ protected:
+  kj::Promise<void> adopt(AdoptContext context) override { return tracked(doAdopt(context)); }
+  kj::Promise<void> lease(LeaseContext context) override { return tracked(doLease(context)); }
+  kj::Promise<void> revoke(RevokeContext context) override { return tracked(doRevoke(context)); }
+  kj::Promise<void> delete_(DeleteContext context) override { return tracked(doDelete(context)); }
+
+ private:
+  kj::Promise<void> doAdopt(AdoptContext context);
+  kj::Promise<void> doLease(LeaseContext context);
+  kj::Promise<void> doRevoke(RevokeContext context);
+  kj::Promise<void> doDelete(DeleteContext context);
+  kj::Promise<Status> obey(Epoch epoch);
+};
+
+rpc::ChunkServer::Client ChunkService::newHandlers() { return kj::heap<ChunkHandlers>(*this); }
+rpc::ChunkServer::Client ChunkService::newOrderHandlers() { return kj::heap<OrderHandlers>(*this); }
+
+// -- writes
+
+kj::Promise<ChainOutcome> ChunkService::applyEverywhere(kj::ArrayPtr<const ReplicaAddress> chain,
+                                                        ForwardedWrite write) {
+  // Both begin in this turn of the loop: the store gives the write its place, and it leaves in its order.
+  auto local = store.writeVerified(write.chunk, write.offset, write.data, write.checksums);
+  auto others = replication.forward(chain, write);
+  auto status = co_await local;
+  auto outcome = co_await others;
+  if (ok(status)) {
+    outcome.applied.add(ourselves());
+  } else {
+    outcome.failed.add(ourselves().server);
+    outcome.onlyForSpace = outcome.onlyForSpace && status == Status::NO_SPACE;
+    log.warning("we could not apply the write ", write.serial, " of ", write.chunk, ": ", status,
+                " -> our replica counts as failed");
+  }
+  co_return kj::mv(outcome);
+}
+
+kj::Promise<ChainOutcome> ChunkService::mutate(ForwardedWrite write) {
+  // As primary; the lease was looked at in this turn. A failure ends the lease here and now: those that missed a write
+  // must not get the next one.
+  auto handle = write.chunk.handle;
+  auto& lease = leases.at(handle);
+  write.serial = lease.nextSerial++;
+  lease.end = kj::max(lease.end, write.offset + uint32_t(write.data.size()));
+  accepted[handle].count++;
+  KJ_DEFER({
+    auto found = accepted.find(handle);
+    if (--found->second.count == 0) {
+      for (auto& waiter : found->second.waiting) waiter->fulfill();
+      accepted.erase(found);
+    }
+  });
+  auto outcome = co_await applyEverywhere(lease.secondaries, write);
+  if (outcome.failed.size() > 0) {
+    leases.endUpTo(write.chunk);
+    bool nobody = outcome.applied.size() == 0 && outcome.onlyForSpace;
+    if (!nobody) co_await reporter.reportFailed(write.chunk, kj::heapArray<ServerId>(outcome.failed.asPtr()));
+  }
+  co_return kj::mv(outcome);
+}
+
+kj::Promise<void> ChunkService::drained(ChunkHandle chunk) {
+  auto found = accepted.find(chunk);
+  if (found == accepted.end()) return kj::READY_NOW;
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  found->second.waiting.add(kj::mv(pair.fulfiller));
+  return kj::mv(pair.promise);
+}
+
+kj::Promise<void> ChunkHandlers::doWrite(WriteContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  auto key = keyOf(params.getChunk());
+  auto data = params.getData();
+  auto sums = arrayOf(params.getChecksums());
+  KJ_IF_MAYBE (refusal, service.store.refuseWrite(key, params.getOffset(), data, sums)) {
+    results.setStatus(*refusal);
+    co_return;
+  }
+  KJ_IF_MAYBE (refusal, service.leases.refuse(key, service.timer.now())) {
+    results.setStatus(*refusal);
+    co_return;
+  }
+  auto outcome = co_await service.mutate({key, 0, params.getOffset(), data, sums});
+  answer(results, outcome);
+}
+
+kj::Promise<void> ChunkHandlers::doApply(ApplyContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  auto key = keyOf(params.getChunk());
+  auto data = params.getData();
+  auto sums = arrayOf(params.getChecksums());
+  auto self = service.ourselves();
+  KJ_IF_MAYBE (refusal, service.store.refuseWrite(key, params.getOffset(), data, sums)) {
+    results.setStatus(*refusal);
+    results.initFailed(1).set(0, self.server.value());
+    co_return;
+  }
+  if (service.order.take(key, params.getSerial()) == ApplyOrder::Turn::OUT_OF_ORDER) {
+    service.log.warning("write ", params.getSerial(), " of ", key,
+                        " came out of order: we have missed one -> refused until the next version");
+    results.setStatus(Status::INVALID);
+    results.initFailed(1).set(0, self.server.value());
+    co_return;
+  }
+  auto rest = addressesOf(params.getRest());
+  auto outcome = co_await service.applyEverywhere(rest, {key, params.getSerial(), params.getOffset(), data, sums});
+  for (auto server : outcome.failed) {
+    if (server == self.server) service.order.missed(key);
+  }
+  answer(results, outcome);
+}
+
+kj::Promise<void> ChunkHandlers::doAppend(AppendContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  auto key = keyOf(params.getChunk());
+  auto data = params.getData();
+  if (data.size() == 0 || data.size() > RECORD_SIZE_MAX) {
+    results.setStatus(Status::INVALID);
+    co_return;
+  }
+  if (env::crc32c(data) != params.getChecksum()) {
+    results.setStatus(Status::BAD_CHECKSUM);
+    co_return;
+  }
+  KJ_IF_MAYBE (refusal, service.leases.refuse(key, service.timer.now())) {
+    results.setStatus(*refusal);
+    co_return;
+  }
+  uint32_t start = service.leases.at(key.handle).end;
+  bool fits = start + uint64_t(data.size()) <= CHUNK_SIZE;
+  static constexpr kj::byte ZERO[1] = {0};
+  if (!fits) {
+    if (start == CHUNK_SIZE) {
+      results.setStatus(Status::CHUNK_FULL);
+      co_return;
+    }
+    data = kj::arrayPtr(ZERO, 1);  // one at the very end makes all between a hole of zeros
+    start = CHUNK_SIZE - 1;
+  }
+  results.setOffset(start);
+  // In pieces as large as a write may be. All are accepted in this turn, so no other write comes between.
+  kj::Vector<kj::Array<uint32_t>> sums;
+  kj::Vector<kj::Promise<ChainOutcome>> pieces;
+  for (size_t at = 0; at < data.size();) {
+    uint32_t offset = start + uint32_t(at);
+    auto piece = data.slice(at, kj::min(data.size(), at + TRANSFER_SIZE_MAX - offset % BLOCK_SIZE));
+    kj::Vector<uint32_t> pieceSums;
+    for (size_t in = 0; in < piece.size();) {
+      size_t step = kj::min(BLOCK_SIZE - (offset + in) % BLOCK_SIZE, piece.size() - in);
+      pieceSums.add(env::crc32c(piece.slice(in, in + step)));
+      in += step;
+    }
+    sums.add(pieceSums.releaseAsArray());
+    pieces.add(service.mutate({key, 0, offset, piece, sums.back()}));
+    at += piece.size();
+  }
+  ChainOutcome total;
+  for (auto& piece : pieces) {
+    auto outcome = co_await piece;
+    for (auto server : outcome.failed) total.failed.add(server);
+    if (outcome.failed.size() > 0) total.onlyForSpace = total.onlyForSpace && outcome.onlyForSpace;
+    total.applied = kj::mv(outcome.applied);
+  }
+  answer(results, total, fits ? Status::OK : Status::CHUNK_FULL);
+}
+
+// -- reads and barriers
+
+kj::Promise<void> ChunkHandlers::doRead(ReadContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  auto key = keyOf(params.getChunk());
+  uint32_t offset = params.getOffset(), size = params.getSize();
+  if (offset % BLOCK_SIZE != 0 || size % BLOCK_SIZE != 0 || size > TRANSFER_SIZE_MAX ||
+      offset + uint64_t(size) > CHUNK_SIZE) {
+    results.setStatus(Status::INVALID);
+    co_return;
+  }
+  uint32_t available = service.store.readableBytes(key, offset, size);
+  auto sums = kj::heapArray<uint32_t>(env::blocksOf(available));
+  // The disk is read straight into the answer.
+  auto data = initPayload(service.pool, [&] { return results.initData(available); });
+  auto got = co_await service.store.read(key, offset, data, sums);
+  results.setStatus(got.status);
+  if (!ok(got.status)) {
+    results.disownData();
+    co_return;
+  }
+  if (got.bytes < available) {  // cut by an adopt that came first
+    auto shorter = kj::heapArray<kj::byte>(data.slice(0, got.bytes));
+    results.setData(shorter);
+  }
+  results.setChecksums(sums.slice(0, env::blocksOf(got.bytes)));
+}
+
+kj::Promise<void> ChunkHandlers::doSync(SyncContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  if (params.getBoot() != 0 && params.getBoot() != service.store.bootNumber()) {
+    results.setStatus(Status::REBOOTED);
+    co_return;
+  }
+  kj::Vector<kj::Promise<Status>> syncs;
+  for (auto chunk : params.getChunks()) syncs.add(service.store.sync(keyOf(chunk)));
+  kj::Vector<uint64_t> failed;
+  Status status = Status::OK;
+  for (uint i = 0; i < syncs.size(); i++) {
+    auto one = co_await syncs[i];
+    if (ok(one)) continue;
+    if (ok(status)) status = one;
+    failed.add(params.getChunks()[i].getHandle());
+  }
+  results.setStatus(status);
+  auto list = results.initFailed(uint(failed.size()));
+  for (uint i = 0; i < failed.size(); i++) list.set(i, failed[i]);
+}
+
+kj::Promise<void> ChunkHandlers::doChecksums(ChecksumsContext context) {
+  auto results = context.getResults();
+  auto table = co_await service.store.checksums(keyOf(context.getParams().getChunk()));
+  results.setStatus(table.status);
+  results.setLength(table.length);
+  results.setChecksums(table.checksums.asBytes());
+}
+
+// -- orders of the metaserver
+
+kj::Promise<Status> OrderHandlers::obey(Epoch epoch) {
+  auto status = co_await service.store.join(service.store.identity().cluster, ServerId(0), epoch);
+  if (!ok(status)) {
+    service.log.warning("an order of epoch ", epoch, ", and we have seen ", service.store.identity().epoch, " -> ",
+                        status);
+  }
+  co_return status;
+}
+
+kj::Promise<void> OrderHandlers::doAdopt(AdoptContext context) {
+  auto params = context.getParams();
+  auto obeyed = co_await obey(Epoch(params.getEpoch()));
+  auto list = params.getChunks();
+  auto results = context.getResults().initResults(list.size());
+  kj::Vector<kj::Promise<ChunkStore::AdoptAnswer>> adoptions;
+  for (auto adoption : list) {
+    ChunkHandle handle(adoption.getHandle());
+    ChunkVersion version(adoption.getVersion());
+    if (!ok(obeyed)) {
+      adoptions.add(ChunkStore::AdoptAnswer{obeyed});
+      continue;
+    }
+    if (version) service.leases.endUpTo({handle, ChunkVersion(version.value() - 1)});
+    kj::Maybe<uint32_t> truncate;
+    if (adoption.getTruncate() != UINT32_MAX) truncate = adoption.getTruncate();
+    adoptions.add(service.store.adopt({handle, ChunkVersion(adoption.getFrom()), version, truncate}));
+  }
+  for (uint i = 0; i < adoptions.size(); i++) {
+    auto answer = co_await adoptions[i];
+    results[i].setHandle(list[i].getHandle());
+    results[i].setStatus(answer.status);
+    results[i].setLength(answer.length);
+  }
+}
+
+kj::Promise<void> OrderHandlers::doLease(LeaseContext context) {
+  auto arrived = service.timer.now();
+  auto params = context.getParams();
+  auto status = co_await obey(Epoch(params.getEpoch()));
+  if (ok(status)) {
+    for (auto grant : params.getLeases()) {
+      auto key = keyOf(grant.getChunk());
+      auto state = service.store.describe(key.handle);
+      KJ_IF_MAYBE (known, state) {
+        if (known->version == key.version && (known->flags & CORRUPT) == 0) {
+          service.leases.grant(key, arrived + grant.getDurationMs() * kj::MILLISECONDS,
+                               addressesOf(grant.getSecondaries()), known->length);
+          service.log.debug("lease of ", key, " with ", grant.getSecondaries().size(), " secondaries -> primary");
+          continue;
+        }
+      }
+      status = Status::STALE_VERSION;
+    }
+  }
+  context.getResults().setStatus(status);
+}
+
+kj::Promise<void> OrderHandlers::doRevoke(RevokeContext context) {
+  auto params = context.getParams();
+  auto status = co_await obey(Epoch(params.getEpoch()));
+  if (ok(status)) {
+    for (auto chunk : params.getChunks()) service.leases.endUpTo(keyOf(chunk));
+    for (auto chunk : params.getChunks()) co_await service.drained(keyOf(chunk).handle);
+  }
+  context.getResults().setStatus(status);
+}
+
+kj::Promise<void> OrderHandlers::doDelete(DeleteContext context) {
+  auto params = context.getParams();
+  auto status = co_await obey(Epoch(params.getEpoch()));
+  if (ok(status)) {
+    for (auto chunk : params.getChunks()) {
+      auto key = keyOf(chunk);
+      service.leases.endUpTo(key);
+      auto removed = co_await service.store.remove(key);
+      if (ok(removed)) service.order.forget(key.handle);
+      if (!ok(removed)) status = removed;
+    }
+    service.log.info("the metaserver has ", params.getChunks().size(), " replicas deleted -> ", status);
+  }
+  context.getResults().setStatus(status);
+}
+
+}  // namespace cairn
