@@ -27,13 +27,15 @@ ChunkServer::ChunkServer(ChunkServerEnvironment environmentParam, ChunkServerOpt
       cluster(store->identity().cluster),
       epoch(store->identity().epoch),
       callerName(kj::str("chunkd ", options.directory)),
-      peers{environment.timer, environment.network, pool, environment.entropy, cluster, callerName, options.host},
+      peers{environment.timer, environment.network, pool,        environment.entropy,
+            cluster,           callerName,          options.host},
       replication(peers, log) {
   registration = kj::heap<Registration>(
       *store, peers,
-      RegistrationOptions{PeerAddress{kj::str(options.metaserver), kj::str(options.metaserverLocal),
-                                      options.metaserverLocal.size() > 0 ? kj::str(options.host) : kj::String()},
-                          kj::str(options.rack), options.pid},
+      RegistrationOptions{
+          PeerAddress{kj::str(options.metaserver), kj::str(options.metaserverLocal),
+                      options.metaserverLocal.size() > 0 ? kj::str(options.host) : kj::String()},
+          kj::str(options.rack), options.pid},
       log);
   service = kj::heap<ChunkService>(*store, replication, *registration, cluster, environment.timer, pool, log);
 }
@@ -45,13 +47,14 @@ ChunkServer::~ChunkServer() noexcept(false) {
   service = nullptr;
 }
 
-kj::Promise<ChunkServer::Started> ChunkServer::start(ChunkServerEnvironment environment, ChunkServerOptions options) {
+kj::Promise<ChunkServer::Started> ChunkServer::start(ChunkServerEnvironment environment,
+                                                     ChunkServerOptions options) {
   StoreOptions storeOptions;
   storeOptions.path = options.directory;
   storeOptions.boot = options.boot;
   KJ_IF_MAYBE (bytes, options.reserveBytes) storeOptions.reserveBytes = *bytes;
-  auto opened = co_await ChunkStore::open({environment.disk, environment.rocksdb, environment.worker, environment.timer,
-                                           environment.entropy, environment.log},
+  auto opened = co_await ChunkStore::open({environment.disk, environment.rocksdb, environment.worker,
+                                           environment.timer, environment.entropy, environment.log},
                                           storeOptions);
   KJ_IF_MAYBE (store, opened.store) {
     kj::Own<ChunkServer> server(new ChunkServer(environment, kj::mv(options), kj::mv(*store)),
@@ -64,8 +67,9 @@ kj::Promise<ChunkServer::Started> ChunkServer::start(ChunkServerEnvironment envi
 }
 
 kj::Promise<kj::Maybe<kj::String>> ChunkServer::listen() {
-  acceptor = kj::heap<Acceptor>(AcceptorOptions{environment.timer, environment.network, pool, "chunk daemon", cluster, epoch},
-                                [this](ConnectionInfo) -> capnp::Capability::Client { return service->newHandlers(); });
+  acceptor = kj::heap<Acceptor>(
+      AcceptorOptions{environment.timer, environment.network, pool, "chunk daemon", cluster, epoch},
+      [this](ConnectionInfo) -> capnp::Capability::Client { return service->newHandlers(); });
   uint16_t port = 0;
   kj::Maybe<kj::String> problem;
   try {

@@ -2,8 +2,8 @@
 // Copyright 2026 the CairnFS authors
 //
 // One store with everything that serves it on one loop: wiring, in the order in which it stands and falls.
-// All it touches comes through ChunkServerEnvironment, so that the simulator runs it on fakes. Called by main.cc and the
-// simulator.
+// All it touches comes through ChunkServerEnvironment, so that the simulator runs it on fakes. Called by
+// main.cc and the simulator.
 #pragma once
 
 #include "chunkd/chunk_service.h"
@@ -25,14 +25,14 @@ struct ChunkServerEnvironment {
 };
 
 struct ChunkServerOptions {
-  kj::String directory;      // as the disk is rooted; for RocksDB and messages
-  kj::String boot;           // identity of the machine's boot
-  kj::String host;           // identity of the machine: same text, same machine
-  kj::String metaserver;     // HOST:PORT
+  kj::String directory;        // as the disk is rooted; for RocksDB and messages
+  kj::String boot;             // identity of the machine's boot
+  kj::String host;             // identity of the machine: same text, same machine
+  kj::String metaserver;       // HOST:PORT
   kj::String metaserverLocal;  // its local address, used when it is on the same host; may be empty
-  kj::String listen;         // HOST:PORT to listen on; port 0: any
-  kj::String advertise;      // HOST that others reach us by; empty: that of `listen`
-  kj::String localPrefix;    // of the name of our Unix socket (the port is added); empty: none
+  kj::String listen;           // HOST:PORT to listen on; port 0: any
+  kj::String advertise;        // HOST that others reach us by; empty: that of `listen`
+  kj::String localPrefix;      // of the name of our Unix socket (the port is added); empty: none
   kj::String rack;
   uint32_t pid = 0;
   kj::Maybe<uint64_t> reserveBytes;

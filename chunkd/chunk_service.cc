@@ -12,7 +12,9 @@ namespace cairn {
 
 namespace {
 
-ChunkKey keyOf(rpc::ChunkId::Reader id) { return {ChunkHandle(id.getHandle()), ChunkVersion(id.getVersion())}; }
+ChunkKey keyOf(rpc::ChunkId::Reader id) {
+  return {ChunkHandle(id.getHandle()), ChunkVersion(id.getVersion())};
+}
 
 kj::Array<uint32_t> arrayOf(capnp::List<uint32_t>::Reader list) {
   auto array = kj::heapArray<uint32_t>(list.size());
@@ -114,8 +116,12 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<Status> obey(Epoch epoch);
 };
 
-rpc::ChunkServer::Client ChunkService::newHandlers() { return kj::heap<ChunkHandlers>(*this); }
-rpc::ChunkServer::Client ChunkService::newOrderHandlers() { return kj::heap<OrderHandlers>(*this); }
+rpc::ChunkServer::Client ChunkService::newHandlers() {
+  return kj::heap<ChunkHandlers>(*this);
+}
+rpc::ChunkServer::Client ChunkService::newOrderHandlers() {
+  return kj::heap<OrderHandlers>(*this);
+}
 
 // -- writes
 
@@ -138,8 +144,8 @@ kj::Promise<ChainOutcome> ChunkService::applyEverywhere(kj::ArrayPtr<const Repli
 }
 
 kj::Promise<ChainOutcome> ChunkService::mutate(ForwardedWrite write) {
-  // As primary; the lease was looked at in this turn. A failure ends the lease here and now: those that missed a write
-  // must not get the next one.
+  // As primary; the lease was looked at in this turn. A failure ends the lease here and now: those that
+  // missed a write must not get the next one.
   auto handle = write.chunk.handle;
   auto& lease = leases.at(handle);
   write.serial = lease.nextSerial++;
@@ -207,7 +213,8 @@ kj::Promise<void> ChunkHandlers::doApply(ApplyContext context) {
     co_return;
   }
   auto rest = addressesOf(params.getRest());
-  auto outcome = co_await service.applyEverywhere(rest, {key, params.getSerial(), params.getOffset(), data, sums});
+  auto outcome =
+      co_await service.applyEverywhere(rest, {key, params.getSerial(), params.getOffset(), data, sums});
   for (auto server : outcome.failed) {
     if (server == self.server) service.order.missed(key);
   }
@@ -333,8 +340,8 @@ kj::Promise<void> ChunkHandlers::doChecksums(ChecksumsContext context) {
 kj::Promise<Status> OrderHandlers::obey(Epoch epoch) {
   auto status = co_await service.store.join(service.store.identity().cluster, ServerId(0), epoch);
   if (!ok(status)) {
-    service.log.warning("an order of epoch ", epoch, ", and we have seen ", service.store.identity().epoch, " -> ",
-                        status);
+    service.log.warning("an order of epoch ", epoch, ", and we have seen ", service.store.identity().epoch,
+                        " -> ", status);
   }
   co_return status;
 }
@@ -377,7 +384,8 @@ kj::Promise<void> OrderHandlers::doLease(LeaseContext context) {
         if (known->version == key.version && (known->flags & CORRUPT) == 0) {
           service.leases.grant(key, arrived + grant.getDurationMs() * kj::MILLISECONDS,
                                addressesOf(grant.getSecondaries()), known->length);
-          service.log.debug("lease of ", key, " with ", grant.getSecondaries().size(), " secondaries -> primary");
+          service.log.debug("lease of ", key, " with ", grant.getSecondaries().size(),
+                            " secondaries -> primary");
           continue;
         }
       }

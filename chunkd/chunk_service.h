@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What a chunk daemon does with its store: the handlers of rpc/chunkd.capnp. ChunkHandlers serves clients and other
-// chunk daemons; OrderHandlers is given to the metaserver alone and adds its orders.
-// INVARIANTS: a write is answered ok only when every replica of the lease has applied it; a chunk's writes have one
-// order, given at the primary in the turn of the loop in which a write is accepted; nothing is deleted or adopted on the
-// word of an epoch older than the store has seen.
-// Used by chunk_server.cc.
+// What a chunk daemon does with its store: the handlers of rpc/chunkd.capnp. ChunkHandlers serves clients and
+// other chunk daemons; OrderHandlers is given to the metaserver alone and adds its orders. INVARIANTS: a
+// write is answered ok only when every replica of the lease has applied it; a chunk's writes have one order,
+// given at the primary in the turn of the loop in which a write is accepted; nothing is deleted or adopted on
+// the word of an epoch older than the store has seen. Used by chunk_server.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -22,7 +21,8 @@ class BufferPool;
 void writeReport(rpc::ChunkReport::Builder report, const ChunkState& state);
 
 class FailureReporter {
-  // Tells the metaserver which secondaries did not apply a write. Resolves once it knows, or after a short while.
+  // Tells the metaserver which secondaries did not apply a write. Resolves once it knows, or after a short
+  // while.
  public:
   virtual ~FailureReporter() noexcept(false) = default;
   virtual kj::Promise<void> reportFailed(ChunkKey chunk, kj::Array<ServerId> servers) = 0;

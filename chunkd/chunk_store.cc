@@ -146,12 +146,13 @@ kj::Maybe<Status> ChunkStore::refuseWrite(ChunkKey key, uint32_t offset, kj::Arr
     return Status::INVALID;
   }
   if (checksums.size() != endBlockOf(offset, data.size()) - firstBlockOf(offset)) return Status::INVALID;
-  KJ_IF_MAYBE(refusal, refuse(key)) return *refusal;
+  KJ_IF_MAYBE (refusal, refuse(key)) return *refusal;
   if (!matchChecksums(data, offset, checksums)) return Status::BAD_CHECKSUM;
   return nullptr;
 }
 
-kj::Promise<Status> ChunkStore::writeVerified(ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+kj::Promise<Status> ChunkStore::writeVerified(ChunkKey key, uint32_t offset,
+                                              kj::ArrayPtr<const kj::byte> data,
                                               kj::ArrayPtr<const uint32_t> checksums) {
   uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, data.size());
   auto chunk = enliven(key.handle);

@@ -99,7 +99,8 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   // All that write() refuses for, before it waits for anything; verifying the checksums is most of it.
   kj::Promise<Status> writeVerified(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
                                     kj::ArrayPtr<const uint32_t> checksums);
-  // write() for a caller that has asked refuseWrite() in this turn of the loop. Takes its place in the order at once.
+  // write() for a caller that has asked refuseWrite() in this turn of the loop. Takes its place in the order
+  // at once.
 
   struct ReadAnswer {
     Status status;
@@ -185,7 +186,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Own<env::DiskLock> lock;
   kj::Own<StoreIndex> index;
   kj::Own<Intents> intents;
-  RangeLocks identityTurns;          // one writer of the identity file at a time
+  RangeLocks identityTurns;  // one writer of the identity file at a time
   std::unordered_map<ChunkHandle, kj::Own<Live>> live;
   std::list<ChunkHandle> liveByUse;  // latest first
   std::unordered_map<ChunkHandle, Dirty> dirty;

@@ -127,7 +127,8 @@ void Inspection::blocks(kj::ArrayPtr<const kj::byte> table, const std::vector<kj
   size_t count = kj::max(table.size() / sizeof(uint32_t), env::blocksOf(bytes.size()));
   for (size_t block = 0; block < count; block++) {
     uint32_t word = 0;
-    if ((block + 1) * sizeof(uint32_t) <= table.size()) memcpy(&word, table.begin() + block * sizeof(uint32_t), 4);
+    if ((block + 1) * sizeof(uint32_t) <= table.size())
+      memcpy(&word, table.begin() + block * sizeof(uint32_t), 4);
     size_t start = kj::min(block * BLOCK_SIZE, bytes.size()), end = kj::min(start + BLOCK_SIZE, bytes.size());
     if (word == 0) zero++;
     if ((env::blockChecksum(viewOf(bytes).slice(start, end)) ^ env::ZERO_BLOCK_CRC) == word) continue;
@@ -226,7 +227,8 @@ void Inspection::chunk(const fs::path& directory, ChunkHandle handle, const Inde
 bool Inspection::store(const fs::path& directory, std::ostream& problems) {
   auto worker = env::newInlineWorker();
   auto indexPath = directory / INDEX_PATH.cStr();
-  auto opened = StoreIndex::open(indexPath.c_str(), *rocksdb::Env::Default(), *worker, StoreIndex::Access::INSPECT);
+  auto opened =
+      StoreIndex::open(indexPath.c_str(), *rocksdb::Env::Default(), *worker, StoreIndex::Access::INSPECT);
   printer.open("");
   identity(directory);
   KJ_IF_MAYBE (index, opened.index) {
@@ -257,7 +259,8 @@ int inspect(const InspectOptions& options, std::ostream& out, std::ostream& prob
   Inspection inspection{options, Printer(out, options.form)};
   if (fs::is_directory(path, error)) {
     if (!fs::exists(path / IDENTITY_PATH.cStr(), error)) {
-      problems << path.string() << " has no " << IDENTITY_PATH.cStr() << ": it is not a chunk store." << std::endl;
+      problems << path.string() << " has no " << IDENTITY_PATH.cStr() << ": it is not a chunk store."
+               << std::endl;
       return 2;
     }
     inspection.store(path, problems);
@@ -267,7 +270,8 @@ int inspect(const InspectOptions& options, std::ostream& out, std::ostream& prob
     inspection.chunkFiles(data.replace_extension(".data"), sums.replace_extension(".sum"), true);
     inspection.printer.close();
   } else {
-    problems << path.string() << " is neither a store directory nor a chunk's .data or .sum file." << std::endl;
+    problems << path.string() << " is neither a store directory nor a chunk's .data or .sum file."
+             << std::endl;
     return 2;
   }
   return inspection.damaged ? 1 : 0;

@@ -6,7 +6,8 @@
 
 namespace cairn {
 
-void LeaseTable::grant(ChunkKey chunk, kj::TimePoint until, kj::Vector<ReplicaAddress> secondaries, uint32_t length) {
+void LeaseTable::grant(ChunkKey chunk, kj::TimePoint until, kj::Vector<ReplicaAddress> secondaries,
+                       uint32_t length) {
   auto& lease = leases[chunk.handle];
   if (lease.version != chunk.version) {
     lease.nextSerial = 1;
@@ -43,7 +44,8 @@ LeaseTable::Lease& LeaseTable::at(ChunkHandle chunk) {
 kj::Vector<ChunkKey> LeaseTable::toExtend(kj::TimePoint now) const {
   kj::Vector<ChunkKey> wanted;
   for (auto& [handle, lease] : leases) {
-    if (lease.used && now < lease.until && lease.until - now < LEASE_TERM / 2) wanted.add(ChunkKey{handle, lease.version});
+    if (lease.used && now < lease.until && lease.until - now < LEASE_TERM / 2)
+      wanted.add(ChunkKey{handle, lease.version});
   }
   return wanted;
 }

@@ -56,12 +56,12 @@ class LeaseTable {
 };
 
 class ApplyOrder {
-  // What a secondary has taken of each chunk's order. INVARIANT: a write is taken only directly after the one before it;
-  // who has missed one takes none until the version is raised.
+  // What a secondary has taken of each chunk's order. INVARIANT: a write is taken only directly after the one
+  // before it; who has missed one takes none until the version is raised.
  public:
   enum class Turn { NEXT, OUT_OF_ORDER };
   Turn take(ChunkKey chunk, uint64_t serial);
-  void missed(ChunkKey chunk);         // one that was taken could not be applied
+  void missed(ChunkKey chunk);  // one that was taken could not be applied
   void forget(ChunkHandle chunk) { places.erase(chunk); }
 
  private:

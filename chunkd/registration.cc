@@ -12,7 +12,7 @@ namespace cairn {
 namespace {
 
 constexpr kj::Duration CONNECT_CHECK = 1 * kj::SECONDS;
-constexpr kj::Duration BEAT_DEADLINE = 4 * kj::SECONDS;    // without an answer the line is taken for dead
+constexpr kj::Duration BEAT_DEADLINE = 4 * kj::SECONDS;  // without an answer the line is taken for dead
 constexpr kj::Duration REPORT_DEADLINE = 30 * kj::SECONDS;
 constexpr kj::Duration FAILED_DEADLINE = 1 * kj::SECONDS;
 
@@ -63,7 +63,9 @@ void Registration::stop() {
   service = nullptr;
 }
 
-kj::Promise<void> Registration::whenRegistered() { return registered.addBranch(); }
+kj::Promise<void> Registration::whenRegistered() {
+  return registered.addBranch();
+}
 
 void Registration::refusedForGood(kj::StringPtr message) {
   if (registeredOnce) {
@@ -78,9 +80,9 @@ kj::Promise<void> Registration::stayConnected() {
     auto pair = kj::newPromiseAndFulfiller<void>();
     lost = kj::mv(pair.fulfiller);
     for (bool up = false; !up;) {
-      up = co_await peer->connect().then([] { return true; }).exclusiveJoin(timer.afterDelay(CONNECT_CHECK).then([] {
-        return false;
-      }));
+      up = co_await peer->connect()
+               .then([] { return true; })
+               .exclusiveJoin(timer.afterDelay(CONNECT_CHECK).then([] { return false; }));
       if (!up) {
         KJ_IF_MAYBE (refusal, peer->refusal()) refusedForGood(refusal->message);
       }
@@ -90,7 +92,8 @@ kj::Promise<void> Registration::stayConnected() {
         if (exception.getType() != kj::Exception::Type::DISCONNECTED) {
           log.warning("the line to the metaserver: ", exception.getDescription(), " -> a new one");
         }
-        tasks->add(kj::evalLater([this] { peer->disconnect(KJ_EXCEPTION(DISCONNECTED, "it did not go on")); }));
+        tasks->add(
+            kj::evalLater([this] { peer->disconnect(KJ_EXCEPTION(DISCONNECTED, "it did not go on")); }));
       });
     }
     co_await pair.promise;
@@ -117,14 +120,16 @@ kj::Promise<void> Registration::registerWith(rpc::Metaserver::Client metaserver)
   request.setOrders(KJ_ASSERT_NONNULL(service).newOrderHandlers());
   auto answer = co_await request.send();
   if (!ok(answer.getStatus())) {
-    auto sentence = kj::str("The metaserver does not take this store: ", answer.getMessage(), " (", answer.getStatus(),
-                            "). Its chunks are untouched.");
-    if (answer.getStatus() == Status::EXISTS || answer.getStatus() == Status::WRONG_CLUSTER) refusedForGood(sentence);
+    auto sentence = kj::str("The metaserver does not take this store: ", answer.getMessage(), " (",
+                            answer.getStatus(), "). Its chunks are untouched.");
+    if (answer.getStatus() == Status::EXISTS || answer.getStatus() == Status::WRONG_CLUSTER)
+      refusedForGood(sentence);
     kj::throwFatalException(KJ_EXCEPTION(FAILED, sentence));
   }
   log.info("registered as store ", answer.getServer(), " with ", store.count(), " chunks -> report them");
   line = Line{answer.getFleet(), answer.getHeartbeatMs() * kj::MILLISECONDS};
-  auto joined = co_await store.join(KJ_ASSERT_NONNULL(service).cluster(), ServerId(answer.getServer()), self.epoch);
+  auto joined =
+      co_await store.join(KJ_ASSERT_NONNULL(service).cluster(), ServerId(answer.getServer()), self.epoch);
   if (!ok(joined)) {
     refusedForGood(kj::str("The store cannot remember its cluster: ", joined));
     kj::throwFatalException(KJ_EXCEPTION(FAILED, "the store cannot remember its cluster", joined));
@@ -166,7 +171,8 @@ kj::Promise<void> Registration::beat() {
   auto answer = co_await withDeadline<capnp::Response<rpc::Fleet::HeartbeatResults>>(
       timer, request.send(), BEAT_DEADLINE, kj::str("heartbeat"));
   if (!ok(answer.getStatus())) {
-    kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the metaserver wants us to register again", answer.getStatus()));
+    kj::throwFatalException(
+        KJ_EXCEPTION(DISCONNECTED, "the metaserver wants us to register again", answer.getStatus()));
   }
   auto joined = co_await store.join(chunks.cluster(), ServerId(0), Epoch(answer.getEpoch()));
   if (!ok(joined)) {
@@ -176,7 +182,8 @@ kj::Promise<void> Registration::beat() {
   }
   for (auto handle : answer.getExtended()) {
     for (auto& chunk : wanted) {
-      if (chunk.handle.value() == handle) chunks.leases.extend(chunk, sent + answer.getLeaseMs() * kj::MILLISECONDS);
+      if (chunk.handle.value() == handle)
+        chunks.leases.extend(chunk, sent + answer.getLeaseMs() * kj::MILLISECONDS);
     }
   }
   chunks.leases.dropExpired(sent);

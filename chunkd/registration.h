@@ -2,9 +2,9 @@
 // Copyright 2026 the CairnFS authors
 //
 // The store's line to the metaserver: registers on each connection, reports all its chunks, then beats.
-// INVARIANT: what the metaserver says is obeyed only while its epoch is not older than the one the store has seen; the
-// first beat of a connection tells the epoch, and it comes before everything else.
-// Used by chunk_server.cc.
+// INVARIANT: what the metaserver says is obeyed only while its epoch is not older than the one the store has
+// seen; the first beat of a connection tells the epoch, and it comes before everything else. Used by
+// chunk_server.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -23,7 +23,8 @@ struct RegistrationOptions {
 
 class Registration final : public FailureReporter, private kj::TaskSet::ErrorHandler {
  public:
-  Registration(ChunkStore& store, PeerEnvironment& environment, RegistrationOptions options, const env::Logger& log);
+  Registration(ChunkStore& store, PeerEnvironment& environment, RegistrationOptions options,
+               const env::Logger& log);
   ~Registration() noexcept(false);
   KJ_DISALLOW_COPY(Registration);
 
@@ -33,8 +34,8 @@ class Registration final : public FailureReporter, private kj::TaskSet::ErrorHan
   void stop();  // before `service` goes
 
   kj::Promise<void> whenRegistered();
-  // Resolves once the first report is complete; fails with a sentence for the user when the metaserver has refused
-  // us for good (another cluster, another protocol, a store that another process serves) before.
+  // Resolves once the first report is complete; fails with a sentence for the user when the metaserver has
+  // refused us for good (another cluster, another protocol, a store that another process serves) before.
 
   kj::Promise<void> reportFailed(ChunkKey chunk, kj::Array<ServerId> servers) override;
 
@@ -61,8 +62,8 @@ class Registration final : public FailureReporter, private kj::TaskSet::ErrorHan
   kj::Own<kj::PromiseFulfiller<void>> lost;
   kj::Own<kj::TaskSet> tasks;
 
-  Registration(ChunkStore& store, PeerEnvironment& environment, RegistrationOptions options, const env::Logger& log,
-               kj::PromiseFulfillerPair<void> registered);
+  Registration(ChunkStore& store, PeerEnvironment& environment, RegistrationOptions options,
+               const env::Logger& log, kj::PromiseFulfillerPair<void> registered);
   void taskFailed(kj::Exception&& exception) override;
   kj::Promise<void> stayConnected();
   kj::Promise<void> registerWith(rpc::Metaserver::Client metaserver);

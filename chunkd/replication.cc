@@ -12,7 +12,7 @@ namespace cairn {
 
 namespace {
 
-constexpr kj::Duration APPLY_DEADLINE = 30 * kj::SECONDS;       // of a hop that is slow and alive
+constexpr kj::Duration APPLY_DEADLINE = 30 * kj::SECONDS;        // of a hop that is slow and alive
 constexpr kj::Duration PROBE_INTERVAL = 500 * kj::MILLISECONDS;  // without an answer, then we ask
 constexpr kj::Duration PROBE_DEADLINE = 1000 * kj::MILLISECONDS;
 
@@ -35,16 +35,18 @@ Replication::Hop& Replication::hopTo(const ReplicaAddress& replica) {
   auto& hop = hops[replica.server];
   PeerAddress address{kj::str(replica.network), kj::str(replica.local), kj::str(replica.host)};
   if (hop == nullptr) {
-    hop = std::make_unique<Hop>(kj::heap<Peer<rpc::ChunkServer>>(environment, kj::str("chunkd-", replica.server),
-                                                                kj::mv(address)));
+    hop = std::make_unique<Hop>(
+        kj::heap<Peer<rpc::ChunkServer>>(environment, kj::str("chunkd-", replica.server), kj::mv(address)));
   } else if (hop->peer->address().network != replica.network) {
     hop->peer->setAddress(kj::mv(address));
-    hop->peer->disconnect(KJ_EXCEPTION(DISCONNECTED, "the store has moved to another address", replica.network));
+    hop->peer->disconnect(
+        KJ_EXCEPTION(DISCONNECTED, "the store has moved to another address", replica.network));
   }
   return *hop;
 }
 
-kj::Promise<ChainOutcome> Replication::forward(kj::ArrayPtr<const ReplicaAddress> chain, ForwardedWrite write) {
+kj::Promise<ChainOutcome> Replication::forward(kj::ArrayPtr<const ReplicaAddress> chain,
+                                               ForwardedWrite write) {
   if (chain.size() == 0) return ChainOutcome{};
   auto rest = kj::heapArrayBuilder<ReplicaAddress>(chain.size() - 1);
   for (auto& replica : chain.slice(1, chain.size())) rest.add(replica.clone());
@@ -54,7 +56,8 @@ kj::Promise<ChainOutcome> Replication::forward(kj::ArrayPtr<const ReplicaAddress
 kj::Promise<ChainOutcome> Replication::forwardTo(Hop& hop, ServerId server, kj::Array<ReplicaAddress> rest,
                                                  ForwardedWrite write) {
   if (hop.underWay++ == 0) {
-    hop.watch = watchHop(hop).eagerlyEvaluate([](kj::Exception&& e) { KJ_LOG(ERROR, "watching a replica", e); });
+    hop.watch =
+        watchHop(hop).eagerlyEvaluate([](kj::Exception&& e) { KJ_LOG(ERROR, "watching a replica", e); });
   }
   KJ_DEFER(hop.underWay--);
   auto released = kj::newPromiseAndFulfiller<void>();
@@ -65,8 +68,9 @@ kj::Promise<ChainOutcome> Replication::forwardTo(Hop& hop, ServerId server, kj::
     chunk.setVersion(write.chunk.version.value());
     request.setSerial(write.serial);
     request.setOffset(write.offset);
-    request.adoptData(capnp::Orphanage::getForMessageContaining(rpc::ChunkServer::ApplyParams::Builder(request))
-                          .referenceExternalData(write.data));
+    request.adoptData(
+        capnp::Orphanage::getForMessageContaining(rpc::ChunkServer::ApplyParams::Builder(request))
+            .referenceExternalData(write.data));
     request.setChecksums(write.checksums);
     auto list = request.initRest(uint(rest.size()));
     for (uint i = 0; i < rest.size(); i++) {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The chain: a write goes from the primary to the nearest secondary, and from each to the next, while each applies it
-// itself. The payload is sent from the message it arrived in, without a copy.
-// INVARIANT: writes of one chunk leave towards a hop in the order in which forward() was called.
-// A hop that is slow but answers a probe is waited for; one that does not answer is dropped within 1.5 s.
-// Used by chunk_service.cc.
+// The chain: a write goes from the primary to the nearest secondary, and from each to the next, while each
+// applies it itself. The payload is sent from the message it arrived in, without a copy. INVARIANT: writes of
+// one chunk leave towards a hop in the order in which forward() was called. A hop that is slow but answers a
+// probe is waited for; one that does not answer is dropped within 1.5 s. Used by chunk_service.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -27,8 +26,8 @@ struct AppliedBy {
 
 struct ChainOutcome {
   kj::Vector<AppliedBy> applied;
-  kj::Vector<ServerId> failed;     // known not to have applied it; those behind a failed hop are in neither list
-  bool onlyForSpace = true;        // each failure was noSpace
+  kj::Vector<ServerId> failed;  // known not to have applied it; those behind a failed hop are in neither list
+  bool onlyForSpace = true;     // each failure was noSpace
 };
 
 struct ForwardedWrite {
@@ -44,8 +43,8 @@ class Replication {
   Replication(PeerEnvironment& environment, const env::Logger& log) : environment(environment), log(log) {}
 
   kj::Promise<ChainOutcome> forward(kj::ArrayPtr<const ReplicaAddress> chain, ForwardedWrite write);
-  // Sends to chain[0], which takes care of the rest. `chain` is read in this call only; the write's data and checksums
-  // must stay until the promise resolves. Resolves when all have answered or failed; never fails.
+  // Sends to chain[0], which takes care of the rest. `chain` is read in this call only; the write's data and
+  // checksums must stay until the promise resolves. Resolves when all have answered or failed; never fails.
 
  private:
   struct Hop {
@@ -61,7 +60,8 @@ class Replication {
   std::unordered_map<ServerId, std::unique_ptr<Hop>> hops;
 
   Hop& hopTo(const ReplicaAddress& replica);
-  kj::Promise<ChainOutcome> forwardTo(Hop& hop, ServerId server, kj::Array<ReplicaAddress> rest, ForwardedWrite write);
+  kj::Promise<ChainOutcome> forwardTo(Hop& hop, ServerId server, kj::Array<ReplicaAddress> rest,
+                                      ForwardedWrite write);
   kj::Promise<void> watchHop(Hop& hop);
 };
 
