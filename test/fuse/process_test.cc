@@ -41,7 +41,9 @@ class Process : public testing::Test {
     fs::create_directory(mountPoint);
   }
   ~Process() override {
+    auto process = pid();
     umount2(mountPoint.c_str(), MNT_DETACH);
+    EXPECT_TRUE(process == 0 || soon([&]() { return ended(process); }));  // it removes its files
     fs::remove_all(directory);
   }
   void SetUp() override {
