@@ -66,7 +66,9 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<Result<FileAttributes>> setAttributes(AttributeChange change);
 
   kj::Promise<Status> settle();  // as flush, but leaves an error for its owner
-  bool isSettled() const { return buffer.isEmpty() && !needsPublish && order.isFree(); }
+  bool isSettled() const {
+    return buffer.isEmpty() && !needsPublish && order.isFree() && publishing.isFree();
+  }
   kj::Maybe<Status> takeError();
   void relieve();
 
