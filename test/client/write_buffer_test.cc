@@ -358,7 +358,7 @@ void runRandom(uint64_t seed) {
 
 TEST(WriteBufferModel, RandomWritesReachTheReplicasAsTheyWereMade) {
   if (auto seed = getenv("CAIRN_SEED")) return runRandom(strtoull(seed, nullptr, 10));
-  for (uint64_t seed = 1; seed <= 25 && !testing::Test::HasFailure(); ++seed) runRandom(seed);
+  for (uint64_t seed = 1; seed <= 15 && !testing::Test::HasFailure(); ++seed) runRandom(seed);
 }
 
 }  // namespace
