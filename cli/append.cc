@@ -79,7 +79,7 @@ ExitCode append(const AppendOptions& options) {
   auto size = record.size();
   auto file = openMountedFile(options.file);
   auto io = kj::setupAsyncIo();
-  SystemEntropy entropy;
+  env::SystemEntropy entropy;
   BufferPool pool;
   auto metaservers = kj::heapArrayBuilder<kj::String>(file.metaservers.size());
   for (auto& address : file.metaservers) metaservers.add(kj::str(address));

@@ -2,19 +2,9 @@
 // Copyright 2026 the CairnFS authors
 #include "cli/metaserver_line.h"
 
-#include <sys/random.h>
-
 #include <kj/debug.h>
 
 namespace cairn::cli {
-
-void SystemEntropy::generate(kj::ArrayPtr<kj::byte> buffer) {
-  while (buffer.size() > 0) {
-    ssize_t count = getrandom(buffer.begin(), buffer.size(), 0);
-    if (count < 0) KJ_FAIL_SYSCALL("getrandom", errno);
-    buffer = buffer.slice(static_cast<size_t>(count), buffer.size());
-  }
-}
 
 MetaserverLine::MetaserverLine(kj::AsyncIoContext& io, const std::string& address)
     : address(address),

@@ -6,22 +6,17 @@
 #pragma once
 
 #include <kj/async-io.h>
-#include <kj/compat/http.h>
 
 #include <memory>
 #include <string>
 
 #include "cli/failure.h"
+#include "env/entropy.h"
 #include "rpc/buffer_pool.h"
 #include "rpc/metaserver.capnp.h"
 #include "rpc/peer.h"
 
 namespace cairn::cli {
-
-class SystemEntropy final : public kj::EntropySource {
- public:
-  void generate(kj::ArrayPtr<kj::byte> buffer) override;
-};
 
 class MetaserverLine {
  public:
@@ -44,7 +39,7 @@ class MetaserverLine {
 
  private:
   std::string address;
-  SystemEntropy entropy;
+  env::SystemEntropy entropy;
   BufferPool pool;
   ClusterId cluster;
   PeerEnvironment environment;
