@@ -240,7 +240,7 @@ kj::Promise<void> ChunkHandlers::doAppend(AppendContext context) {
   }
   uint32_t start = service.leases.at(key.handle).end;
   bool fits = start + uint64_t(data.size()) <= CHUNK_SIZE;
-  static constexpr kj::byte ZERO[1] = {0};
+  alignas(8) static constexpr kj::byte ZERO[8] = {};  // a word: what is sent by reference is sent in words
   if (!fits) {
     if (start == CHUNK_SIZE) {
       results.setStatus(Status::CHUNK_FULL);
@@ -250,12 +250,13 @@ kj::Promise<void> ChunkHandlers::doAppend(AppendContext context) {
     start = CHUNK_SIZE - 1;
   }
   results.setOffset(start);
-  // In pieces as large as a write may be. All are accepted in this turn, so no other write comes between.
+  // In pieces as large as a write may be (which keeps them aligned to words for sending by reference). All
+  // are accepted in this turn, so no other write comes between.
   kj::Vector<kj::Array<uint32_t>> sums;
   kj::Vector<kj::Promise<ChainOutcome>> pieces;
   for (size_t at = 0; at < data.size();) {
     uint32_t offset = start + uint32_t(at);
-    auto piece = data.slice(at, kj::min(data.size(), at + TRANSFER_SIZE_MAX - offset % BLOCK_SIZE));
+    auto piece = data.slice(at, kj::min(data.size(), at + TRANSFER_SIZE_MAX));
     kj::Vector<uint32_t> pieceSums;
     for (size_t in = 0; in < piece.size();) {
       size_t step = kj::min(BLOCK_SIZE - (offset + in) % BLOCK_SIZE, piece.size() - in);

@@ -80,11 +80,13 @@ kj::Promise<void> Registration::stayConnected() {
     auto pair = kj::newPromiseAndFulfiller<void>();
     lost = kj::mv(pair.fulfiller);
     for (bool up = false; !up;) {
-      up = co_await peer->connect()
-               .then([] { return true; })
-               .exclusiveJoin(timer.afterDelay(CONNECT_CHECK).then([] { return false; }));
-      if (!up) {
-        KJ_IF_MAYBE (refusal, peer->refusal()) refusedForGood(refusal->message);
+      auto connected = peer->connect().then([] { return true; }, [](kj::Exception&&) { return false; });
+      auto patience = timer.afterDelay(CONNECT_CHECK).then([] { return false; });
+      up = co_await connected.exclusiveJoin(kj::mv(patience));
+      if (up) break;
+      KJ_IF_MAYBE (refusal, peer->refusal()) {
+        refusedForGood(refusal->message);
+        co_await timer.afterDelay(CONNECT_CHECK);
       }
     }
     if (line != nullptr) {

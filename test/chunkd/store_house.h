@@ -26,12 +26,13 @@ namespace cairn {
 
 class SeededEntropy final : public kj::EntropySource {
  public:
+  explicit SeededEntropy(unsigned seed = 7) : random(seed) {}
   void generate(kj::ArrayPtr<kj::byte> buffer) override {
     for (auto& byte : buffer) byte = kj::byte(random());
   }
 
  private:
-  std::mt19937 random{7};
+  std::mt19937 random;
 };
 
 inline kj::Array<kj::byte> pattern(size_t size, unsigned seed) {
