@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// cairn-metaserver: options, signals, and the world that a MetaServer runs in. Nothing is decided here.
+#include <CLI/CLI.hpp>
+#include <capnp/message.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+
+#include "env/disk.h"
+#include "env/entropy.h"
+#include "env/log.h"
+#include "env/machine.h"
+#include "metaserver/inspect.h"
+#include "metaserver/meta_server.h"
+#include "rpc/buffer_pool.h"
+#include "rpc/coroutine.h"
+
+namespace cairn {
+namespace {
+
+constexpr const char* ABOUT =
+    "The metaserver of a CairnFS cluster: keeps the names and versions of everything, and tells clients which\n"
+    "chunk daemons hold it. An empty or new directory becomes a new cluster.";
+constexpr const char* FOOTER =
+    "Options may also stand in a TOML file given with --config, named as here without the dashes.\n"
+    "Exit codes: 0 stopped by a signal, 1 could not start or go on (a sentence says why), 2 wrong usage.";
+
+struct CommandOptions {
+  std::string directory;
+  std::string listen = "127.0.0.1:9400";
+  std::string commit = "memory";
+  std::string readyFile, logFile, logLevel = "info";
+  uint32_t replicas = 3;
+  uint32_t minimumReplicas = 0;
+  bool releaseBrake = false;
+};
+
+void writeReadyFile(const std::string& path, const std::string& text) {
+  // Complete or not there: whoever waits for it reads it at once.
+  auto fresh = path + ".new";
+  auto file = fopen(fresh.c_str(), "we");
+  KJ_REQUIRE(file != nullptr, "cannot write the ready file", path.c_str());
+  fputs((text + "\n").c_str(), file);
+  fclose(file);
+  KJ_SYSCALL(rename(fresh.c_str(), path.c_str()));
+}
+
+kj::Promise<void> announce(MetaServer& server, const CommandOptions& options) {
+  auto port = co_await server.listen(options.listen.c_str());
+  auto local = env::localAddress("metaserver", port);
+  // Refused only when the same port is in use on another address of this machine: then callers use the network.
+  auto problem = co_await server.listen(local).then([](uint16_t) -> kj::Maybe<kj::Exception> { return nullptr; },
+                                                    [](kj::Exception&& e) -> kj::Maybe<kj::Exception> { return kj::mv(e); });
+  KJ_IF_MAYBE (exception, problem) {
+    server.service().log.warning("cannot listen on ", local, " (", exception->getDescription(), ") -> only on the network");
+  }
+  auto host = options.listen.substr(0, options.listen.rfind(':'));
+  auto address = host + ":" + std::to_string(port);
+  server.service().log.info("listening on ", address, " and ", local);
+  if (!options.readyFile.empty()) writeReadyFile(options.readyFile, address);
+}
+
+int serve(const CommandOptions& options) {
+  auto io = kj::setupAsyncIo();
+  kj::UnixEventPort::captureSignal(SIGTERM);
+  kj::UnixEventPort::captureSignal(SIGINT);
+  signal(SIGPIPE, SIG_IGN);
+  std::filesystem::create_directories(options.directory);
+  auto& clock = kj::systemPreciseCalendarClock();
+  auto sink = options.logFile.empty() ? env::newStderrSink() : env::newFileSink(options.logFile.c_str());
+  env::Logger log(sink, clock, KJ_ASSERT_NONNULL(env::parseLogLevel(options.logLevel.c_str())), "metaserver");
+  env::SystemEntropy entropy;
+  BufferPool pool;
+  auto disk = env::newDisk(options.directory.c_str(), io.unixEventPort, kj::systemPreciseMonotonicClock());
+
+  auto stopped = io.unixEventPort.onSignal(SIGTERM)
+                     .exclusiveJoin(io.unixEventPort.onSignal(SIGINT))
+                     .then([](siginfo_t&& info) { return info.si_signo; })
+                     .eagerlyEvaluate(nullptr);
+  MetaServerOptions serverOptions;
+  serverOptions.directory = options.directory.c_str();
+  serverOptions.commit = KJ_ASSERT_NONNULL(parseCommitMode(options.commit.c_str()));
+  serverOptions.replicas = options.replicas;
+  if (options.minimumReplicas > 0) serverOptions.minimumReplicas = options.minimumReplicas;
+  if (options.releaseBrake) serverOptions.brake = MetaServiceOptions::Brake::RELEASE;
+  auto server = MetaServer::start({io.provider->getTimer(), clock, io.provider->getNetwork(), *disk, nullptr, entropy,
+                                   pool, log}, serverOptions).wait(io.waitScope);
+  announce(*server, options).wait(io.waitScope);
+  auto signo = stopped.wait(io.waitScope);
+  log.info("signal ", signo, " -> make everything durable and stop");
+  server->stop().wait(io.waitScope);
+  if (!options.readyFile.empty()) ::unlink(options.readyFile.c_str());
+  return 0;
+}
+
+int run(int argc, char** argv) {
+  CommandOptions options;
+  CLI::App app(ABOUT, "cairn-metaserver");
+  app.footer(FOOTER);
+  app.set_version_flag("--version", "cairn-metaserver " CAIRN_VERSION);
+  app.set_config("--config", "", "TOML file with these options");
+  auto directory = app.add_option("--dir", options.directory, "where it keeps its data; made when missing");
+  app.add_option("--listen", options.listen, "HOST:PORT, port 0: any free one")->capture_default_str();
+  app.add_option("--commit", options.commit,
+                 "when a change is answered: memory (in the log's page cache, on disk soon after; fsync waits) or disk")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"memory", "disk"}));
+  app.add_option("--replicas", options.replicas, "copies that files of a new cluster want")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 16));
+  app.add_option("--min-replicas", options.minimumReplicas,
+                 "fewest copies with which a chunk may be written (default 2, or 1 with --replicas 1)")
+      ->check(CLI::Range(1, 16));
+  app.add_option("--ready-file", options.readyFile, "written with HOST:PORT once it serves, removed when it stops");
+  app.add_option("--log-file", options.logFile, "default: stderr");
+  app.add_option("--log-level", options.logLevel, "debug, info, warning or error")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_flag("--release-brake", options.releaseBrake,
+               "delete chunks of no file even if they are most of a store: after you have looked why");
+
+  std::string inspected;
+  auto inspect = app.add_subcommand("inspect", "print what is in a directory, as text; no metaserver may run on it");
+  inspect->add_option("DIR", inspected, "a metaserver's directory")->required();
+  try {
+    app.parse(argc, argv);
+    if (!inspect->parsed() && directory->count() == 0) throw CLI::RequiredError("--dir");
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  kj::Maybe<kj::Exception> problem;
+  int status = 1;
+  problem = kj::runCatchingExceptions([&]() {
+    try {
+      status = inspect->parsed() ? inspectDirectory(inspected.c_str()) : serve(options);
+    } catch (const std::filesystem::filesystem_error& error) {
+      std::cerr << "cairn-metaserver: " << error.what() << std::endl;
+    }
+  });
+  KJ_IF_MAYBE (exception, problem) {
+    std::cerr << "cairn-metaserver: " << exception->getDescription().cStr() << std::endl;
+    return 1;
+  }
+  return status;
+}
+
+}  // namespace
+}  // namespace cairn
+
+int main(int argc, char** argv) {
+  return cairn::run(argc, argv);
+}

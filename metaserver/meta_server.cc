@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See meta_server.h.
+#include "metaserver/meta_server.h"
+
+#include "rpc/acceptor.h"
+#include "rpc/buffer_pool.h"
+#include "rpc/coroutine.h"
+
+namespace cairn {
+
+MetaServer::MetaServer(MetaServerEnvironment environment) : environment(kj::mv(environment)) {}
+
+MetaServer::~MetaServer() noexcept(false) = default;
+
+kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, MetaServerOptions options) {
+  auto server = kj::heap<MetaServer>(kj::mv(environment));
+  auto& world = server->environment;
+  server->identity = co_await claimDirectory(world.disk, options.directory, world.entropy);
+  auto path = kj::str(options.directory, "/names");
+  NamespaceOptions namespaceOptions;
+  namespaceOptions.path = path;
+  namespaceOptions.env = world.rocks;
+  server->names = Namespace::open(namespaceOptions);
+
+  LocalLogOptions logOptions;
+  logOptions.commit = options.commit;
+  logOptions.cluster = server->identity.cluster;
+  logOptions.founding.cluster = server->identity.cluster;
+  logOptions.founding.replicas = options.replicas;
+  server->log = co_await LocalLog::open(world.disk, "log", *server->names, world.clock, logOptions,
+                                        world.log.named("log"));
+  server->currentEpoch = server->log->epoch();
+
+  auto& state = server->names->state();
+  if (server->identity.age == DirectoryIdentity::Age::NEW) {
+    world.log.info(options.directory, " was empty -> cluster ", server->identity.cluster, ", ", options.replicas,
+                   " replicas");
+  } else if (state.replicas != options.replicas) {
+    world.log.warning("the cluster was made with ", uint32_t(state.replicas), " replicas, not ",
+                      uint32_t(options.replicas), " -> new files want ", uint32_t(state.replicas));
+  }
+  MetaServiceOptions serviceOptions;
+  serviceOptions.minimumReplicas = options.minimumReplicas.orDefault(kj::min(2u, uint32_t(state.replicas)));
+  serviceOptions.brake = options.brake;
+  server->metaService = kj::heap<MetaService>(serviceOptions, *server->log, server->names->read(), world.timer,
+                                              world.entropy, world.log);
+  auto& service = *server->metaService;
+  server->acceptor = kj::heap<Acceptor>(
+      AcceptorOptions{world.timer, world.network, world.pool, "metaserver", server->identity.cluster,
+                      server->currentEpoch, 10 * kj::SECONDS, world.log.named("port")},
+      [&service](ConnectionInfo info) -> capnp::Capability::Client { return service.newConnection(info.caller); });
+  world.log.info("epoch ", server->currentEpoch, " of cluster ", server->identity.cluster, " begins with ",
+                 state.inodes, " inodes, ", state.chunks, " chunks, log at ", state.applied, " -> serve");
+  co_return kj::mv(server);
+}
+
+kj::Promise<uint16_t> MetaServer::listen(kj::StringPtr address) {
+  return acceptor->listen(address);
+}
+
+kj::Promise<void> MetaServer::stop() {
+  acceptor = nullptr;
+  co_await log->close();
+}
+
+}  // namespace cairn

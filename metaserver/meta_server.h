@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// A metaserver in its directory: opens it, the namespace and the log, begins an epoch, and only then listens. Everything
+// comes from outside, so that the simulator runs many of these in one thread, with a virtual clock, on disks of its own.
+// Layout of the directory: IDENTITY, LOCK (identity.h), log/ (local_log.h), names/ (namespace.h).
+// Called by main.cc and the simulator.
+#pragma once
+
+#include <kj/async-io.h>
+#include <kj/compat/http.h>  // EntropySource
+#include <kj/timer.h>
+
+#include "env/disk.h"
+#include "env/log.h"
+#include "metaserver/identity.h"
+#include "metaserver/local_log.h"
+#include "metaserver/meta_service.h"
+#include "metaserver/namespace.h"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace cairn {
+
+class Acceptor;
+class BufferPool;
+
+struct MetaServerEnvironment {
+  // The world. Outlives the server.
+  kj::Timer& timer;
+  const kj::Clock& clock;
+  kj::Network& network;
+  env::Disk& disk;       // the server's directory
+  rocksdb::Env* rocks;   // null: the local filesystem
+  kj::EntropySource& entropy;
+  BufferPool& pool;
+  env::Logger log;
+};
+
+struct MetaServerOptions {
+  kj::StringPtr directory;              // path of the directory, as RocksDB is to open it, and for sentences
+  CommitMode commit = CommitMode::MEMORY;
+  uint8_t replicas = 3;                 // of a new cluster
+  kj::Maybe<uint32_t> minimumReplicas;  // null: 2, or 1 when files want 1
+  MetaServiceOptions::Brake brake = MetaServiceOptions::Brake::KEEP;
+};
+
+class MetaServer {
+ public:
+  static kj::Promise<kj::Own<MetaServer>> start(MetaServerEnvironment environment, MetaServerOptions options);
+  // Throws with a sentence for the user when it must not start. `options` lives until it answers.
+
+  explicit MetaServer(MetaServerEnvironment environment);  // use start()
+  ~MetaServer() noexcept(false);  // as a crash: connections go, nothing is flushed
+  KJ_DISALLOW_COPY(MetaServer);
+
+  kj::Promise<uint16_t> listen(kj::StringPtr address);  // answers the port
+  kj::Promise<void> stop();  // refuses new connections, drops the others, makes everything durable
+
+  ClusterId cluster() const { return identity.cluster; }
+  Epoch epoch() const { return currentEpoch; }
+  MetaService& service() { return *metaService; }
+
+ private:
+  MetaServerEnvironment environment;
+  DirectoryIdentity identity;
+  Epoch currentEpoch;
+  kj::Own<Namespace> names;
+  kj::Own<LocalLog> log;
+  kj::Own<MetaService> metaService;
+  kj::Own<Acceptor> acceptor;  // goes first: its connections hold capabilities into the service
+};
+
+}  // namespace cairn

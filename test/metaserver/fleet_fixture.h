@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// A metaserver service without network on a virtual clock: the real namespace on RocksDB in memory, a log that commits
+// at once, and fake chunk daemons that obey, refuse, hang or are slow. Used by the tests of grants, fleet and sessions.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <kj/debug.h>
+#include <rocksdb/env.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+
+#include "metaserver/meta_service.h"
+#include "metaserver/namespace.h"
+#include "test/sim/seeded_entropy.h"
+
+namespace cairn {
+
+class ImmediateLog final : public OperationLog {
+  // Applies each operation when it is proposed and answers a turn later. `durableLag`: how many are not on stable storage.
+ public:
+  explicit ImmediateLog(Namespace& names) : names(names), lastIndex(names.state().applied) {
+    if (lastIndex == LogIndex()) {
+      auto operation = kj::heap<LoggedOperation>();
+      auto found = operation->body().initFound();
+      found.setClusterHigh(1);
+      found.setClusterLow(2);
+      found.setMode(0755);
+      found.setReplicas(3);
+      KJ_ASSERT(apply(*operation).ok());
+    }
+    LoggedOperation start;
+    start.body().setStartEpoch();
+    currentEpoch = Epoch(apply(start).number);
+  }
+
+  kj::Promise<Outcome> propose(kj::Own<LoggedOperation> operation) override {
+    auto outcome = refuse == Status::OK ? apply(*operation) : refusal(refuse);
+    return kj::evalLater([outcome = kj::mv(outcome)]() mutable { return kj::mv(outcome); });
+  }
+  kj::Promise<Status> durable(LogIndex) override { return Status::OK; }
+  LogIndex last() const override { return lastIndex; }
+  LogIndex durableUpTo() const override { return LogIndex(lastIndex.value() - durableLag); }
+  uint32_t inFlight() const override { return 0; }
+  Epoch epoch() const override { return currentEpoch; }
+  CommitMode commitMode() const override { return CommitMode::MEMORY; }
+
+  Status refuse = Status::OK;
+  uint64_t durableLag = 0;
+
+ private:
+  Outcome apply(LoggedOperation& operation) {
+    lastIndex = lastIndex.next();
+    operation.body().setIndex(lastIndex.value());
+    operation.body().setEpoch(currentEpoch.value());
+    operation.body().setTime(1'000'000'000);
+    auto outcome = names.apply(operation.body().asReader());
+    names.commit();
+    return outcome;
+  }
+  Namespace& names;
+  LogIndex lastIndex;
+  Epoch currentEpoch;
+};
+
+struct FakeStore {
+  // What is on its disk, and how it behaves. Its process is FakeProcess.
+  enum class Mood { OBEYS, HANGS, SLOW, REFUSES };
+  struct Chunk {
+    uint64_t version = 0;
+    uint32_t truncated = ALL_BYTES_VALID;
+    bool suspect = false;
+  };
+  explicit FakeStore(uint32_t number) : number(number) {}
+
+  uint32_t number;
+  uint32_t server = 0;  // id, as the metaserver gave it
+  std::map<uint64_t, Chunk> chunks;
+  std::map<uint64_t, uint64_t> leases;                   // handle -> version
+  std::map<uint64_t, std::vector<uint32_t>> chains;      // handle -> secondaries
+  Mood mood = Mood::OBEYS;
+  Mood onlyAdopt = Mood::OBEYS;                          // mood of adopt alone
+  bool adoptsBeforeItHangs = false;                      // carries the order out, and does not answer
+  kj::Duration slowness = 2500 * kj::MILLISECONDS;
+  Status refusal = Status::IO_ERROR;
+  uint64_t bytesTotal = 100ull << 30, bytesFree = 50ull << 30;
+  kj::StringPtr host = "h";
+  uint32_t pid = 100;
+  bool heartbeats = true;
+  uint64_t epochSeen = 0;
+  uint32_t adopts = 0, revokes = 0, probes = 0;
+  std::vector<uint64_t> deleted;
+  kj::Maybe<rpc::Fleet::Client> fleet;  // while connected
+  kj::Maybe<rpc::ChunkServer::Client> self;
+
+  uint64_t versionOf(ChunkHandle chunk) const {
+    auto found = chunks.find(chunk.value());
+    return found == chunks.end() ? 0 : found->second.version;
+  }
+};
+
+class FakeProcess final : public rpc::ChunkServer::Server {
+ public:
+  FakeProcess(FakeStore& store, kj::Timer& timer) : store(store), timer(timer) {}
+
+  kj::Promise<void> adopt(AdoptContext context) override {
+    store.epochSeen = context.getParams().getEpoch();
+    ++store.adopts;
+    auto mood = store.mood != FakeStore::Mood::OBEYS ? store.mood : store.onlyAdopt;
+    if (mood == FakeStore::Mood::OBEYS || (mood == FakeStore::Mood::HANGS && store.adoptsBeforeItHangs)) carryOut(context);
+    return react(mood, [this, context]() mutable { carryOut(context); },
+                 [this, context]() mutable {
+                   auto results = context.getResults().initResults(context.getParams().getChunks().size());
+                   for (uint32_t i = 0; i < results.size(); ++i) {
+                     results[i].setHandle(context.getParams().getChunks()[i].getHandle());
+                     results[i].setStatus(store.refusal);
+                   }
+                 });
+  }
+  kj::Promise<void> lease(LeaseContext context) override {
+    auto grant = context.getParams().getLeases()[0];
+    auto handle = grant.getChunk().getHandle();
+    return react(store.mood, [this, context, grant, handle]() mutable {
+      if (store.chunks[handle].version != grant.getChunk().getVersion()) {
+        context.getResults().setStatus(Status::STALE_VERSION);
+        return;
+      }
+      store.leases[handle] = grant.getChunk().getVersion();
+      store.chains[handle].clear();
+      for (auto secondary : grant.getSecondaries()) store.chains[handle].push_back(secondary.getServer());
+    }, [this, context]() mutable { context.getResults().setStatus(store.refusal); });
+  }
+  kj::Promise<void> revoke(RevokeContext context) override {
+    ++store.revokes;
+    return react(store.mood, [this, context]() mutable {
+      for (auto chunk : context.getParams().getChunks()) store.leases.erase(chunk.getHandle());
+    }, [this, context]() mutable { context.getResults().setStatus(store.refusal); });
+  }
+  kj::Promise<void> delete_(DeleteContext context) override {
+    return react(store.mood, [this, context]() mutable {
+      for (auto chunk : context.getParams().getChunks()) {
+        auto found = store.chunks.find(chunk.getHandle());
+        if (found == store.chunks.end() || found->second.version > chunk.getVersion()) continue;
+        store.chunks.erase(found);
+        store.deleted.push_back(chunk.getHandle());
+      }
+    }, [this, context]() mutable { context.getResults().setStatus(store.refusal); });
+  }
+  kj::Promise<void> describe(DescribeContext context) override {
+    ++store.probes;
+    return react(store.mood, []() {}, []() {});
+  }
+
+ private:
+  template <typename Do, typename Refuse>
+  kj::Promise<void> react(FakeStore::Mood mood, Do obey, Refuse refuse) {
+    switch (mood) {
+      case FakeStore::Mood::OBEYS: obey(); return kj::READY_NOW;
+      case FakeStore::Mood::HANGS: return kj::NEVER_DONE;
+      case FakeStore::Mood::SLOW: return timer.afterDelay(store.slowness).then(kj::mv(obey));
+      case FakeStore::Mood::REFUSES: refuse(); return kj::READY_NOW;
+    }
+    KJ_UNREACHABLE;
+  }
+  void carryOut(AdoptContext context) {
+    auto orders = context.getParams().getChunks();
+    auto results = context.getResults().initResults(orders.size());
+    for (uint32_t i = 0; i < orders.size(); ++i) {
+      auto order = orders[i];
+      results[i].setHandle(order.getHandle());
+      auto& chunk = store.chunks[order.getHandle()];
+      if (order.getFrom() > 0 && chunk.version == 0) {
+        store.chunks.erase(order.getHandle());
+        results[i].setStatus(Status::NO_REPLICA);
+        continue;
+      }
+      if (chunk.version < order.getFrom()) results[i].setStatus(Status::BEHIND_VERSION);
+      if (chunk.version > order.getVersion()) results[i].setStatus(Status::STALE_VERSION);
+      if (results[i].getStatus() != Status::OK) continue;
+      chunk.version = order.getVersion();
+      if (order.getTruncate() != ALL_BYTES_VALID) chunk.truncated = order.getTruncate();
+      store.leases.erase(order.getHandle());
+    }
+  }
+
+  FakeStore& store;
+  kj::Timer& timer;
+};
+
+class FakeCallback final : public rpc::ClientCallback::Server {
+ public:
+  explicit FakeCallback(std::vector<uint64_t>& invalidated) : invalidated(invalidated) {}
+  kj::Promise<void> invalidate(InvalidateContext context) override {
+    for (auto inode : context.getParams().getInodes()) invalidated.push_back(inode);
+    return kj::READY_NOW;
+  }
+
+ private:
+  std::vector<uint64_t>& invalidated;
+};
+
+struct FakeMount {
+  rpc::Session::Client session = nullptr;
+  uint64_t id = 0;
+  uint64_t sequence = 0;
+  std::vector<uint64_t> invalidated;
+};
+
+struct Located {
+  Status status = Status::OK;
+  ChunkHandle handle;
+  ChunkVersion version;
+  std::vector<uint32_t> replicas;
+  uint32_t primary = 0;
+  uint32_t validBytes = ALL_BYTES_VALID;
+};
+
+class FleetTest : public testing::Test {
+ public:
+  ~FleetTest() noexcept override {}
+  FleetTest() : memory(rocksdb::NewMemEnv(rocksdb::Env::Default())) {
+    for (uint32_t i = 1; i <= 4; ++i) stores.emplace_back(i);
+    NamespaceOptions options;
+    options.path = "/names";
+    options.env = memory.get();
+    names = Namespace::open(options);
+    start();
+  }
+
+  void TearDown() override {
+    if (service.get() != nullptr) service->view.leases.checkInvariants();
+    crash();
+  }
+
+ protected:
+  kj::EventLoop loop;
+  kj::WaitScope scope{loop};
+  kj::TimerImpl timer{kj::origin<kj::TimePoint>() + 1000 * kj::SECONDS};
+  std::unique_ptr<rocksdb::Env> memory;
+  sim::SeededEntropy entropy{7};
+  std::deque<FakeStore> stores;
+  kj::Own<Namespace> names;
+  kj::Own<ImmediateLog> log;
+  kj::Own<MetaService> service;
+  std::deque<FakeMount> mounts;
+  MetaServiceOptions options;
+
+  void start() {
+    log = kj::heap<ImmediateLog>(*names);
+    service = kj::heap<MetaService>(options, *log, names->read(), timer, entropy, env::Logger::silent());
+  }
+  void crash() {
+    // Nothing volatile survives; stores and mounts lose their connection.
+    for (auto& store : stores) store.fleet = nullptr;
+    for (auto& mount : mounts) mount.session = nullptr;
+    settle();
+    service = nullptr;
+    log = nullptr;
+  }
+  void restart() {
+    crash();
+    start();
+  }
+
+  FakeStore& store(uint32_t number) { return stores[number - 1]; }
+  FakeStore& byId(uint32_t server) {
+    for (auto& store : stores) {
+      if (store.server == server) return store;
+    }
+    KJ_FAIL_REQUIRE("no such server", server);
+  }
+
+  // Time ---------------------------------------------------------------------------------------------------------
+
+  void settle() { scope.poll(); }
+  void advance(int64_t ms) {
+    for (int64_t done = 0; done < ms; done += 50) {
+      timer.advanceTo(timer.now() + kj::min(int64_t(50), ms - done) * kj::MILLISECONDS);
+      if ((timer.now() - kj::origin<kj::TimePoint>()) / (50 * kj::MILLISECONDS) % 20 == 0) heartbeat();
+      settle();
+    }
+  }
+  template <typename T>
+  auto await(kj::Promise<T> promise, int64_t msMax = 60'000) {
+    for (int64_t waited = 0; waited < msMax && !promise.poll(scope); waited += 50) advance(50);
+    KJ_REQUIRE(promise.poll(scope), "still waiting after the longest time allowed", msMax);
+    return promise.wait(scope);
+  }
+  void heartbeat() {
+    for (auto& store : stores) {
+      if (!store.heartbeats || store.mood == FakeStore::Mood::HANGS) continue;
+      KJ_IF_MAYBE (fleet, store.fleet) {
+        auto request = fleet->heartbeatRequest();
+        request.setBytesTotal(store.bytesTotal);
+        request.setBytesFree(store.bytesFree);
+        auto extend = request.initExtend(store.leases.size());
+        uint32_t i = 0;
+        for (auto [handle, version] : store.leases) {
+          extend[i].setHandle(handle);
+          extend[i++].setVersion(version);
+        }
+        background.add(request.send().ignoreResult());
+      }
+    }
+  }
+
+  // Stores ---------------------------------------------------------------------------------------------------------
+
+  Status connect(FakeStore& store) {
+    auto request = service->newConnection("store").registerRequest();
+    auto description = request.getStore();
+    description.setStore(kj::str("uuid-", store.number));
+    description.setServer(store.server);
+    description.getAddress().setNetwork(kj::str("h:", 9410 + store.number));
+    description.getAddress().setHost(store.host);
+    description.setBoot(1);
+    description.setPid(store.pid);
+    description.setBytesTotal(store.bytesTotal);
+    description.setBytesFree(store.bytesFree);
+    request.setOrders(kj::heap<FakeProcess>(store, timer));
+    auto response = await(kj::Promise<capnp::Response<rpc::Metaserver::RegisterResults>>(request.send()));
+    if (response.getStatus() != Status::OK) return response.getStatus();
+    store.server = response.getServer();
+    store.fleet = response.getFleet();
+    return Status::OK;
+  }
+  void report(FakeStore& store) {
+    auto request = KJ_ASSERT_NONNULL(store.fleet).reportRequest();
+    auto chunks = request.initChunks(store.chunks.size());
+    uint32_t i = 0;
+    for (auto& [handle, chunk] : store.chunks) {
+      chunks[i].setHandle(handle);
+      chunks[i].setSuspect(chunk.suspect);
+      chunks[i++].setVersion(chunk.version);
+    }
+    request.setLast(true);
+    await(request.send().ignoreResult());
+  }
+  void join(FakeStore& store) {
+    EXPECT_EQ(connect(store), Status::OK);
+    report(store);
+  }
+  void joinAll(uint32_t count = 3) {
+    for (uint32_t i = 1; i <= count; ++i) join(store(i));
+  }
+  void disconnect(FakeStore& store) {
+    store.fleet = nullptr;
+    settle();
+  }
+  void kill(FakeStore& store) {
+    store.leases.clear();
+    ++store.pid;
+    disconnect(store);
+  }
+  void primaryFailed(FakeStore& primary, const Located& location, std::vector<uint32_t> failed) {
+    auto request = KJ_ASSERT_NONNULL(primary.fleet).failedRequest();
+    request.getChunk().setHandle(location.handle.value());
+    request.getChunk().setVersion(location.version.value());
+    auto list = request.initServers(failed.size());
+    for (size_t i = 0; i < failed.size(); ++i) list.set(i, failed[i]);
+    primary.leases.erase(location.handle.value());
+    await(request.send().ignoreResult());
+  }
+
+  // Clients ---------------------------------------------------------------------------------------------------------
+
+  Status openSession(FakeMount& mount, std::vector<uint64_t> open = {}) {
+    auto request = service->newConnection("client").openSessionRequest();
+    request.getClient().setHost("client-host");
+    request.getClient().setName("test");
+    request.setCallback(kj::heap<FakeCallback>(mount.invalidated));
+    request.setResume(mount.id);
+    auto list = request.initOpenInodes(open.size());
+    for (size_t i = 0; i < open.size(); ++i) list.set(i, open[i]);
+    auto response = await(kj::Promise<capnp::Response<rpc::Metaserver::OpenSessionResults>>(request.send()));
+    if (response.getStatus() == Status::OK) {
+      mount.session = response.getSession();
+      mount.id = response.getId();
+    }
+    return response.getStatus();
+  }
+  FakeMount& mount() {
+    mounts.emplace_back();
+    EXPECT_EQ(openSession(mounts.back()), Status::OK);
+    return mounts.back();
+  }
+  template <typename Fill>
+  auto change(FakeMount& mount, Fill fill) {
+    auto request = mount.session.changeRequest();
+    auto change = request.getChange();
+    change.setSequence(++mount.sequence);
+    fill(change);
+    return await(kj::Promise<capnp::Response<rpc::Session::ChangeResults>>(request.send()));
+  }
+  uint64_t createFile(FakeMount& mount, kj::StringPtr name, bool open = true) {
+    auto response = change(mount, [&](rpc::Change::Builder change) {
+      auto create = change.initCreate();
+      create.setParent(ROOT_INODE.value());
+      create.setName(name);
+      create.setType(FileType::REGULAR);
+      create.setMode(0644);
+      create.setOpen(open);
+    });
+    EXPECT_EQ(response.getOutcome().getStatus(), Status::OK);
+    return response.getOutcome().getAttributes().getInode();
+  }
+  Status unlink(FakeMount& mount, kj::StringPtr name) {
+    return change(mount, [&](rpc::Change::Builder change) {
+      auto unlink = change.initUnlink();
+      unlink.setParent(ROOT_INODE.value());
+      unlink.setName(name);
+    }).getOutcome().getStatus();
+  }
+  Status resize(FakeMount& mount, uint64_t inode, uint64_t size) {
+    return change(mount, [&](rpc::Change::Builder change) {
+      auto set = change.initSetAttributes();
+      set.setInode(inode);
+      set.setSet(rpc::SET_SIZE);
+      set.setSize(size);
+    }).getOutcome().getStatus();
+  }
+  Status publish(FakeMount& mount, uint64_t inode, uint64_t length) {
+    return change(mount, [&](rpc::Change::Builder change) {
+      auto publish = change.initPublish();
+      publish.setFile(inode);
+      publish.setLength(length);
+    }).getOutcome().getStatus();
+  }
+  void release(FakeMount& mount, uint64_t inode) {
+    auto request = mount.session.releaseRequest();
+    request.initInodes(1).set(0, inode);
+    await(request.send().ignoreResult());
+  }
+  Status open(FakeMount& mount, uint64_t inode) {
+    auto request = mount.session.openRequest();
+    request.setInode(inode);
+    return await(kj::Promise<capnp::Response<rpc::Session::OpenResults>>(request.send())).getStatus();
+  }
+  Status renew(FakeMount& mount) {
+    return await(kj::Promise<capnp::Response<rpc::Session::RenewResults>>(mount.session.renewRequest().send())).getStatus();
+  }
+
+  enum class For { READ, WRITE };
+  kj::Promise<Located> locating(FakeMount& mount, uint64_t inode, For purpose, std::vector<uint32_t> suspects = {}) {
+    auto request = mount.session.locateRequest();
+    request.setInode(inode);
+    request.setCount(1);
+    request.setForWrite(purpose == For::WRITE);
+    auto list = request.initSuspects(suspects.size());
+    for (size_t i = 0; i < suspects.size(); ++i) list.set(i, suspects[i]);
+    return request.send().then([](capnp::Response<rpc::Session::LocateResults>&& response) {
+      Located located;
+      located.status = response.getStatus();
+      for (auto location : response.getLocations()) {
+        located.handle = ChunkHandle(location.getChunk().getHandle());
+        located.version = ChunkVersion(location.getChunk().getVersion());
+        located.primary = location.getPrimary();
+        located.validBytes = location.getValidBytes();
+        for (auto replica : location.getReplicas()) located.replicas.push_back(replica.getServer());
+      }
+      return located;
+    }).eagerlyEvaluate(nullptr);
+  }
+  Located locate(FakeMount& mount, uint64_t inode, For purpose, std::vector<uint32_t> suspects = {}) {
+    return await(locating(mount, inode, purpose, suspects));
+  }
+  ChunkRecord record(ChunkHandle chunk) { return KJ_ASSERT_NONNULL(names->read().chunk(chunk)); }
+
+ private:
+  struct Ignore final : public kj::TaskSet::ErrorHandler {
+    void taskFailed(kj::Exception&& exception) override { ADD_FAILURE() << exception.getDescription().cStr(); }
+  } ignore;
+  kj::TaskSet background{ignore};
+};
+
+}  // namespace cairn
