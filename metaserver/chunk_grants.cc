@@ -244,12 +244,14 @@ kj::Promise<Status> ChunkGrants::joinCreation(Place place, kj::StringPtr host) {
 kj::Promise<Status> ChunkGrants::create(Place where, kj::String host) {
   kj::Vector<ServerId> left;  // stores that failed in this creation
   auto status = Status::NOT_READY;
+  bool full = false;  // some failed for want of space
   for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX; ++attempt) {
     auto failed = left.size();
     status = co_await createOnce(where, host, left);
     if (ok(status) || left.size() == failed) break;  // else: the same without those that failed
+    full |= status == Status::NO_SPACE;
   }
-  co_return status;
+  co_return status == Status::NOT_READY && full ? Status::NO_SPACE : status;
 }
 
 kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj::Vector<ServerId>& left) {

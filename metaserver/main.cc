@@ -92,7 +92,8 @@ int serve(const CommandOptions& options) {
   auto server = MetaServer::start({io.provider->getTimer(), clock, io.provider->getNetwork(), *disk, nullptr, entropy,
                                    pool, log}, serverOptions).wait(io.waitScope);
   announce(*server, options).wait(io.waitScope);
-  auto signo = stopped.wait(io.waitScope);
+  auto broken = server->whenBroken().then([]() -> int { KJ_UNREACHABLE; });
+  auto signo = stopped.exclusiveJoin(kj::mv(broken)).wait(io.waitScope);
   log.info("signal ", signo, " -> make everything durable and stop");
   server->stop().wait(io.waitScope);
   if (!options.readyFile.empty()) ::unlink(options.readyFile.c_str());

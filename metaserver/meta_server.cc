@@ -60,6 +60,10 @@ kj::Promise<uint16_t> MetaServer::listen(kj::StringPtr address) {
   return acceptor->listen(address);
 }
 
+kj::Promise<void> MetaServer::whenBroken() {
+  return log->whenBroken();
+}
+
 kj::Promise<void> MetaServer::stop() {
   acceptor = nullptr;
   co_await log->close();

@@ -57,7 +57,8 @@ class MetaServer {
   KJ_DISALLOW_COPY(MetaServer);
 
   kj::Promise<uint16_t> listen(kj::StringPtr address);  // answers the port
-  kj::Promise<void> stop();  // refuses new connections, drops the others, makes everything durable
+  kj::Promise<void> whenBroken();  // fails, with a sentence, when it can only be started again
+  kj::Promise<void> stop();        // refuses new connections, drops the others, makes everything durable
 
   ClusterId cluster() const { return identity.cluster; }
   Epoch epoch() const { return currentEpoch; }

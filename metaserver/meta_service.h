@@ -54,6 +54,9 @@ class MetaService : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server);
   // A client has read bytes there that fail their checksum.
 
+  kj::Promise<void> guard(kj::Promise<void> handler) { return canceler.wrap(kj::mv(handler)); }
+  // Cap'n Proto lets a call run to its end though its caller has gone. What waits runs in here, and ends with the service.
+
   OperationLog& operations;
   const NamespaceReader& names;
   kj::Timer& timer;
@@ -68,6 +71,7 @@ class MetaService : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> watch();
   void taskFailed(kj::Exception&& exception) override;
   kj::TaskSet tasks;
+  kj::Canceler canceler;  // last: handlers go before what they use
 };
 
 }  // namespace cairn

@@ -18,7 +18,7 @@ constexpr uint32_t TEXT_SIZE_MAX = 4096;
 
 }  // namespace
 
-kj::Promise<void> MetaserverHandlers::openSession(OpenSessionContext context) {
+kj::Promise<void> MetaserverHandlers::openingSession(OpenSessionContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   SessionId id(params.getResume());
@@ -48,7 +48,7 @@ kj::Promise<void> MetaserverHandlers::openSession(OpenSessionContext context) {
   results.setReplicas(service.names.state().replicas);
 }
 
-kj::Promise<void> MetaserverHandlers::register_(RegisterContext context) {
+kj::Promise<void> MetaserverHandlers::registering(RegisterContext context) {
   auto params = context.getParams();
   auto membership = co_await service.join(params.getStore(), params.getOrders());
   auto results = context.getResults();

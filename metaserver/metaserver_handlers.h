@@ -13,13 +13,16 @@ class MetaserverHandlers final : public rpc::Metaserver::Server {
  public:
   MetaserverHandlers(MetaService& service, kj::String caller) : service(service), caller(kj::mv(caller)) {}
 
-  kj::Promise<void> openSession(OpenSessionContext context) override;
-  kj::Promise<void> register_(RegisterContext context) override;
+  kj::Promise<void> openSession(OpenSessionContext context) override { return service.guard(openingSession(context)); }
+  kj::Promise<void> register_(RegisterContext context) override { return service.guard(registering(context)); }
   kj::Promise<void> status(StatusContext context) override;
   kj::Promise<void> resolve(ResolveContext context) override;
   kj::Promise<void> describeFile(DescribeFileContext context) override;
 
  private:
+  kj::Promise<void> openingSession(OpenSessionContext context);
+  kj::Promise<void> registering(RegisterContext context);
+
   MetaService& service;
   kj::String caller;
 };

@@ -20,11 +20,11 @@ kj::Promise<void> SessionHandlers::renew(RenewContext context) {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> SessionHandlers::close(CloseContext context) {
+kj::Promise<void> SessionHandlers::closing(CloseContext context) {
   return service.sessions.close(session);
 }
 
-kj::Promise<void> SessionHandlers::change(ChangeContext context) {
+kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
   auto results = context.getResults();
   auto change = context.getParams().getChange();
   if (fenced()) {
@@ -107,7 +107,7 @@ kj::Promise<void> SessionHandlers::readLink(ReadLinkContext context) {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> SessionHandlers::open(OpenContext context) {
+kj::Promise<void> SessionHandlers::opening(OpenContext context) {
   auto results = context.getResults();
   if (fenced()) {
     results.setStatus(Status::SESSION_EXPIRED);
@@ -139,7 +139,7 @@ kj::Promise<void> SessionHandlers::release(ReleaseContext context) {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> SessionHandlers::locate(LocateContext context) {
+kj::Promise<void> SessionHandlers::locating(LocateContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   if (fenced()) {
@@ -185,7 +185,7 @@ kj::Promise<void> SessionHandlers::locate(LocateContext context) {
   for (size_t i = 0; i < locations.size(); ++i) service.writeLocation(list[i], locations[i]);
 }
 
-kj::Promise<void> SessionHandlers::sync(SyncContext context) {
+kj::Promise<void> SessionHandlers::syncing(SyncContext context) {
   if (fenced()) {
     context.getResults().setStatus(Status::SESSION_EXPIRED);
     co_return;
@@ -211,7 +211,7 @@ kj::Promise<void> SessionHandlers::statistics(StatisticsContext context) {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> SessionHandlers::reportCorrupt(ReportCorruptContext context) {
+kj::Promise<void> SessionHandlers::reporting(ReportCorruptContext context) {
   if (fenced()) return kj::READY_NOW;
   auto params = context.getParams();
   ChunkHandle chunk(params.getChunk().getHandle());

@@ -15,22 +15,29 @@ class SessionHandlers final : public rpc::Session::Server {
   SessionHandlers(MetaService& service, SessionId session) : service(service), session(session) {}
 
   kj::Promise<void> renew(RenewContext context) override;
-  kj::Promise<void> close(CloseContext context) override;
-  kj::Promise<void> change(ChangeContext context) override;
+  kj::Promise<void> close(CloseContext context) override { return service.guard(closing(context)); }
+  kj::Promise<void> change(ChangeContext context) override { return service.guard(changing(context)); }
   kj::Promise<void> lookup(LookupContext context) override;
   kj::Promise<void> getAttributes(GetAttributesContext context) override;
   kj::Promise<void> readDirectory(ReadDirectoryContext context) override;
   kj::Promise<void> readLink(ReadLinkContext context) override;
-  kj::Promise<void> open(OpenContext context) override;
+  kj::Promise<void> open(OpenContext context) override { return service.guard(opening(context)); }
   kj::Promise<void> release(ReleaseContext context) override;
-  kj::Promise<void> locate(LocateContext context) override;
-  kj::Promise<void> sync(SyncContext context) override;
+  kj::Promise<void> locate(LocateContext context) override { return service.guard(locating(context)); }
+  kj::Promise<void> sync(SyncContext context) override { return service.guard(syncing(context)); }
   kj::Promise<void> statistics(StatisticsContext context) override;
-  kj::Promise<void> reportCorrupt(ReportCorruptContext context) override;
+  kj::Promise<void> reportCorrupt(ReportCorruptContext context) override { return service.guard(reporting(context)); }
   kj::Promise<void> getXattr(GetXattrContext context) override;
   kj::Promise<void> listXattr(ListXattrContext context) override;
 
  private:
+  kj::Promise<void> closing(CloseContext context);
+  kj::Promise<void> changing(ChangeContext context);
+  kj::Promise<void> opening(OpenContext context);
+  kj::Promise<void> locating(LocateContext context);
+  kj::Promise<void> syncing(SyncContext context);
+  kj::Promise<void> reporting(ReportCorruptContext context);
+
   bool fenced() { return !ok(service.sessions.touch(session)); }
 
   MetaService& service;

@@ -42,6 +42,7 @@ class ImmediateLog final : public OperationLog {
     return kj::evalLater([outcome = kj::mv(outcome)]() mutable { return kj::mv(outcome); });
   }
   kj::Promise<Status> durable(LogIndex) override { return Status::OK; }
+  kj::Promise<void> whenBroken() override { return kj::NEVER_DONE; }
   LogIndex last() const override { return lastIndex; }
   LogIndex durableUpTo() const override { return LogIndex(lastIndex.value() - durableLag); }
   uint32_t inFlight() const override { return 0; }
