@@ -13,8 +13,8 @@ namespace cairn {
 
 namespace {
 
-constexpr uint32_t ATTEMPTS_MAX = 4;       // of one grant, when stores fail or truncates come between
-constexpr uint32_t COMPLAINTS_MAX = 2;     // about a primary that answers us: then another takes over
+constexpr uint32_t ATTEMPTS_MAX = 4;    // of one grant, when stores fail or truncates come between
+constexpr uint32_t COMPLAINTS_MAX = 2;  // about a primary that answers us: then another takes over
 constexpr kj::Duration READ_PATIENCE = 2 * kj::SECONDS;  // for a grant under way
 
 template <typename List>
@@ -28,8 +28,9 @@ kj::String describe(kj::ArrayPtr<const ServerId> servers) {
 
 }  // namespace
 
-ChunkGrants::ChunkGrants(ClusterView& view, StoreOrders& orders, OperationLog& log, const NamespaceReader& names,
-                         kj::Timer& timer, kj::EntropySource& entropy, env::Logger logger)
+ChunkGrants::ChunkGrants(ClusterView& view, StoreOrders& orders, OperationLog& log,
+                         const NamespaceReader& names, kj::Timer& timer, kj::EntropySource& entropy,
+                         env::Logger logger)
     : view(view),
       orders(orders),
       operations(log),
@@ -62,7 +63,8 @@ kj::Maybe<ChunkLocation> ChunkGrants::leased(ChunkIndex index, ChunkHandle handl
   KJ_IF_MAYBE (lease, view.leases.usable(handle, now)) {
     if (lease->version != record.version) return nullptr;
     KJ_IF_MAYBE (primary, view.servers.find(lease->primary)) {
-      if (primary->state(now) == ServerState::DOWN) return nullptr;  // most likely it has died: do not send anyone there
+      if (primary->state(now) == ServerState::DOWN)
+        return nullptr;  // most likely it has died: do not send anyone there
     }
     ChunkLocation location;
     location.index = index;
@@ -105,8 +107,9 @@ Result<ChunkLocation> ChunkGrants::readable(ChunkIndex index, ChunkHandle handle
       auto state = server->state(now);
       int doubt = state == ServerState::DOWN ? 2 : state == ServerState::SILENT ? 1 : 0;
       bool far = host.size() == 0 || server->address.host != host;
-      ranked.add(Ranked{replica.server, {doubt, contains(suspects, replica.server), far,
-                                         (salt >> (replica.server.value() % 32)) ^ (salt * replica.server.value())}});
+      ranked.add(Ranked{replica.server,
+                        {doubt, contains(suspects, replica.server), far,
+                         (salt >> (replica.server.value() % 32)) ^ (salt * replica.server.value())}});
     }
   }
   if (ranked.empty()) return view.moreMayCome(now) ? Status::NOT_READY : Status::NO_REPLICA;
@@ -119,7 +122,8 @@ Result<ChunkLocation> ChunkGrants::readable(ChunkIndex index, ChunkHandle handle
   return location;
 }
 
-kj::Promise<Result<ChunkLocation>> ChunkGrants::forReading(InodeId inode, ChunkIndex index, kj::StringPtr host,
+kj::Promise<Result<ChunkLocation>> ChunkGrants::forReading(InodeId inode, ChunkIndex index,
+                                                           kj::StringPtr host,
                                                            kj::ArrayPtr<const ServerId> suspects) {
   auto handle = names.chunkAt(inode, index);
   if (handle == ChunkHandle()) {
@@ -182,7 +186,8 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forWriting(GrantRequest request)
 kj::Promise<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const ServerId> suspects,
                                                             ChunkHandle handle) {
   // Which of them to do without: those who do not answer us either, and a primary that this client has
-  // complained about repeatedly though it does (they may not reach each other, or it fails for this chunk only).
+  // complained about repeatedly though it does (they may not reach each other, or it fails for this chunk
+  // only).
   auto probes = kj::heapArrayBuilder<kj::Promise<Life>>(suspects.size());
   for (auto suspect : suspects) probes.add(orders.probe(suspect));
   auto lives = co_await kj::joinPromises(probes.finish());
@@ -195,8 +200,8 @@ kj::Promise<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const S
       auto& about = complaints[handle];
       if (about.version != lease->version) about = Complaints{lease->version, 0};
       if (++about.count >= COMPLAINTS_MAX) {
-        log.warning("clients cannot write chunk ", handle, " v", lease->version, " through store ", lease->primary,
-                    ", which answers us -> another primary");
+        log.warning("clients cannot write chunk ", handle, " v", lease->version, " through store ",
+                    lease->primary, ", which answers us -> another primary");
         out.add(lease->primary);
       }
     }
@@ -207,7 +212,8 @@ kj::Promise<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const S
 // ---------------------------------------------------------------------------------------------------------------
 // One at a time
 
-kj::Promise<Status> ChunkGrants::joinGrant(ChunkHandle handle, kj::StringPtr host, kj::Array<ServerId> avoided) {
+kj::Promise<Status> ChunkGrants::joinGrant(ChunkHandle handle, kj::StringPtr host,
+                                           kj::Array<ServerId> avoided) {
   auto running = grants.find(handle);
   if (running == grants.end()) {
     auto work = kj::evalLater([this, handle, host = kj::str(host), avoided = kj::mv(avoided)]() mutable {
@@ -226,8 +232,8 @@ kj::Promise<Status> ChunkGrants::joinGrant(ChunkHandle handle, kj::StringPtr hos
 kj::Promise<Status> ChunkGrants::joinCreation(Place place, kj::StringPtr host) {
   auto running = creations.find(place);
   if (running == creations.end()) {
-    auto work = kj::evalLater(
-        [this, place, host = kj::str(host)]() mutable { return create(place, kj::mv(host)); });
+    auto work =
+        kj::evalLater([this, place, host = kj::str(host)]() mutable { return create(place, kj::mv(host)); });
     running = creations.emplace(place, work.fork()).first;
     tasks.add(running->second.addBranch().then([this, place](Status) { creations.erase(place); },
                                                [this, place](kj::Exception&& exception) {
@@ -251,7 +257,7 @@ kj::Promise<Status> ChunkGrants::create(Place where, kj::String host) {
     if (ok(status) || left.size() == failed) break;  // else: the same without those that failed
     full |= status == Status::NO_SPACE;
   }
-  co_return status == Status::NOT_READY && full ? Status::NO_SPACE : status;
+  co_return status == Status::NOT_READY&& full ? Status::NO_SPACE : status;
 }
 
 kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj::Vector<ServerId>& left) {
@@ -351,7 +357,8 @@ kj::Promise<Status> ChunkGrants::grant(ChunkHandle handle, kj::String host, kj::
   co_return Status::NOT_READY;
 }
 
-kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, kj::StringPtr host, kj::Array<ServerId>& avoided) {
+kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, kj::StringPtr host,
+                                           kj::Array<ServerId>& avoided) {
   // REPLICA_FAILED: try again, the tables have changed.
   auto record = names.chunk(handle);
   if (record == nullptr) co_return Status::STALE;
@@ -371,18 +378,19 @@ kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, kj::StringPtr hos
       list.add(replica);
     }
   }
-  // One that missed a write nobody was told had succeeded is good enough when there are too few others. After a
-  // power cut of everything there are only suspects, and any of them is better than none.
+  // One that missed a write nobody was told had succeeded is good enough when there are too few others. After
+  // a power cut of everything there are only suspects, and any of them is better than none.
   if (members.size() < minimum) members.addAll(failed);
   if (members.empty()) members = kj::mv(doubtful);
   if (members.size() < minimum || members.empty()) {
-    log.warning("chunk ", handle, " v", known.version, " wants ", known.replicas, " replicas, ", candidates.size(),
-                " are known, ", members.size(), " answer, the minimum is ", minimum, " -> no lease for now");
+    log.warning("chunk ", handle, " v", known.version, " wants ", known.replicas, " replicas, ",
+                candidates.size(), " are known, ", members.size(), " answer, the minimum is ", minimum,
+                " -> no lease for now");
     co_return candidates.empty() ? Status::NO_REPLICA : Status::NOT_READY;
   }
   kj::Vector<ServerId> reachable;
   for (auto& replica : members) reachable.add(replica.server);
-  if (view.leases.mayReplace(handle, reachable, now).verdict != LeaseTable::Replace::NOW) {
+  if (view.leases.mayReplace(handle, reachable, now).verdict != GrantedLeases::Replace::NOW) {
     co_return Status::NOT_READY;  // a sole holder that cannot be reached: its lease must run out first
   }
 
@@ -403,8 +411,8 @@ kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, kj::StringPtr hos
     auto round = co_await adoptRound(handle, version, truncate, members);
     members = kj::mv(round.adopted);
     if (members.size() < minimum || members.empty()) {
-      log.warning("chunk ", handle, ": only ", members.size(), " of the minimum of ", minimum, " adopted v", version,
-                  " -> no lease for now");
+      log.warning("chunk ", handle, ": only ", members.size(), " of the minimum of ", minimum, " adopted v",
+                  version, " -> no lease for now");
       co_return Status::NOT_READY;
     }
     if (round.failed > 0) continue;
@@ -426,7 +434,8 @@ kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, kj::StringPtr hos
   co_return status;
 }
 
-kj::Promise<ChunkGrants::Round> ChunkGrants::adoptRound(ChunkHandle handle, ChunkVersion version, uint32_t truncate,
+kj::Promise<ChunkGrants::Round> ChunkGrants::adoptRound(ChunkHandle handle, ChunkVersion version,
+                                                        uint32_t truncate,
                                                         kj::ArrayPtr<const ReplicaFacts> members) {
   auto round = kj::heapArrayBuilder<AdoptOrder>(members.size());
   kj::Vector<ReplicaFacts> asked;
@@ -448,12 +457,12 @@ kj::Promise<ChunkGrants::Round> ChunkGrants::adoptRound(ChunkHandle handle, Chun
     }
     ++result.failed;
     KJ_IF_MAYBE (status, answer.status) {
-      log.warning("store ", answer.server, " refused chunk ", handle, " v", asked[i].version, " -> v", version, ": ",
-                  *status, " -> without it");
+      log.warning("store ", answer.server, " refused chunk ", handle, " v", asked[i].version, " -> v",
+                  version, ": ", *status, " -> without it");
       if (*status == Status::NO_REPLICA) view.chunks.remove(handle, answer.server);
       if (*status == Status::CORRUPT || *status == Status::IO_ERROR) {
-        view.chunks.put(handle, {answer.server, answer.registration, asked[i].version, 0,
-                                 ReplicaFacts::State::CORRUPT});
+        view.chunks.put(
+            handle, {answer.server, answer.registration, asked[i].version, 0, ReplicaFacts::State::CORRUPT});
       }
     }
   }
@@ -468,7 +477,8 @@ kj::Promise<Status> ChunkGrants::lend(ChunkHandle handle, ChunkVersion version, 
   KJ_IF_MAYBE (status, answer) {
     if (ok(*status)) {
       view.leases.confirmed(handle, version, timer.now());
-      log.info("chunk ", handle, " v", version, " is to be written -> lease to store ", primary, ", chain ", line);
+      log.info("chunk ", handle, " v", version, " is to be written -> lease to store ", primary, ", chain ",
+               line);
       co_return Status::OK;
     }
     view.leases.ended(handle, version);
@@ -481,16 +491,17 @@ kj::Promise<Status> ChunkGrants::lend(ChunkHandle handle, ChunkVersion version, 
 
 kj::Array<ServerId> ChunkGrants::chain(kj::ArrayPtr<const ReplicaFacts> members, ChunkHandle handle,
                                        kj::StringPtr host, kj::ArrayPtr<const ServerId> avoided) const {
-  // The primary: the one of before (its page cache is warm), else on the writer's host, else by handle, so that
-  // the chunks of a file spread. Then its neighbours.
+  // The primary: the one of before (its page cache is warm), else on the writer's host, else by handle, so
+  // that the chunks of a file spread. Then its neighbours.
   ServerId before;
   KJ_IF_MAYBE (lease, view.leases.find(handle)) before = lease->primary;
   auto rank = [&](const ReplicaFacts& replica) {
     bool far = true;
-    KJ_IF_MAYBE (server, view.servers.find(replica.server)) far = host.size() == 0 || server->address.host != host;
-    return std::make_tuple(contains(avoided, replica.server), replica.server != before, far,
-                           (handle.value() * 0x9e3779b97f4a7c15ull) ^
-                               (replica.server.value() * 0xbf58476d1ce4e5b9ull));
+    KJ_IF_MAYBE (server, view.servers.find(replica.server))
+      far = host.size() == 0 || server->address.host != host;
+    return std::make_tuple(
+        contains(avoided, replica.server), replica.server != before, far,
+        (handle.value() * 0x9e3779b97f4a7c15ull) ^ (replica.server.value() * 0xbf58476d1ce4e5b9ull));
   };
   kj::Vector<ReplicaFacts> order;
   order.addAll(members);
@@ -512,7 +523,8 @@ kj::Promise<void> ChunkGrants::cut(ChunkHandle handle) {
     if (running != grants.end()) co_await running->second.addBranch();
     auto record = names.chunk(handle);
     if (record == nullptr) co_return;
-    if (KJ_ASSERT_NONNULL(record).validBytes == ALL_BYTES_VALID) co_return;  // that grant has done the truncate
+    if (KJ_ASSERT_NONNULL(record).validBytes == ALL_BYTES_VALID)
+      co_return;  // that grant has done the truncate
     ServerId primary;
     ChunkVersion version;
     KJ_IF_MAYBE (lease, view.leases.find(handle)) {
@@ -529,7 +541,8 @@ kj::Promise<void> ChunkGrants::cut(ChunkHandle handle) {
         co_return;
       }
     }
-    // Its holder cannot be reached: a higher version on the others takes its power away, else it is waited out.
+    // Its holder cannot be reached: a higher version on the others takes its power away, else it is waited
+    // out.
     auto status = co_await joinGrant(handle, "", nullptr);
     if (!ok(status)) co_await timer.afterDelay(HEARTBEAT_INTERVAL);
     view.leases.expire(timer.now());

@@ -1,31 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Grants: how a chunk gets a version, replicas that are equal, and a primary (DESIGN section 2, facts 5 to 8).
+// Grants: how a chunk gets a version, replicas that are equal, and a primary (DESIGN section 2, facts 5 to
+// 8).
 //
-// A new chunk:    reserve a handle -> adopt(from 0, version 1) on the placed stores -> attach it to the file (one
+// A new chunk:    reserve a handle -> adopt(from 0, version 1) on the placed stores -> attach it to the file
+// (one
 //                 operation: version 1, floor 1) -> lease to the primary -> the client hears of it.
-//                 If a store did not answer, it may hold an empty replica of version 1 for all we know: the handle is
-//                 given up, and the chunk is made under another one without that store.
+//                 If a store did not answer, it may hold an empty replica of version 1 for all we know: the
+//                 handle is given up, and the chunk is made under another one without that store.
 // A further grant: raiseVersion (version v + 1, floor v: persistent before anyone is told) -> adopt on every
-//                 candidate -> confirmVersion (floor = version, a pending truncate is done) -> lease -> answer.
-//                 A store that fails is out. It may have adopted without our hearing, so the version is raised
-//                 once more for the others, until a whole round has adopted: the confirmed version is held by none but
-//                 those who said so.
+//                 candidate -> confirmVersion (floor = version, a pending truncate is done) -> lease ->
+//                 answer. A store that fails is out. It may have adopted without our hearing, so the version
+//                 is raised once more for the others, until a whole round has adopted: the confirmed version
+//                 is held by none but those who said so.
 //
 // Crash table (metaserver dies after -> what the next start finds):
 //   adopt of a new chunk       a handle that no file has: garbage after its grace
 //   attach                     version 1 = floor 1, no lease: a further grant
-//   raise, or some adopts      floor v, replicas at v and v + 1. Nobody got a lease under v + 1, so nothing was written
-//                              under it: all of them are candidates of the next grant, readers go to the highest
+//   raise, or some adopts      floor v, replicas at v and v + 1. Nobody got a lease under v + 1, so nothing
+//   was written
+//                              under it: all of them are candidates of the next grant, readers go to the
+//                              highest
 //   confirm                    floor v + 1, no lease: a further grant
-//   lease                      the primary acts for up to LEASE_TERM unknown to us; the next grant's adopt ends it, and
-//                              see lease_table.h for why a primary that cannot be reached does no harm
+//   lease                      the primary acts for up to LEASE_TERM unknown to us; the next grant's adopt
+//   ends it, and
+//                              see granted_leases.h for why a primary that cannot be reached does no harm
 //
-// Never raise without need: a raise leaves every store behind that does not answer, and a replica left behind is lost. So first
-// the candidates are counted; with fewer than the minimum, or with some that may only be late, the answer is notReady.
-// One grant of a chunk runs at a time; whoever else asks waits for it. A grant runs to its end even when its caller has gone.
-// Called by session_handlers.cc.
+// Never raise without need: a raise leaves every store behind that does not answer, and a replica left behind
+// is lost. So first the candidates are counted; with fewer than the minimum, or with some that may only be
+// late, the answer is notReady. One grant of a chunk runs at a time; whoever else asks waits for it. A grant
+// runs to its end even when its caller has gone. Called by session_handlers.cc.
 #pragma once
 
 #include <kj/async.h>

@@ -23,9 +23,15 @@ kj::Maybe<ChunkVersion> droppedVersion(const NamespaceReader& names, ChunkHandle
 
 }  // namespace
 
-ChunkSurvey::ChunkSurvey(ClusterView& view, StoreOrders& orders, OperationLog& log, const NamespaceReader& names,
-                         kj::Timer& timer, env::Logger logger)
-    : view(view), orders(orders), operations(log), names(names), timer(timer), log(kj::mv(logger)), tasks(*this) {}
+ChunkSurvey::ChunkSurvey(ClusterView& view, StoreOrders& orders, OperationLog& log,
+                         const NamespaceReader& names, kj::Timer& timer, env::Logger logger)
+    : view(view),
+      orders(orders),
+      operations(log),
+      names(names),
+      timer(timer),
+      log(kj::mv(logger)),
+      tasks(*this) {}
 
 void ChunkSurvey::taskFailed(kj::Exception&& exception) {
   log.error("collecting garbage ended with a bug: ", exception);
@@ -84,7 +90,8 @@ kj::Promise<void> ChunkSurvey::collectRecords() {
   garbageCursor = page.size() < RECORDS_PER_TURN ? ChunkHandle() : page[page.size() - 1].handle;
   bool everyStoreTold = !view.safeMode.on();
   for (auto& [id, server] : view.servers.all()) {
-    everyStoreTold &= server.connection == Server::Connection::OPEN && server.report == Server::Report::COMPLETE;
+    everyStoreTold &=
+        server.connection == Server::Connection::OPEN && server.report == Server::Report::COMPLETE;
   }
   kj::Vector<ChunkHandle> gone;
   for (auto& record : page) {
@@ -125,7 +132,8 @@ kj::Promise<void> ChunkSurvey::deleteAt(ServerId server) {
   auto answer = co_await orders.remove(server, kj::mv(sent));
   auto status = answer.orDefault(Status::NOT_READY);
   if (!ok(status)) {
-    log.warning("store ", server, " did not delete ", doomed.size(), " replicas: ", status, " -> tried again later");
+    log.warning("store ", server, " did not delete ", doomed.size(), " replicas: ", status,
+                " -> tried again later");
     co_return;
   }
   for (auto& replica : doomed) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The survey: walks the known chunks in slices, round and round, judges each replica for the garbage plan, and
-// counts the chunks by health, so that `cairn status` need not walk anything. Also walks the namespace's records of dropped
-// chunks, and lets those go of which no store can hold a replica any more.
-// Sends what the garbage plan says is due, judging it once more. Driver of garbage_plan.h; run by meta_service.cc.
+// The survey: walks the known chunks in slices, round and round, judges each replica for the garbage plan,
+// and counts the chunks by health, so that `cairn status` need not walk anything. Also walks the namespace's
+// records of dropped chunks, and lets those go of which no store can hold a replica any more. Sends what the
+// garbage plan says is due, judging it once more. Driver of garbage_plan.h; run by meta_service.cc.
 #pragma once
 
 #include <kj/async.h>

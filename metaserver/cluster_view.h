@@ -3,7 +3,8 @@
 //
 // What the metaserver knows of its chunk daemons, in one place: the volatile tables and deciders, and the
 // capabilities through which stores take orders. Nothing of it is persistent; a restart learns it anew.
-// Owned by meta_server.cc, used by the drivers (chunk_grants.cc, fleet_handlers.cc, garbage_collector.cc) and by reads.
+// Owned by meta_server.cc, used by the drivers (chunk_grants.cc, fleet_handlers.cc, garbage_collector.cc) and
+// by reads.
 #pragma once
 
 #include <kj/timer.h>
@@ -12,14 +13,15 @@
 
 #include "metaserver/chunk_table.h"
 #include "metaserver/garbage_plan.h"
-#include "metaserver/lease_table.h"
+#include "metaserver/granted_leases.h"
 #include "metaserver/safe_mode.h"
 #include "metaserver/server_table.h"
 #include "rpc/chunkd.capnp.h"
 
 namespace cairn {
 
-constexpr kj::Duration REPORT_PATIENCE = 5 * kj::SECONDS;  // how long chunks of a store that reports are waited for
+constexpr kj::Duration REPORT_PATIENCE =
+    5 * kj::SECONDS;  // how long chunks of a store that reports are waited for
 
 struct ClusterView {
   ClusterView(kj::TimePoint started, uint32_t minimumReplicas)
@@ -28,7 +30,7 @@ struct ClusterView {
 
   ServerTable servers;
   ChunkTable chunks{servers};
-  LeaseTable leases;
+  GrantedLeases leases;
   SafeMode safeMode;
   GarbagePlan garbage;
   std::map<ServerId, rpc::ChunkServer::Client> orders;  // of connected stores

@@ -69,8 +69,9 @@ kj::Promise<void> FleetHandlers::heartbeat(HeartbeatContext context) {
                           " ms -> it gets chunks again");
     }
   }
-  view.servers.heartbeat(server, registration,
-                         {params.getBytesTotal(), params.getBytesFree(), params.getChunks(), params.getLoad()}, now);
+  view.servers.heartbeat(
+      server, registration,
+      {params.getBytesTotal(), params.getBytesFree(), params.getChunks(), params.getLoad()}, now);
 
   for (auto handle : params.getRemoved()) view.chunks.remove(ChunkHandle(handle), server);
 
@@ -78,7 +79,8 @@ kj::Promise<void> FleetHandlers::heartbeat(HeartbeatContext context) {
   for (auto chunk : params.getExtend()) {
     ChunkHandle handle(chunk.getHandle());
     if (service.names.chunk(handle) == nullptr) continue;  // its file is gone
-    if (view.leases.extend(handle, ChunkVersion(chunk.getVersion()), server, now)) extended.add(handle.value());
+    if (view.leases.extend(handle, ChunkVersion(chunk.getVersion()), server, now))
+      extended.add(handle.value());
   }
   auto list = results.initExtended(extended.size());
   for (size_t i = 0; i < extended.size(); ++i) list.set(i, extended[i]);
@@ -86,8 +88,9 @@ kj::Promise<void> FleetHandlers::heartbeat(HeartbeatContext context) {
 }
 
 kj::Promise<void> FleetHandlers::failed(FailedContext context) {
-  // The primary has given up its lease; those that did not apply a write are left out of the next version, as long
-  // as there are enough others. Nothing is written here: the next locate does, and it knows who wants to write.
+  // The primary has given up its lease; those that did not apply a write are left out of the next version, as
+  // long as there are enough others. Nothing is written here: the next locate does, and it knows who wants to
+  // write.
   auto params = context.getParams();
   ChunkHandle chunk(params.getChunk().getHandle());
   ChunkVersion version(params.getChunk().getVersion());

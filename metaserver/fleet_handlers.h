@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The Fleet interface: what one registered store tells. Lives as long as the store's connection; its end is how
-// the metaserver learns that the connection is gone. Made by metaserver_handlers.cc.
+// The Fleet interface: what one registered store tells. Lives as long as the store's connection; its end is
+// how the metaserver learns that the connection is gone. Made by metaserver_handlers.cc.
 #pragma once
 
 #include "metaserver/meta_service.h"

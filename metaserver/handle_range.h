@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Chunk handles for new chunks, from ranges that the namespace has reserved: the log has the high-water mark before
-// any handle of a range is used, so that a handle is never given out twice. What a restart leaves unused is lost.
-// Called by chunk_grants.cc.
+// Chunk handles for new chunks, from ranges that the namespace has reserved: the log has the high-water mark
+// before any handle of a range is used, so that a handle is never given out twice. What a restart leaves
+// unused is lost. Called by chunk_grants.cc.
 #pragma once
 
 #include <kj/async.h>

@@ -46,13 +46,15 @@ ClusterId parse(kj::StringPtr text, kj::StringPtr name) {
     KJ_IF_MAYBE (value, after("cluster ", line)) cluster = parseClusterId(*value);
   }
   KJ_REQUIRE(format <= DIRECTORY_FORMAT,
-             kj::str(name, " has format ", format, ", and this program knows formats up to ", DIRECTORY_FORMAT,
-                     ": start it with a newer cairn-metaserver; nothing was changed"));
+             kj::str(name, " has format ", format, ", and this program knows formats up to ",
+                     DIRECTORY_FORMAT, ": start it with a newer cairn-metaserver; nothing was changed"));
   KJ_IF_MAYBE (id, cluster) {
     if (format > 0 && *id) return *id;
   }
-  KJ_FAIL_REQUIRE(kj::str(name, "/IDENTITY is damaged: restore its three lines (the cluster id is what cairn status of the "
-                         "running cluster showed); nothing was changed"));
+  KJ_FAIL_REQUIRE(
+      kj::str(name,
+              "/IDENTITY is damaged: restore its three lines (the cluster id is what cairn status of the "
+              "running cluster showed); nothing was changed"));
 }
 
 void check(const env::IoOutcome& outcome, kj::StringPtr what, kj::StringPtr name) {
@@ -73,7 +75,8 @@ kj::Promise<void> write(env::Disk& disk, kj::StringPtr name, ClusterId cluster) 
 
 }  // namespace
 
-kj::Promise<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name, kj::EntropySource& entropy) {
+kj::Promise<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name,
+                                              kj::EntropySource& entropy) {
   auto opened = co_await disk.open(IDENTITY, env::OpenMode::READ);
   KJ_REQUIRE(opened.error == 0 || opened.error == ENOENT,
              kj::str("cannot open ", name, "/IDENTITY: ", env::describeError(opened.error)));
@@ -82,14 +85,16 @@ kj::Promise<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr nam
     KJ_REQUIRE(listed.error == 0, kj::str("cannot list ", name, ": ", env::describeError(listed.error)));
     for (auto& found : listed.names) {
       if (found == LOCK || found == IDENTITY_NEW || found == "lost+found") continue;
-      KJ_FAIL_REQUIRE(kj::str(name, " is not empty (", found, ") and has no IDENTITY: it is not a metaserver's "
+      KJ_FAIL_REQUIRE(kj::str(name, " is not empty (", found,
+                              ") and has no IDENTITY: it is not a metaserver's "
                               "directory. Give an empty or new one; nothing was changed"));
     }
   }
   auto locked = disk.lock(LOCK);
   KJ_REQUIRE(locked.error == 0,
              locked.error == EWOULDBLOCK
-                 ? kj::str(name, " is in use by process ", locked.holder.size() > 0 ? locked.holder.asPtr() : "unknown"_kj,
+                 ? kj::str(name, " is in use by process ",
+                           locked.holder.size() > 0 ? locked.holder.asPtr() : "unknown"_kj,
                            ": two metaservers cannot share a directory")
                  : kj::str("cannot lock ", name, "/LOCK: ", env::describeError(locked.error)));
   DirectoryIdentity identity;

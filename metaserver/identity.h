@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What makes a directory a metaserver's: a lock against a second process, and a small file that names format and cluster,
-// checked before anything else is opened. Format of the file IDENTITY: three lines,
+// What makes a directory a metaserver's: a lock against a second process, and a small file that names format
+// and cluster, checked before anything else is opened. Format of the file IDENTITY: three lines,
 //   cairn metaserver
 //   format 1
 //   cluster 0123456789abcdef0123456789abcdef
-// Crash table: written to IDENTITY.new, synced, renamed, directory synced. Found without it: an empty directory becomes a
-// new cluster's; one with other files in it is refused. Called by meta_server.cc and the inspect command.
+// Crash table: written to IDENTITY.new, synced, renamed, directory synced. Found without it: an empty
+// directory becomes a new cluster's; one with other files in it is refused. Called by meta_server.cc and the
+// inspect command.
 #pragma once
 
 #include <kj/async.h>
@@ -26,7 +27,9 @@ struct DirectoryIdentity {
   enum class Age { NEW, FOUND } age = Age::FOUND;
 };
 
-kj::Promise<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name, kj::EntropySource& entropy);
-// Throws with a sentence for the user: in use, another program's, of a newer format, damaged. `name` is for sentences.
+kj::Promise<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name,
+                                              kj::EntropySource& entropy);
+// Throws with a sentence for the user: in use, another program's, of a newer format, damaged. `name` is for
+// sentences.
 
 }  // namespace cairn

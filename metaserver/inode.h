@@ -65,7 +65,7 @@ struct FileChunk {
   ChunkRecord record;
 };
 
-struct DirectoryEntry {
+struct ListedEntry {
   kj::String name;
   uint64_t cookie = 0;     // position: list() goes on after it
   Attributes attributes;   // of names only: just inode and type

@@ -30,9 +30,9 @@ int inspectDirectory(kj::StringPtr directory) {
   options.path = path;
   auto names = Namespace::open(options);
   auto& state = names->state();
-  std::cout << "epoch " << state.epoch.value() << "\napplied " << state.applied.value() << "\ninodes " << state.inodes
-            << "\nchunks " << state.chunks << "\ngarbage " << state.garbage << "\norphans " << state.orphans
-            << "\nnextHandle " << state.nextHandle.value() << "\n"
+  std::cout << "epoch " << state.epoch.value() << "\napplied " << state.applied.value() << "\ninodes "
+            << state.inodes << "\nchunks " << state.chunks << "\ngarbage " << state.garbage << "\norphans "
+            << state.orphans << "\nnextHandle " << state.nextHandle.value() << "\n"
             << names->dump().cStr() << std::flush;
   return 0;
 }

@@ -2,11 +2,11 @@
 // Copyright 2026 the CairnFS authors
 //
 // cairn-metaserver: options, signals, and the world that a MetaServer runs in. Nothing is decided here.
-#include <CLI/CLI.hpp>
 #include <capnp/message.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <filesystem>
@@ -25,7 +25,8 @@ namespace cairn {
 namespace {
 
 constexpr const char* ABOUT =
-    "The metaserver of a CairnFS cluster: keeps the names and versions of everything, and tells clients which\n"
+    "The metaserver of a CairnFS cluster: keeps the names and versions of everything, and tells clients "
+    "which\n"
     "chunk daemons hold it. An empty or new directory becomes a new cluster.";
 constexpr const char* FOOTER =
     "Options may also stand in a TOML file given with --config, named as here without the dashes.\n"
@@ -54,11 +55,14 @@ void writeReadyFile(const std::string& path, const std::string& text) {
 kj::Promise<void> announce(MetaServer& server, const CommandOptions& options) {
   auto port = co_await server.listen(options.listen.c_str());
   auto local = env::localAddress("metaserver", port);
-  // Refused only when the same port is in use on another address of this machine: then callers use the network.
-  auto problem = co_await server.listen(local).then([](uint16_t) -> kj::Maybe<kj::Exception> { return nullptr; },
-                                                    [](kj::Exception&& e) -> kj::Maybe<kj::Exception> { return kj::mv(e); });
+  // Refused only when the same port is in use on another address of this machine: then callers use the
+  // network.
+  auto problem = co_await server.listen(local).then(
+      [](uint16_t) -> kj::Maybe<kj::Exception> { return nullptr; },
+      [](kj::Exception&& e) -> kj::Maybe<kj::Exception> { return kj::mv(e); });
   KJ_IF_MAYBE (exception, problem) {
-    server.service().log.warning("cannot listen on ", local, " (", exception->getDescription(), ") -> only on the network");
+    server.service().log.warning("cannot listen on ", local, " (", exception->getDescription(),
+                                 ") -> only on the network");
   }
   auto host = options.listen.substr(0, options.listen.rfind(':'));
   auto address = host + ":" + std::to_string(port);
@@ -89,8 +93,10 @@ int serve(const CommandOptions& options) {
   serverOptions.replicas = options.replicas;
   if (options.minimumReplicas > 0) serverOptions.minimumReplicas = options.minimumReplicas;
   if (options.releaseBrake) serverOptions.brake = MetaServiceOptions::Brake::RELEASE;
-  auto server = MetaServer::start({io.provider->getTimer(), clock, io.provider->getNetwork(), *disk, nullptr, entropy,
-                                   pool, log}, serverOptions).wait(io.waitScope);
+  auto server = MetaServer::start({io.provider->getTimer(), clock, io.provider->getNetwork(), *disk, nullptr,
+                                   entropy, pool, log},
+                                  serverOptions)
+                    .wait(io.waitScope);
   announce(*server, options).wait(io.waitScope);
   auto broken = server->whenBroken().then([]() -> int { KJ_UNREACHABLE; });
   auto signo = stopped.exclusiveJoin(kj::mv(broken)).wait(io.waitScope);
@@ -109,7 +115,8 @@ int run(int argc, char** argv) {
   auto directory = app.add_option("--dir", options.directory, "where it keeps its data; made when missing");
   app.add_option("--listen", options.listen, "HOST:PORT, port 0: any free one")->capture_default_str();
   app.add_option("--commit", options.commit,
-                 "when a change is answered: memory (in the log's page cache, on disk soon after; fsync waits) or disk")
+                 "when a change is answered: memory (in the log's page cache, on disk soon after; fsync "
+                 "waits) or disk")
       ->capture_default_str()
       ->check(CLI::IsMember({"memory", "disk"}));
   app.add_option("--replicas", options.replicas, "copies that files of a new cluster want")
@@ -118,7 +125,8 @@ int run(int argc, char** argv) {
   app.add_option("--min-replicas", options.minimumReplicas,
                  "fewest copies with which a chunk may be written (default 2, or 1 with --replicas 1)")
       ->check(CLI::Range(1, 16));
-  app.add_option("--ready-file", options.readyFile, "written with HOST:PORT once it serves, removed when it stops");
+  app.add_option("--ready-file", options.readyFile,
+                 "written with HOST:PORT once it serves, removed when it stops");
   app.add_option("--log-file", options.logFile, "default: stderr");
   app.add_option("--log-level", options.logLevel, "debug, info, warning or error")
       ->capture_default_str()
@@ -127,7 +135,8 @@ int run(int argc, char** argv) {
                "delete chunks of no file even if they are most of a store: after you have looked why");
 
   std::string inspected;
-  auto inspect = app.add_subcommand("inspect", "print what is in a directory, as text; no metaserver may run on it");
+  auto inspect =
+      app.add_subcommand("inspect", "print what is in a directory, as text; no metaserver may run on it");
   inspect->add_option("DIR", inspected, "a metaserver's directory")->required();
   try {
     app.parse(argc, argv);

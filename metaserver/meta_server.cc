@@ -14,7 +14,8 @@ MetaServer::MetaServer(MetaServerEnvironment environment) : environment(kj::mv(e
 
 MetaServer::~MetaServer() noexcept(false) = default;
 
-kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, MetaServerOptions options) {
+kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment,
+                                                   MetaServerOptions options) {
   auto server = kj::heap<MetaServer>(kj::mv(environment));
   auto& world = server->environment;
   server->identity = co_await claimDirectory(world.disk, options.directory, world.entropy);
@@ -35,8 +36,8 @@ kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environ
 
   auto& state = server->names->state();
   if (server->identity.age == DirectoryIdentity::Age::NEW) {
-    world.log.info(options.directory, " was empty -> cluster ", server->identity.cluster, ", ", options.replicas,
-                   " replicas");
+    world.log.info(options.directory, " was empty -> cluster ", server->identity.cluster, ", ",
+                   options.replicas, " replicas");
   } else if (state.replicas != options.replicas) {
     world.log.warning("the cluster was made with ", uint32_t(state.replicas), " replicas, not ",
                       uint32_t(options.replicas), " -> new files want ", uint32_t(state.replicas));
@@ -44,13 +45,15 @@ kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environ
   MetaServiceOptions serviceOptions;
   serviceOptions.minimumReplicas = options.minimumReplicas.orDefault(kj::min(2u, uint32_t(state.replicas)));
   serviceOptions.brake = options.brake;
-  server->metaService = kj::heap<MetaService>(serviceOptions, *server->log, server->names->read(), world.timer,
-                                              world.entropy, world.log);
+  server->metaService = kj::heap<MetaService>(serviceOptions, *server->log, server->names->read(),
+                                              world.timer, world.entropy, world.log);
   auto& service = *server->metaService;
   server->acceptor = kj::heap<Acceptor>(
       AcceptorOptions{world.timer, world.network, world.pool, "metaserver", server->identity.cluster,
                       server->currentEpoch, 10 * kj::SECONDS, world.log.named("port")},
-      [&service](ConnectionInfo info) -> capnp::Capability::Client { return service.newConnection(info.caller); });
+      [&service](ConnectionInfo info) -> capnp::Capability::Client {
+        return service.newConnection(info.caller);
+      });
   world.log.info("epoch ", server->currentEpoch, " of cluster ", server->identity.cluster, " begins with ",
                  state.inodes, " inodes, ", state.chunks, " chunks, log at ", state.applied, " -> serve");
   co_return kj::mv(server);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// A metaserver in its directory: opens it, the namespace and the log, begins an epoch, and only then listens. Everything
-// comes from outside, so that the simulator runs many of these in one thread, with a virtual clock, on disks of its own.
-// Layout of the directory: IDENTITY, LOCK (identity.h), log/ (local_log.h), names/ (namespace.h).
-// Called by main.cc and the simulator.
+// A metaserver in its directory: opens it, the namespace and the log, begins an epoch, and only then listens.
+// Everything comes from outside, so that the simulator runs many of these in one thread, with a virtual
+// clock, on disks of its own. Layout of the directory: IDENTITY, LOCK (identity.h), log/ (local_log.h),
+// names/ (namespace.h). Called by main.cc and the simulator.
 #pragma once
 
 #include <kj/async-io.h>
@@ -32,15 +32,15 @@ struct MetaServerEnvironment {
   kj::Timer& timer;
   const kj::Clock& clock;
   kj::Network& network;
-  env::Disk& disk;       // the server's directory
-  rocksdb::Env* rocks;   // null: the local filesystem
+  env::Disk& disk;      // the server's directory
+  rocksdb::Env* rocks;  // null: the local filesystem
   kj::EntropySource& entropy;
   BufferPool& pool;
   env::Logger log;
 };
 
 struct MetaServerOptions {
-  kj::StringPtr directory;              // path of the directory, as RocksDB is to open it, and for sentences
+  kj::StringPtr directory;  // path of the directory, as RocksDB is to open it, and for sentences
   CommitMode commit = CommitMode::MEMORY;
   uint8_t replicas = 3;                 // of a new cluster
   kj::Maybe<uint32_t> minimumReplicas;  // null: 2, or 1 when files want 1
@@ -53,7 +53,7 @@ class MetaServer {
   // Throws with a sentence for the user when it must not start. `options` lives until it answers.
 
   explicit MetaServer(MetaServerEnvironment environment);  // use start()
-  ~MetaServer() noexcept(false);  // as a crash: connections go, nothing is flushed
+  ~MetaServer() noexcept(false);                           // as a crash: connections go, nothing is flushed
   KJ_DISALLOW_COPY(MetaServer);
 
   kj::Promise<uint16_t> listen(kj::StringPtr address);  // answers the port

@@ -72,9 +72,10 @@ kj::Promise<MetaService::Membership> MetaService::join(rpc::StoreDescription::Re
     if (outcome.ok()) outcome.status = co_await operations.durable(outcome.index);
     if (!outcome.ok()) {
       membership.status = outcome.status;
-      membership.message = kj::str(
-          "store ", uuid, " cannot join: ", outcome.status,
-          outcome.status == Status::INVALID ? " (another store has the id that it remembers: a copied directory?)" : "");
+      membership.message = kj::str("store ", uuid, " cannot join: ", outcome.status,
+                                   outcome.status == Status::INVALID
+                                       ? " (another store has the id that it remembers: a copied directory?)"
+                                       : "");
       co_return kj::mv(membership);
     }
     id = ServerId(outcome.number);
@@ -94,7 +95,8 @@ kj::Promise<MetaService::Membership> MetaService::join(rpc::StoreDescription::Re
   }
   if (admission == ServerTable::Admission::NEW_PROCESS) {
     auto ended = view.leases.processEnded(id);
-    if (ended.size() > 0) log.info("store ", id, " has a new process -> its ", ended.size(), " leases are over");
+    if (ended.size() > 0)
+      log.info("store ", id, " has a new process -> its ", ended.size(), " leases are over");
   }
   auto address = store.getAddress();
   membership.server = id;
@@ -129,7 +131,8 @@ kj::Promise<void> MetaService::corruptReplica(ChunkHandle chunk, ChunkVersion ve
   uint32_t registration = 0;
   KJ_IF_MAYBE (known, view.servers.find(server)) registration = known->registration;
   kj::Promise<capnp::Response<rpc::ChunkServer::DescribeResults>> sent = request.send();
-  auto response = co_await withDeadline(timer, kj::mv(sent), ORDER_DEADLINE, kj::str("describe at store ", server));
+  auto response =
+      co_await withDeadline(timer, kj::mv(sent), ORDER_DEADLINE, kj::str("describe at store ", server));
 
   auto record = names.chunk(chunk);
   if (record == nullptr) co_return;
@@ -138,7 +141,8 @@ kj::Promise<void> MetaService::corruptReplica(ChunkHandle chunk, ChunkVersion ve
     auto facts = replica;
     facts.state = ReplicaFacts::State::FAILED;  // second choice from now on, on a client's word alone
     for (auto report : response.getChunks()) {
-      if (report.getHandle() == chunk.value() && report.getCorrupt()) facts.state = ReplicaFacts::State::CORRUPT;
+      if (report.getHandle() == chunk.value() && report.getCorrupt())
+        facts.state = ReplicaFacts::State::CORRUPT;
     }
     if (facts.state != ReplicaFacts::State::CORRUPT &&
         view.chunks.currentElsewhere(chunk, KJ_ASSERT_NONNULL(record), server, timer.now()) == 0) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The metaserver as one object without a network: namespace and log below, tables, drivers and handlers above.
-// Everything it needs from the world comes through the constructor, so that tests and the simulator run it on a virtual
-// clock. The handlers are in fleet_handlers.cc, session_handlers.cc and metaserver_handlers.cc; what they share is here.
-// Lives longer than the capabilities it hands out. Made by meta_server.cc.
+// The metaserver as one object without a network: namespace and log below, tables, drivers and handlers
+// above. Everything it needs from the world comes through the constructor, so that tests and the simulator
+// run it on a virtual clock. The handlers are in fleet_handlers.cc, session_handlers.cc and
+// metaserver_handlers.cc; what they share is here. Lives longer than the capabilities it hands out. Made by
+// meta_server.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -28,8 +29,8 @@ struct MetaServiceOptions {
 
 class MetaService : private kj::TaskSet::ErrorHandler {
  public:
-  MetaService(const MetaServiceOptions& options, OperationLog& log, const NamespaceReader& names, kj::Timer& timer,
-              kj::EntropySource& entropy, env::Logger logger);
+  MetaService(const MetaServiceOptions& options, OperationLog& log, const NamespaceReader& names,
+              kj::Timer& timer, kj::EntropySource& entropy, env::Logger logger);
   ~MetaService() noexcept(false);
   KJ_DISALLOW_COPY(MetaService);
 
@@ -55,7 +56,8 @@ class MetaService : private kj::TaskSet::ErrorHandler {
   // A client has read bytes there that fail their checksum.
 
   kj::Promise<void> guard(kj::Promise<void> handler) { return canceler.wrap(kj::mv(handler)); }
-  // Cap'n Proto lets a call run to its end though its caller has gone. What waits runs in here, and ends with the service.
+  // Cap'n Proto lets a call run to its end though its caller has gone. What waits runs in here, and ends with
+  // the service.
 
   OperationLog& operations;
   const NamespaceReader& names;

@@ -76,13 +76,13 @@ Result<Attributes> NamespaceReader::lookup(InodeId parent, kj::StringPtr name) c
   return found->attributes;
 }
 
-Result<DirectoryListing> NamespaceReader::list(InodeId id, uint64_t cookie, uint32_t limit, Detail detail) const {
+Result<DirectoryListing> NamespaceReader::list(InodeId id, uint64_t cookie, uint32_t limit, ListingDetail detail) const {
   auto directory = inode(id);
   if (!directory.ok()) return directory.status();
   if (!directory->attributes.isDirectory()) return Status::NOT_DIRECTORY;
   limit = kj::max(1u, kj::min(limit, LISTING_LIMIT_MAX));
 
-  kj::Vector<DirectoryEntry> entries(kj::min(uint64_t(limit), directory->attributes.size));
+  kj::Vector<ListedEntry> entries(kj::min(uint64_t(limit), directory->attributes.size));
   DirectoryListing listing;
   listing.end = ListingEnd::YES;
   Key first(Table::NAMES, id.value(), cookie / SLOTS_PER_HASH * SLOTS_PER_HASH);
@@ -98,12 +98,12 @@ Result<DirectoryListing> NamespaceReader::list(InodeId id, uint64_t cookie, uint
         listing.end = ListingEnd::NO;
         return false;
       }
-      DirectoryEntry entry;
+      ListedEntry entry;
       entry.name = owned(named.name);
       entry.cookie = place + named.slot;
       entry.attributes.inode = named.inode;
       entry.attributes.type = named.type;
-      if (detail == Detail::ATTRIBUTES) {
+      if (detail == ListingDetail::ATTRIBUTES) {
         auto found = inode(named.inode);
         KJ_REQUIRE(found.ok(), "a name leads nowhere", id, entry.name, named.inode);
         entry.attributes = found->attributes;

@@ -18,11 +18,11 @@ class DB;
 
 namespace cairn {
 
-enum class Detail { NAMES, ATTRIBUTES };
+enum class ListingDetail { NAMES, ATTRIBUTES };
 enum class ListingEnd { NO, YES };
 
 struct DirectoryListing {
-  kj::Array<DirectoryEntry> entries;
+  kj::Array<ListedEntry> entries;
   ListingEnd end = ListingEnd::NO;  // YES: there is nothing after the last entry
 };
 
@@ -41,7 +41,7 @@ class NamespaceReader {
   Result<Attributes> lookup(InodeId parent, kj::StringPtr name) const;
   // ".." is the parent, "." the directory itself. NOT_DIRECTORY, NAME_TOO_LONG, NOT_FOUND, STALE (the parent).
 
-  Result<DirectoryListing> list(InodeId directory, uint64_t cookie, uint32_t limit, Detail detail) const;
+  Result<DirectoryListing> list(InodeId directory, uint64_t cookie, uint32_t limit, ListingDetail detail) const;
   // In an order in which an entry keeps its place while others come and go. Cookies are never below 1024.
 
   Result<Attributes> resolve(kj::StringPtr path) const;

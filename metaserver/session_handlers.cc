@@ -36,7 +36,8 @@ kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
   if (outcome.ok()) {
     // Hold it before anybody else's deletion can be applied: nothing has run since the log applied this.
     KJ_IF_MAYBE (attributes, outcome.attributes) {
-      if (change.isCreate() && change.getCreate().getOpen()) service.sessions.open(session, attributes->inode);
+      if (change.isCreate() && change.getCreate().getOpen())
+        service.sessions.open(session, attributes->inode);
       service.sessions.changed(attributes->inode, session);
     }
     KJ_IF_MAYBE (parent, outcome.parent) service.sessions.changed(parent->inode, session);
@@ -80,8 +81,9 @@ kj::Promise<void> SessionHandlers::readDirectory(ReadDirectoryContext context) {
   }
   auto params = context.getParams();
   auto limit = kj::min(kj::max(params.getLimit(), 1u), LISTING_LIMIT_MAX);
-  auto listing = service.names.list(InodeId(params.getInode()), params.getCookie(), limit,
-                                    params.getAttributes() ? Detail::ATTRIBUTES : Detail::NAMES);
+  auto listing =
+      service.names.list(InodeId(params.getInode()), params.getCookie(), limit,
+                         params.getAttributes() ? ListingDetail::ATTRIBUTES : ListingDetail::NAMES);
   results.setStatus(listing.status());
   if (!listing.ok()) return kj::READY_NOW;
   results.setEnd(listing->end == ListingEnd::YES);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The Session interface of one mount. Reads are answered from the namespace at once; changes go through the log;
-// locate drives the grants. Every call renews the session, and a fenced one is refused whatever it asks.
-// Made by metaserver_handlers.cc for each openSession; several objects may stand for one session (reconnects).
+// The Session interface of one mount. Reads are answered from the namespace at once; changes go through the
+// log; locate drives the grants. Every call renews the session, and a fenced one is refused whatever it asks.
+// Made by metaserver_handlers.cc for each openSession; several objects may stand for one session
+// (reconnects).
 #pragma once
 
 #include "metaserver/meta_service.h"
@@ -26,7 +27,9 @@ class SessionHandlers final : public rpc::Session::Server {
   kj::Promise<void> locate(LocateContext context) override { return service.guard(locating(context)); }
   kj::Promise<void> sync(SyncContext context) override { return service.guard(syncing(context)); }
   kj::Promise<void> statistics(StatisticsContext context) override;
-  kj::Promise<void> reportCorrupt(ReportCorruptContext context) override { return service.guard(reporting(context)); }
+  kj::Promise<void> reportCorrupt(ReportCorruptContext context) override {
+    return service.guard(reporting(context));
+  }
   kj::Promise<void> getXattr(GetXattrContext context) override;
   kj::Promise<void> listXattr(ListXattrContext context) override;
 

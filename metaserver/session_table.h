@@ -2,10 +2,10 @@
 // Copyright 2026 the CairnFS authors
 //
 // The mounts: who is there, what each holds open, who is overdue. That a session exists is persistent (the
-// namespace); what it holds open is learned when it opens files and, after a restart of the metaserver, when it resumes.
-// INVARIANT: while a session that existed before the start has neither resumed nor been fenced, we do not know
-// what it holds open, so nothing counts as unheld.
-// Pure: the caller passes `now`. Called by sessions.cc.
+// namespace); what it holds open is learned when it opens files and, after a restart of the metaserver, when
+// it resumes. INVARIANT: while a session that existed before the start has neither resumed nor been fenced,
+// we do not know what it holds open, so nothing counts as unheld. Pure: the caller passes `now`. Called by
+// sessions.cc.
 #pragma once
 
 #include <kj/string.h>

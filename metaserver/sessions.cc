@@ -44,7 +44,8 @@ kj::Promise<Result<SessionId>> Sessions::begin(kj::String host, kj::String name,
   co_return id;
 }
 
-Status Sessions::resume(SessionId id, kj::ArrayPtr<const InodeId> open, rpc::ClientCallback::Client callback) {
+Status Sessions::resume(SessionId id, kj::ArrayPtr<const InodeId> open,
+                        rpc::ClientCallback::Client callback) {
   if (ending.count(id) > 0) return Status::SESSION_EXPIRED;
   auto status = table.resume(id, open, timer.now());
   if (!ok(status)) return status;
@@ -67,7 +68,8 @@ kj::Promise<void> Sessions::end(SessionId id, kj::StringPtr why) {
   operation->body().initCloseSession().setClosed(id.value());
   auto outcome = co_await operations.propose(kj::mv(operation));
   if (!outcome.ok() && outcome.status != Status::SESSION_EXPIRED) {
-    log.error("the end of session ", id, " could not be logged: ", outcome.status, " -> it is refused all the same");
+    log.error("the end of session ", id, " could not be logged: ", outcome.status,
+              " -> it is refused all the same");
   }
   ending.erase(id);
   consider(unheld);
@@ -159,7 +161,8 @@ kj::Promise<void> Sessions::notify(SessionId id, uint64_t generation) {
       co_await withDeadline(timer, kj::mv(sent), CALLBACK_DEADLINE, kj::str("invalidate at session ", id));
     } catch (const kj::Exception& exception) {
       // It validates at its next open; what it has cached is a second old at the most.
-      log.debug("session ", id, " did not take an invalidation (", exception.getDescription(), ") -> dropped");
+      log.debug("session ", id, " did not take an invalidation (", exception.getDescription(),
+                ") -> dropped");
     }
   }
 }

@@ -4,12 +4,12 @@
 // Sessions: drives the session table. Makes, resumes and fences sessions through the log, tells other mounts
 // what has changed under them, and lets deleted files go when their last holder has closed them.
 //
-// A fenced session's changes are refused by apply itself (the record is gone), so a mount that was cut off cannot act on
-// what it believed. Orphans (files without a name) are purged in batches, only when no session holds them and
-// everybody's holdings are known: after a restart that takes until all sessions have resumed or been fenced.
-// An orphan that nobody holds is never opened again (session_handlers.cc refuses it as stale), so between the
-// decision to purge it and the purge nobody can come to hold it.
-// Called by meta_server.cc and session_handlers.cc.
+// A fenced session's changes are refused by apply itself (the record is gone), so a mount that was cut off
+// cannot act on what it believed. Orphans (files without a name) are purged in batches, only when no session
+// holds them and everybody's holdings are known: after a restart that takes until all sessions have resumed
+// or been fenced. An orphan that nobody holds is never opened again (session_handlers.cc refuses it as
+// stale), so between the decision to purge it and the purge nobody can come to hold it. Called by
+// meta_server.cc and session_handlers.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -31,7 +31,8 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   Sessions(OperationLog& log, const NamespaceReader& names, kj::Timer& timer, env::Logger logger);
   KJ_DISALLOW_COPY(Sessions);
 
-  kj::Promise<Result<SessionId>> begin(kj::String host, kj::String name, rpc::ClientCallback::Client callback);
+  kj::Promise<Result<SessionId>> begin(kj::String host, kj::String name,
+                                       rpc::ClientCallback::Client callback);
   Status resume(SessionId id, kj::ArrayPtr<const InodeId> open, rpc::ClientCallback::Client callback);
   kj::Promise<void> close(SessionId id);
 
@@ -44,7 +45,8 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   void orphaned(InodeId inode);  // it has lost its last name
 
   void changed(InodeId inode, SessionId by);
-  // The other sessions that hold it open are told to forget what they cached. Best effort; merged while one is under way.
+  // The other sessions that hold it open are told to forget what they cached. Best effort; merged while one
+  // is under way.
 
   kj::Promise<void> run();  // fences and purges, for ever
   size_t count() const { return table.size(); }

@@ -51,7 +51,8 @@ kj::Promise<T> StoreOrders::bounded(ServerId server, kj::Promise<T> promise) {
 void StoreOrders::noAnswer(ServerId server, uint32_t registration, kj::StringPtr what,
                            const kj::Exception& exception) {
   if (exception.getType() == kj::Exception::Type::OVERLOADED) view.servers.missed(server, registration);
-  log.warning("store ", server, " did not answer ", what, " (", exception.getDescription(), ") -> go on without it");
+  log.warning("store ", server, " did not answer ", what, " (", exception.getDescription(),
+              ") -> go on without it");
 }
 
 kj::Promise<AdoptAnswer> StoreOrders::adopt(AdoptOrder order) {
@@ -74,8 +75,8 @@ kj::Promise<AdoptAnswer> StoreOrders::adopt(AdoptOrder order) {
         answer.status = results[0].getStatus();
         answer.length = results[0].getLength();
       } else {
-        log.error("store ", order.server, " answered an adopt of chunk ", order.chunk, " with ", results.size(),
-                  " results -> taken as a refusal");
+        log.error("store ", order.server, " answered an adopt of chunk ", order.chunk, " with ",
+                  results.size(), " results -> taken as a refusal");
         answer.status = Status::INVALID;
       }
     } catch (const kj::Exception& exception) {

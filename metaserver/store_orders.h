@@ -2,9 +2,9 @@
 // Copyright 2026 the CairnFS authors
 //
 // Orders to chunk daemons: one call each, with a deadline, answered as a value. Slow is told from hung by the
-// heartbeats: an order is given up after ORDER_DEADLINE if nothing was heard from the store since it was sent,
-// else after ORDER_DEADLINE_MAX. A store that let a deadline pass counts as silent until it is heard again.
-// A promise given up says nothing about whether the order was carried out. Called by the drivers.
+// heartbeats: an order is given up after ORDER_DEADLINE if nothing was heard from the store since it was
+// sent, else after ORDER_DEADLINE_MAX. A store that let a deadline pass counts as silent until it is heard
+// again. A promise given up says nothing about whether the order was carried out. Called by the drivers.
 #pragma once
 
 #include <kj/async.h>

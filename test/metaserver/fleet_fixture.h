@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// A metaserver service without network on a virtual clock: the real namespace on RocksDB in memory, a log that commits
-// at once, and fake chunk daemons that obey, refuse, hang or are slow. Used by the tests of grants, fleet and sessions.
+// A metaserver service without network on a virtual clock: the real namespace on RocksDB in memory, a log
+// that commits at once, and fake chunk daemons that obey, refuse, hang or are slow. Used by the tests of
+// grants, fleet and sessions.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,7 +21,8 @@
 namespace cairn {
 
 class ImmediateLog final : public OperationLog {
-  // Applies each operation when it is proposed and answers a turn later. `durableLag`: how many are not on stable storage.
+  // Applies each operation when it is proposed and answers a turn later. `durableLag`: how many are not on
+  // stable storage.
  public:
   explicit ImmediateLog(Namespace& names) : names(names), lastIndex(names.state().applied) {
     if (lastIndex == LogIndex()) {
@@ -80,11 +82,11 @@ struct FakeStore {
   uint32_t number;
   uint32_t server = 0;  // id, as the metaserver gave it
   std::map<uint64_t, Chunk> chunks;
-  std::map<uint64_t, uint64_t> leases;                   // handle -> version
-  std::map<uint64_t, std::vector<uint32_t>> chains;      // handle -> secondaries
+  std::map<uint64_t, uint64_t> leases;               // handle -> version
+  std::map<uint64_t, std::vector<uint32_t>> chains;  // handle -> secondaries
   Mood mood = Mood::OBEYS;
-  Mood onlyAdopt = Mood::OBEYS;                          // mood of adopt alone
-  bool adoptsBeforeItHangs = false;                      // carries the order out, and does not answer
+  Mood onlyAdopt = Mood::OBEYS;      // mood of adopt alone
+  bool adoptsBeforeItHangs = false;  // carries the order out, and does not answer
   kj::Duration slowness = 2500 * kj::MILLISECONDS;
   Status refusal = Status::IO_ERROR;
   uint64_t bytesTotal = 100ull << 30, bytesFree = 50ull << 30;
@@ -111,44 +113,55 @@ class FakeProcess final : public rpc::ChunkServer::Server {
     store.epochSeen = context.getParams().getEpoch();
     ++store.adopts;
     auto mood = store.mood != FakeStore::Mood::OBEYS ? store.mood : store.onlyAdopt;
-    if (mood == FakeStore::Mood::OBEYS || (mood == FakeStore::Mood::HANGS && store.adoptsBeforeItHangs)) carryOut(context);
-    return react(mood, [this, context]() mutable { carryOut(context); },
-                 [this, context]() mutable {
-                   auto results = context.getResults().initResults(context.getParams().getChunks().size());
-                   for (uint32_t i = 0; i < results.size(); ++i) {
-                     results[i].setHandle(context.getParams().getChunks()[i].getHandle());
-                     results[i].setStatus(store.refusal);
-                   }
-                 });
+    if (mood == FakeStore::Mood::OBEYS || (mood == FakeStore::Mood::HANGS && store.adoptsBeforeItHangs))
+      carryOut(context);
+    return react(
+        mood, [this, context]() mutable { carryOut(context); },
+        [this, context]() mutable {
+          auto results = context.getResults().initResults(context.getParams().getChunks().size());
+          for (uint32_t i = 0; i < results.size(); ++i) {
+            results[i].setHandle(context.getParams().getChunks()[i].getHandle());
+            results[i].setStatus(store.refusal);
+          }
+        });
   }
   kj::Promise<void> lease(LeaseContext context) override {
     auto grant = context.getParams().getLeases()[0];
     auto handle = grant.getChunk().getHandle();
-    return react(store.mood, [this, context, grant, handle]() mutable {
-      if (store.chunks[handle].version != grant.getChunk().getVersion()) {
-        context.getResults().setStatus(Status::STALE_VERSION);
-        return;
-      }
-      store.leases[handle] = grant.getChunk().getVersion();
-      store.chains[handle].clear();
-      for (auto secondary : grant.getSecondaries()) store.chains[handle].push_back(secondary.getServer());
-    }, [this, context]() mutable { context.getResults().setStatus(store.refusal); });
+    return react(
+        store.mood,
+        [this, context, grant, handle]() mutable {
+          if (store.chunks[handle].version != grant.getChunk().getVersion()) {
+            context.getResults().setStatus(Status::STALE_VERSION);
+            return;
+          }
+          store.leases[handle] = grant.getChunk().getVersion();
+          store.chains[handle].clear();
+          for (auto secondary : grant.getSecondaries()) store.chains[handle].push_back(secondary.getServer());
+        },
+        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
   }
   kj::Promise<void> revoke(RevokeContext context) override {
     ++store.revokes;
-    return react(store.mood, [this, context]() mutable {
-      for (auto chunk : context.getParams().getChunks()) store.leases.erase(chunk.getHandle());
-    }, [this, context]() mutable { context.getResults().setStatus(store.refusal); });
+    return react(
+        store.mood,
+        [this, context]() mutable {
+          for (auto chunk : context.getParams().getChunks()) store.leases.erase(chunk.getHandle());
+        },
+        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
   }
   kj::Promise<void> delete_(DeleteContext context) override {
-    return react(store.mood, [this, context]() mutable {
-      for (auto chunk : context.getParams().getChunks()) {
-        auto found = store.chunks.find(chunk.getHandle());
-        if (found == store.chunks.end() || found->second.version > chunk.getVersion()) continue;
-        store.chunks.erase(found);
-        store.deleted.push_back(chunk.getHandle());
-      }
-    }, [this, context]() mutable { context.getResults().setStatus(store.refusal); });
+    return react(
+        store.mood,
+        [this, context]() mutable {
+          for (auto chunk : context.getParams().getChunks()) {
+            auto found = store.chunks.find(chunk.getHandle());
+            if (found == store.chunks.end() || found->second.version > chunk.getVersion()) continue;
+            store.chunks.erase(found);
+            store.deleted.push_back(chunk.getHandle());
+          }
+        },
+        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
   }
   kj::Promise<void> describe(DescribeContext context) override {
     ++store.probes;
@@ -159,10 +172,16 @@ class FakeProcess final : public rpc::ChunkServer::Server {
   template <typename Do, typename Refuse>
   kj::Promise<void> react(FakeStore::Mood mood, Do obey, Refuse refuse) {
     switch (mood) {
-      case FakeStore::Mood::OBEYS: obey(); return kj::READY_NOW;
-      case FakeStore::Mood::HANGS: return kj::NEVER_DONE;
-      case FakeStore::Mood::SLOW: return timer.afterDelay(store.slowness).then(kj::mv(obey));
-      case FakeStore::Mood::REFUSES: refuse(); return kj::READY_NOW;
+      case FakeStore::Mood::OBEYS:
+        obey();
+        return kj::READY_NOW;
+      case FakeStore::Mood::HANGS:
+        return kj::NEVER_DONE;
+      case FakeStore::Mood::SLOW:
+        return timer.afterDelay(store.slowness).then(kj::mv(obey));
+      case FakeStore::Mood::REFUSES:
+        refuse();
+        return kj::READY_NOW;
     }
     KJ_UNREACHABLE;
   }
@@ -274,7 +293,8 @@ class FleetTest : public testing::Test {
     KJ_FAIL_REQUIRE("no such server", server);
   }
 
-  // Time ---------------------------------------------------------------------------------------------------------
+  // Time
+  // ---------------------------------------------------------------------------------------------------------
 
   void settle() { scope.poll(); }
   void advance(int64_t ms) {
@@ -308,7 +328,8 @@ class FleetTest : public testing::Test {
     }
   }
 
-  // Stores ---------------------------------------------------------------------------------------------------------
+  // Stores
+  // ---------------------------------------------------------------------------------------------------------
 
   Status connect(FakeStore& store) {
     auto request = service->newConnection("store").registerRequest();
@@ -366,7 +387,8 @@ class FleetTest : public testing::Test {
     await(request.send().ignoreResult());
   }
 
-  // Clients ---------------------------------------------------------------------------------------------------------
+  // Clients
+  // ---------------------------------------------------------------------------------------------------------
 
   Status openSession(FakeMount& mount, std::vector<uint64_t> open = {}) {
     auto request = service->newConnection("client").openSessionRequest();
@@ -409,26 +431,35 @@ class FleetTest : public testing::Test {
     return response.getOutcome().getAttributes().getInode();
   }
   Status unlink(FakeMount& mount, kj::StringPtr name) {
-    return change(mount, [&](rpc::Change::Builder change) {
-      auto unlink = change.initUnlink();
-      unlink.setParent(ROOT_INODE.value());
-      unlink.setName(name);
-    }).getOutcome().getStatus();
+    return change(mount,
+                  [&](rpc::Change::Builder change) {
+                    auto unlink = change.initUnlink();
+                    unlink.setParent(ROOT_INODE.value());
+                    unlink.setName(name);
+                  })
+        .getOutcome()
+        .getStatus();
   }
   Status resize(FakeMount& mount, uint64_t inode, uint64_t size) {
-    return change(mount, [&](rpc::Change::Builder change) {
-      auto set = change.initSetAttributes();
-      set.setInode(inode);
-      set.setSet(rpc::SET_SIZE);
-      set.setSize(size);
-    }).getOutcome().getStatus();
+    return change(mount,
+                  [&](rpc::Change::Builder change) {
+                    auto set = change.initSetAttributes();
+                    set.setInode(inode);
+                    set.setSet(rpc::SET_SIZE);
+                    set.setSize(size);
+                  })
+        .getOutcome()
+        .getStatus();
   }
   Status publish(FakeMount& mount, uint64_t inode, uint64_t length) {
-    return change(mount, [&](rpc::Change::Builder change) {
-      auto publish = change.initPublish();
-      publish.setFile(inode);
-      publish.setLength(length);
-    }).getOutcome().getStatus();
+    return change(mount,
+                  [&](rpc::Change::Builder change) {
+                    auto publish = change.initPublish();
+                    publish.setFile(inode);
+                    publish.setLength(length);
+                  })
+        .getOutcome()
+        .getStatus();
   }
   void release(FakeMount& mount, uint64_t inode) {
     auto request = mount.session.releaseRequest();
@@ -441,29 +472,34 @@ class FleetTest : public testing::Test {
     return await(kj::Promise<capnp::Response<rpc::Session::OpenResults>>(request.send())).getStatus();
   }
   Status renew(FakeMount& mount) {
-    return await(kj::Promise<capnp::Response<rpc::Session::RenewResults>>(mount.session.renewRequest().send())).getStatus();
+    return await(
+               kj::Promise<capnp::Response<rpc::Session::RenewResults>>(mount.session.renewRequest().send()))
+        .getStatus();
   }
 
   enum class For { READ, WRITE };
-  kj::Promise<Located> locating(FakeMount& mount, uint64_t inode, For purpose, std::vector<uint32_t> suspects = {}) {
+  kj::Promise<Located> locating(FakeMount& mount, uint64_t inode, For purpose,
+                                std::vector<uint32_t> suspects = {}) {
     auto request = mount.session.locateRequest();
     request.setInode(inode);
     request.setCount(1);
     request.setForWrite(purpose == For::WRITE);
     auto list = request.initSuspects(suspects.size());
     for (size_t i = 0; i < suspects.size(); ++i) list.set(i, suspects[i]);
-    return request.send().then([](capnp::Response<rpc::Session::LocateResults>&& response) {
-      Located located;
-      located.status = response.getStatus();
-      for (auto location : response.getLocations()) {
-        located.handle = ChunkHandle(location.getChunk().getHandle());
-        located.version = ChunkVersion(location.getChunk().getVersion());
-        located.primary = location.getPrimary();
-        located.validBytes = location.getValidBytes();
-        for (auto replica : location.getReplicas()) located.replicas.push_back(replica.getServer());
-      }
-      return located;
-    }).eagerlyEvaluate(nullptr);
+    return request.send()
+        .then([](capnp::Response<rpc::Session::LocateResults>&& response) {
+          Located located;
+          located.status = response.getStatus();
+          for (auto location : response.getLocations()) {
+            located.handle = ChunkHandle(location.getChunk().getHandle());
+            located.version = ChunkVersion(location.getChunk().getVersion());
+            located.primary = location.getPrimary();
+            located.validBytes = location.getValidBytes();
+            for (auto replica : location.getReplicas()) located.replicas.push_back(replica.getServer());
+          }
+          return located;
+        })
+        .eagerlyEvaluate(nullptr);
   }
   Located locate(FakeMount& mount, uint64_t inode, For purpose, std::vector<uint32_t> suspects = {}) {
     return await(locating(mount, inode, purpose, suspects));
@@ -472,7 +508,9 @@ class FleetTest : public testing::Test {
 
  private:
   struct Ignore final : public kj::TaskSet::ErrorHandler {
-    void taskFailed(kj::Exception&& exception) override { ADD_FAILURE() << exception.getDescription().cStr(); }
+    void taskFailed(kj::Exception&& exception) override {
+      ADD_FAILURE() << exception.getDescription().cStr();
+    }
   } ignore;
   kj::TaskSet background{ignore};
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// How chunks get versions, replicas and primaries, with stores that obey, refuse, hang, are slow or die. Virtual time.
+// How chunks get versions, replicas and primaries, with stores that obey, refuse, hang, are slow or die.
+// Virtual time.
 #include <algorithm>
 
 #include "test/metaserver/fleet_fixture.h"
@@ -110,7 +111,8 @@ TEST_F(Grants, AStoreThatHangsAtTheCreationIsLeftOutUnderAnotherHandle) {
   ASSERT_EQ(location.replicas.size(), 2u);
   EXPECT_EQ(std::count(location.replicas.begin(), location.replicas.end(), store(2).server), 0);
   EXPECT_EQ(store(1).chunks.size(), 1u) << "the replica under the handle given up is removed";
-  EXPECT_EQ(store(2).versionOf(location.handle), 0u) << "it may have adopted the first one: it must not count";
+  EXPECT_EQ(store(2).versionOf(location.handle), 0u)
+      << "it may have adopted the first one: it must not count";
 }
 
 TEST_F(Grants, AFourthStoreTakesThePlaceOfOneThatRefuses) {
@@ -288,7 +290,9 @@ TEST_F(Grants, AfterACrashInTheMiddleOfAGrantAllVersionsFromTheFloorOnAreCandida
   advance(300);
   EXPECT_EQ(record(location.handle).version, ChunkVersion(2));
   EXPECT_EQ(record(location.handle).floor, ChunkVersion(1));
-  { auto drop KJ_UNUSED = kj::mv(grant); }
+  {
+    auto drop KJ_UNUSED = kj::mv(grant);
+  }
   restart();
   lagging.onlyAdopt = Mood::OBEYS;
   for (uint32_t i = 1; i <= 3; ++i) join(store(i));
@@ -311,7 +315,9 @@ TEST_F(Grants, AfterACrashRightAfterTheRaiseReadersGetTheVersionTheReplicasHave)
   for (auto& each : stores) each.onlyAdopt = Mood::HANGS;
   auto grant = locating(*client, file, For::WRITE);
   advance(300);
-  { auto drop KJ_UNUSED = kj::mv(grant); }
+  {
+    auto drop KJ_UNUSED = kj::mv(grant);
+  }
   restart();
   for (auto& each : stores) each.onlyAdopt = Mood::OBEYS;
   joinAll();

@@ -361,7 +361,7 @@ class Run {
   }
   void compareDirectory(uint64_t number, ModelNode& node, const Inode& found) {
     uint32_t links = 2;
-    auto listing = world.read().list(InodeId(number), 0, 1000, Detail::ATTRIBUTES);
+    auto listing = world.read().list(InodeId(number), 0, 1000, ListingDetail::ATTRIBUTES);
     ASSERT_EQ(listing->entries.size(), node.entries.size()) << number << ", seed " << seed;
     for (auto& entry : listing->entries) {
       auto expected = node.entries.find(entry.name.cStr());

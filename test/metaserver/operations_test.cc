@@ -38,7 +38,7 @@ struct OperationTest : testing::Test {
   }
   std::string names(InodeId directory) {
     std::set<std::string> all;
-    auto listing = world.read().list(directory, 0, 1000, Detail::NAMES);
+    auto listing = world.read().list(directory, 0, 1000, ListingDetail::NAMES);
     for (auto& entry : listing->entries) all.insert(entry.name.cStr());
     std::string text;
     for (auto& name : all) text += (text.empty() ? "" : " ") + name;
@@ -738,7 +738,7 @@ TEST_F(OperationTest, AListingIsCompleteWhateverItsPageSize) {
     std::set<std::string> seen;
     uint64_t cookie = 0;
     for (auto end = ListingEnd::NO; end == ListingEnd::NO;) {
-      auto page = world.read().list(d, cookie, limit, Detail::ATTRIBUTES);
+      auto page = world.read().list(d, cookie, limit, ListingDetail::ATTRIBUTES);
       ASSERT_TRUE(page.ok());
       ASSERT_LE(page->entries.size(), limit);
       for (auto& entry : page->entries) {
@@ -762,7 +762,7 @@ TEST_F(OperationTest, AnEntryKeepsItsPlaceWhileOthersComeAndGo) {
   std::set<std::string> seen;
   uint64_t cookie = 0;
   for (int round = 0;; ++round) {
-    auto page = world.read().list(d, cookie, 3, Detail::NAMES);
+    auto page = world.read().list(d, cookie, 3, ListingDetail::NAMES);
     for (auto& entry : page->entries) {
       cookie = entry.cookie;
       seen.insert(entry.name.cStr());
@@ -779,7 +779,7 @@ TEST_F(OperationTest, RemovingAllThatAListingShowsEmptiesADirectory) {
   for (int i = 0; i < 200; ++i) client->file(d, kj::str(i));
   uint64_t cookie = 0;
   for (auto end = ListingEnd::NO; end == ListingEnd::NO;) {
-    auto page = world.read().list(d, cookie, 20, Detail::NAMES);
+    auto page = world.read().list(d, cookie, 20, ListingDetail::NAMES);
     for (auto& entry : page->entries) {
       cookie = entry.cookie;
       client->unlink(d, entry.name);

@@ -42,7 +42,7 @@ struct Lease {
   bool isMember(ServerId server) const;
 };
 
-class LeaseTable {
+class GrantedLeases {
  public:
   void ordered(ChunkHandle chunk, ChunkVersion version, kj::ArrayPtr<const ServerId> members,
                kj::TimePoint sent);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// See lease_table.h.
-#include "metaserver/lease_table.h"
+// See granted_leases.h.
+#include "metaserver/granted_leases.h"
 
 #include <kj/debug.h>
 
@@ -14,8 +14,8 @@ bool Lease::isMember(ServerId server) const {
   return std::find(members.begin(), members.end(), server) != members.end();
 }
 
-void LeaseTable::ordered(ChunkHandle chunk, ChunkVersion version, kj::ArrayPtr<const ServerId> members,
-                         kj::TimePoint sent) {
+void GrantedLeases::ordered(ChunkHandle chunk, ChunkVersion version, kj::ArrayPtr<const ServerId> members,
+                            kj::TimePoint sent) {
   KJ_REQUIRE(members.size() > 0, "a lease needs a primary", chunk);
   auto& entry = leases[chunk];
   KJ_REQUIRE(entry.version < version, "a lease is granted under a version of its own", chunk, entry.version,
@@ -27,14 +27,14 @@ void LeaseTable::ordered(ChunkHandle chunk, ChunkVersion version, kj::ArrayPtr<c
   entry.usable = sent + LEASE_TERM - CLOCK_ERROR_MAX;
 }
 
-void LeaseTable::confirmed(ChunkHandle chunk, ChunkVersion version, kj::TimePoint answered) {
+void GrantedLeases::confirmed(ChunkHandle chunk, ChunkVersion version, kj::TimePoint answered) {
   auto found = leases.find(chunk);
   if (found == leases.end() || found->second.version != version) return;
   if (found->second.state == Entry::State::ORDERED) found->second.state = Entry::State::HELD;
   found->second.believed = answered + LEASE_TERM + CLOCK_ERROR_MAX;
 }
 
-kj::Maybe<const Lease&> LeaseTable::usable(ChunkHandle chunk, kj::TimePoint now) const {
+kj::Maybe<const Lease&> GrantedLeases::usable(ChunkHandle chunk, kj::TimePoint now) const {
   auto found = leases.find(chunk);
   if (found == leases.end()) return nullptr;
   auto& entry = found->second;
@@ -42,7 +42,8 @@ kj::Maybe<const Lease&> LeaseTable::usable(ChunkHandle chunk, kj::TimePoint now)
   return entry;
 }
 
-bool LeaseTable::extend(ChunkHandle chunk, ChunkVersion version, ServerId primary, kj::TimePoint received) {
+bool GrantedLeases::extend(ChunkHandle chunk, ChunkVersion version, ServerId primary,
+                           kj::TimePoint received) {
   auto found = leases.find(chunk);
   if (found == leases.end()) return false;
   auto& entry = found->second;
@@ -52,17 +53,17 @@ bool LeaseTable::extend(ChunkHandle chunk, ChunkVersion version, ServerId primar
   return true;
 }
 
-void LeaseTable::recall(ChunkHandle chunk) {
+void GrantedLeases::recall(ChunkHandle chunk) {
   auto found = leases.find(chunk);
   if (found != leases.end()) found->second.state = Entry::State::RECALLED;
 }
 
-void LeaseTable::ended(ChunkHandle chunk, ChunkVersion version) {
+void GrantedLeases::ended(ChunkHandle chunk, ChunkVersion version) {
   auto found = leases.find(chunk);
   if (found != leases.end() && found->second.version <= version) leases.erase(found);
 }
 
-kj::Vector<ChunkHandle> LeaseTable::processEnded(ServerId server) {
+kj::Vector<ChunkHandle> GrantedLeases::processEnded(ServerId server) {
   kj::Vector<ChunkHandle> ended;
   for (auto it = leases.begin(); it != leases.end();) {
     if (it->second.primary == server) {
@@ -75,7 +76,7 @@ kj::Vector<ChunkHandle> LeaseTable::processEnded(ServerId server) {
   return ended;
 }
 
-kj::Vector<ChunkHandle> LeaseTable::expire(kj::TimePoint now) {
+kj::Vector<ChunkHandle> GrantedLeases::expire(kj::TimePoint now) {
   kj::Vector<ChunkHandle> over;
   for (auto it = leases.begin(); it != leases.end();) {
     bool ended = false;
@@ -90,8 +91,9 @@ kj::Vector<ChunkHandle> LeaseTable::expire(kj::TimePoint now) {
   return over;
 }
 
-LeaseTable::ReplaceAnswer LeaseTable::mayReplace(ChunkHandle chunk, kj::ArrayPtr<const ServerId> adopted,
-                                                 kj::TimePoint now) const {
+GrantedLeases::ReplaceAnswer GrantedLeases::mayReplace(ChunkHandle chunk,
+                                                       kj::ArrayPtr<const ServerId> adopted,
+                                                       kj::TimePoint now) const {
   auto found = leases.find(chunk);
   if (found == leases.end()) return {Replace::NOW, now};
   auto& lease = found->second;
@@ -105,13 +107,13 @@ LeaseTable::ReplaceAnswer LeaseTable::mayReplace(ChunkHandle chunk, kj::ArrayPtr
   return {Replace::NEVER_KNOWN, now};
 }
 
-kj::Maybe<const Lease&> LeaseTable::find(ChunkHandle chunk) const {
+kj::Maybe<const Lease&> GrantedLeases::find(ChunkHandle chunk) const {
   auto found = leases.find(chunk);
   if (found == leases.end()) return nullptr;
   return found->second;
 }
 
-void LeaseTable::checkInvariants() const {
+void GrantedLeases::checkInvariants() const {
   for (auto& [chunk, lease] : leases) {
     KJ_ASSERT(lease.members.size() > 0 && lease.members[0] == lease.primary, chunk);
     KJ_ASSERT(bool(lease.version), chunk);

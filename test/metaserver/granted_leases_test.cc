@@ -2,7 +2,7 @@
 // Copyright 2026 the CairnFS authors
 //
 // Who may believe in a lease, and when another may be granted. Time is set by hand.
-#include "metaserver/lease_table.h"
+#include "metaserver/granted_leases.h"
 
 #include <gtest/gtest.h>
 #include <kj/debug.h>
@@ -14,13 +14,13 @@ constexpr ChunkHandle CHUNK{7};
 constexpr ServerId ONE{1}, TWO{2}, THREE{3};
 constexpr ChunkVersion V1{1}, V2{2}, V3{3};
 
-class LeaseTableTest : public testing::Test {
+class GrantedLeasesTest : public testing::Test {
  public:
-  ~LeaseTableTest() noexcept override { table.checkInvariants(); }
+  ~GrantedLeasesTest() noexcept override { table.checkInvariants(); }
 
  protected:
-  using Replace = LeaseTable::Replace;
-  LeaseTable table;
+  using Replace = GrantedLeases::Replace;
+  GrantedLeases table;
 
   static kj::TimePoint at(int64_t ms) { return kj::origin<kj::TimePoint>() + ms * kj::MILLISECONDS; }
   void grant(ChunkVersion version, std::initializer_list<ServerId> members, int64_t sent, int64_t answered) {
@@ -28,12 +28,12 @@ class LeaseTableTest : public testing::Test {
     table.confirmed(CHUNK, version, at(answered));
   }
   bool usable(int64_t ms) { return table.usable(CHUNK, at(ms)) != nullptr; }
-  LeaseTable::ReplaceAnswer mayReplace(std::initializer_list<ServerId> adopted, int64_t ms) {
+  GrantedLeases::ReplaceAnswer mayReplace(std::initializer_list<ServerId> adopted, int64_t ms) {
     return table.mayReplace(CHUNK, kj::arrayPtr(adopted.begin(), adopted.size()), at(ms));
   }
 };
 
-TEST_F(LeaseTableTest, ClientsSeeALeaseOnlyOnceItsHolderHasAnswered) {
+TEST_F(GrantedLeasesTest, ClientsSeeALeaseOnlyOnceItsHolderHasAnswered) {
   ServerId members[] = {ONE, TWO};
   table.ordered(CHUNK, V1, members, at(0));
   EXPECT_FALSE(usable(1));
@@ -45,7 +45,7 @@ TEST_F(LeaseTableTest, ClientsSeeALeaseOnlyOnceItsHolderHasAnswered) {
   }
 }
 
-TEST_F(LeaseTableTest, ClientsStopTrustingItBeforeItsHolderDoes) {
+TEST_F(GrantedLeasesTest, ClientsStopTrustingItBeforeItsHolderDoes) {
   grant(V1, {ONE}, 0, 200);
   EXPECT_TRUE(usable(59'499));
   EXPECT_FALSE(usable(59'500)) << "sent + 60 s - the clock error";
@@ -54,7 +54,7 @@ TEST_F(LeaseTableTest, ClientsStopTrustingItBeforeItsHolderDoes) {
   EXPECT_EQ(table.size(), 0u);
 }
 
-TEST_F(LeaseTableTest, AnExtensionCountsFromTheHeartbeat) {
+TEST_F(GrantedLeasesTest, AnExtensionCountsFromTheHeartbeat) {
   grant(V1, {ONE, TWO}, 0, 0);
   EXPECT_TRUE(table.extend(CHUNK, V1, ONE, at(30'000)));
   EXPECT_TRUE(usable(89'499));
@@ -63,7 +63,7 @@ TEST_F(LeaseTableTest, AnExtensionCountsFromTheHeartbeat) {
   EXPECT_EQ(table.expire(at(90'500)).size(), 1u);
 }
 
-TEST_F(LeaseTableTest, OnlyTheHolderOfThatVersionMayExtend) {
+TEST_F(GrantedLeasesTest, OnlyTheHolderOfThatVersionMayExtend) {
   grant(V2, {ONE, TWO}, 0, 0);
   EXPECT_FALSE(table.extend(CHUNK, V1, ONE, at(1)));
   EXPECT_FALSE(table.extend(CHUNK, V3, ONE, at(1)));
@@ -72,7 +72,7 @@ TEST_F(LeaseTableTest, OnlyTheHolderOfThatVersionMayExtend) {
   EXPECT_TRUE(table.extend(CHUNK, V2, ONE, at(1)));
 }
 
-TEST_F(LeaseTableTest, ARecalledLeaseIsNeitherShownNorExtendedButStillFeared) {
+TEST_F(GrantedLeasesTest, ARecalledLeaseIsNeitherShownNorExtendedButStillFeared) {
   grant(V1, {ONE}, 0, 0);
   table.recall(CHUNK);
   EXPECT_FALSE(usable(1));
@@ -80,20 +80,20 @@ TEST_F(LeaseTableTest, ARecalledLeaseIsNeitherShownNorExtendedButStillFeared) {
   EXPECT_EQ(mayReplace({TWO}, 1).verdict, Replace::WAIT);
 }
 
-TEST_F(LeaseTableTest, OneOldMemberThatAdoptedAHigherVersionIsEnough) {
+TEST_F(GrantedLeasesTest, OneOldMemberThatAdoptedAHigherVersionIsEnough) {
   grant(V1, {ONE, TWO, THREE}, 0, 0);
   EXPECT_EQ(mayReplace({TWO}, 1).verdict, Replace::NOW) << "it refuses the old primary's writes";
   EXPECT_EQ(mayReplace({ONE}, 1).verdict, Replace::NOW) << "the holder itself ended its lease";
 }
 
-TEST_F(LeaseTableTest, AStrangersAdoptionStopsNobody) {
+TEST_F(GrantedLeasesTest, AStrangersAdoptionStopsNobody) {
   grant(V1, {ONE, TWO}, 0, 0);
   auto answer = mayReplace({THREE}, 1);
   EXPECT_EQ(answer.verdict, Replace::WAIT);
   EXPECT_EQ(answer.until, at(60'500));
 }
 
-TEST_F(LeaseTableTest, ASoleHolderIsWaitedOut) {
+TEST_F(GrantedLeasesTest, ASoleHolderIsWaitedOut) {
   grant(V1, {ONE}, 0, 100);
   auto answer = mayReplace({TWO}, 30'000);
   EXPECT_EQ(answer.verdict, Replace::WAIT);
@@ -101,7 +101,7 @@ TEST_F(LeaseTableTest, ASoleHolderIsWaitedOut) {
   EXPECT_EQ(mayReplace({TWO}, 60'600).verdict, Replace::NOW);
 }
 
-TEST_F(LeaseTableTest, AnOrderWithoutAnswerNeverRunsOut) {
+TEST_F(GrantedLeasesTest, AnOrderWithoutAnswerNeverRunsOut) {
   ServerId members[] = {ONE};
   table.ordered(CHUNK, V1, members, at(0));
   EXPECT_EQ(mayReplace({TWO}, 1'000'000).verdict, Replace::NEVER_KNOWN)
@@ -110,7 +110,7 @@ TEST_F(LeaseTableTest, AnOrderWithoutAnswerNeverRunsOut) {
   EXPECT_EQ(mayReplace({ONE}, 1).verdict, Replace::NOW);
 }
 
-TEST_F(LeaseTableTest, ANewProcessOfTheHolderEndsItsLeasesAndNoOthers) {
+TEST_F(GrantedLeasesTest, ANewProcessOfTheHolderEndsItsLeasesAndNoOthers) {
   grant(V1, {ONE, TWO}, 0, 0);
   ServerId others[] = {TWO, ONE};
   table.ordered(ChunkHandle(8), V1, others, at(0));
@@ -121,7 +121,7 @@ TEST_F(LeaseTableTest, ANewProcessOfTheHolderEndsItsLeasesAndNoOthers) {
   EXPECT_EQ(mayReplace({THREE}, 1).verdict, Replace::NOW);
 }
 
-TEST_F(LeaseTableTest, ALateWordAboutAnOldLeaseDoesNotEndTheNewOne) {
+TEST_F(GrantedLeasesTest, ALateWordAboutAnOldLeaseDoesNotEndTheNewOne) {
   grant(V2, {ONE, TWO}, 0, 0);
   table.ended(CHUNK, V1);
   EXPECT_TRUE(usable(1));
@@ -131,7 +131,7 @@ TEST_F(LeaseTableTest, ALateWordAboutAnOldLeaseDoesNotEndTheNewOne) {
   EXPECT_EQ(table.size(), 0u);
 }
 
-TEST_F(LeaseTableTest, ALeaseIsNeverReplacedUnderTheSameOrAnOlderVersion) {
+TEST_F(GrantedLeasesTest, ALeaseIsNeverReplacedUnderTheSameOrAnOlderVersion) {
   grant(V2, {ONE}, 0, 0);
   ServerId members[] = {TWO};
   EXPECT_THROW(table.ordered(CHUNK, V2, members, at(1)), kj::Exception);
@@ -140,12 +140,12 @@ TEST_F(LeaseTableTest, ALeaseIsNeverReplacedUnderTheSameOrAnOlderVersion) {
 
 // The invariant itself: whatever the order of events, the old holder's belief (by its own clock, at worst
 // CLOCK_ERROR_MAX off) is over, or powerless, when a successor may be told.
-TEST_F(LeaseTableTest, NoSuccessorWhileASoleHolderMayBelieve) {
+TEST_F(GrantedLeasesTest, NoSuccessorWhileASoleHolderMayBelieve) {
   for (int64_t sent : {0, 100}) {
     for (int64_t delay : {0, 1, 500, 999}) {  // until the order arrived
       for (int64_t answer : {0, 1, 300}) {    // from then until its answer arrived
         for (int64_t heartbeat : {-1, 20'000, 59'000}) {
-          LeaseTable fresh;
+          GrantedLeases fresh;
           ServerId members[] = {ONE};
           fresh.ordered(CHUNK, V1, members, at(sent));
           fresh.confirmed(CHUNK, V1, at(sent + delay + answer));
