@@ -4,37 +4,33 @@
 // See inspect.h.
 #include "metaserver/inspect.h"
 
-#include <kj/async-io.h>
+#include <kj/debug.h>
+#include <kj/filesystem.h>
+#include <unistd.h>
 
-#include <filesystem>
 #include <iostream>
-
-#include "env/disk.h"
-#include "env/entropy.h"
-#include "metaserver/identity.h"
-#include "metaserver/namespace.h"
 
 namespace cairn {
 
-int inspectDirectory(kj::StringPtr directory) {
-  KJ_REQUIRE(std::filesystem::exists((directory.cStr() + std::string("/IDENTITY"))),
-             kj::str(directory, " is no metaserver directory: it has no IDENTITY"));
-  auto io = kj::setupAsyncIo();
-  auto disk = env::newDisk(directory, io.unixEventPort, kj::systemPreciseMonotonicClock());
-  env::SystemEntropy entropy;
-  auto identity = claimDirectory(*disk, directory, entropy).wait(io.waitScope);
-  std::cout << "directory " << directory.cStr() << "\nformat " << DIRECTORY_FORMAT << "\ncluster "
-            << kj::str(identity.cluster).cStr() << "\n";
-  auto path = kj::str(directory, "/names");
-  NamespaceOptions options;
-  options.path = path;
-  auto names = Namespace::open(options);
-  auto& state = names->state();
-  std::cout << "epoch " << state.epoch.value() << "\napplied " << state.applied.value() << "\ninodes "
-            << state.inodes << "\nchunks " << state.chunks << "\ngarbage " << state.garbage << "\norphans "
-            << state.orphans << "\nnextHandle " << state.nextHandle.value() << "\n"
-            << names->dump().cStr() << std::flush;
-  return 0;
+int inspectDirectory(kj::StringPtr directory, InspectFormat format) {
+  auto filesystem = kj::newDiskFilesystem();
+  auto path = filesystem->getCurrentPath().evalNative(directory);
+  auto found = filesystem->getRoot().tryOpenSubdir(path);
+  KJ_IF_MAYBE (opened, found) {
+    auto identity = (*opened)->tryOpenFile(kj::Path("IDENTITY"));
+    auto log = (*opened)->tryOpenSubdir(kj::Path("log"));
+    KJ_REQUIRE(identity != nullptr && log != nullptr,
+               kj::str(directory, " is no metaserver directory: it has no IDENTITY or no log"));
+    KJ_IF_MAYBE (file, identity) {
+      if (format == InspectFormat::TEXT) std::cout << (*file)->readAllText().cStr() << std::flush;
+    }
+    kj::FdOutputStream out(STDOUT_FILENO);
+    KJ_IF_MAYBE (segments, log) {
+      inspectMetadata(**segments, kj::str(directory, "/names"), nullptr, format, out);
+    }
+    return 0;
+  }
+  KJ_FAIL_REQUIRE(kj::str(directory, " is no directory"));
 }
 
 }  // namespace cairn

@@ -135,9 +135,10 @@ int run(int argc, char** argv) {
                "delete chunks of no file even if they are most of a store: after you have looked why");
 
   std::string inspected;
-  auto inspect =
-      app.add_subcommand("inspect", "print what is in a directory, as text; no metaserver may run on it");
+  bool json = false;
+  auto inspect = app.add_subcommand("inspect", "print what is in a directory, also one in use or damaged");
   inspect->add_option("DIR", inspected, "a metaserver's directory")->required();
+  inspect->add_flag("--json", json, "one JSON object");
   try {
     app.parse(argc, argv);
     if (!inspect->parsed() && directory->count() == 0) throw CLI::RequiredError("--dir");
@@ -148,7 +149,9 @@ int run(int argc, char** argv) {
   int status = 1;
   problem = kj::runCatchingExceptions([&]() {
     try {
-      status = inspect->parsed() ? inspectDirectory(inspected.c_str()) : serve(options);
+      status = inspect->parsed()
+                   ? inspectDirectory(inspected.c_str(), json ? InspectFormat::JSON : InspectFormat::TEXT)
+                   : serve(options);
     } catch (const std::filesystem::filesystem_error& error) {
       std::cerr << "cairn-metaserver: " << error.what() << std::endl;
     }

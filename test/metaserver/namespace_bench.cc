@@ -102,8 +102,8 @@ class Bench {
     measure("getattr", count, [&]() {
       for (size_t i = 0; i < count; ++i) KJ_ASSERT(read.inode(InodeId(i + 2)).ok());
     });
-    for (auto detail : {Detail::NAMES, Detail::ATTRIBUTES}) {
-      measure(detail == Detail::NAMES ? "entry of a listing, names" : "entry of a listing, attributes", count, [&]() {
+    for (auto detail : {ListingDetail::NAMES, ListingDetail::ATTRIBUTES}) {
+      measure(detail == ListingDetail::NAMES ? "entry of a listing, names" : "entry of a listing, attributes", count, [&]() {
         uint64_t cookie = 0;
         for (auto end = ListingEnd::NO; end == ListingEnd::NO;) {
           auto page = read.list(ROOT_INODE, cookie, 1000, detail);
