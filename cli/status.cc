@@ -179,6 +179,7 @@ ExitCode status(const StatusOptions& options) {
   bool metaserverRuns = !view.target.directory || (!view.daemons.empty() && view.daemons[0].pid != 0);
   auto io = kj::setupAsyncIo();
   MetaserverLine line(io, view.target.metaserver);
+  KJ_DEFER(view.answer = nullptr);  // it lies in memory of the line's
   if (metaserverRuns) {
     try {
       view.answer = line.ask(io.waitScope, "status", ANSWER_PATIENCE, [](rpc::Metaserver::Client& metaserver) {

@@ -303,7 +303,7 @@ kj::Maybe<kj::Duration> Supervisor::noteEnd(Daemon& daemon) {
   daemon.over();
   if (daemon.spec.kind == DaemonKind::FUSE && !mountAt(readMountTable(), daemon.spec.mount) &&
       (cleanExit(daemon.lastExit) || daemon.lastExit == "ended")) {
-    journal(what + ": somebody has unmounted " + daemon.spec.mount + " -> leave it so until `cairn up`");
+    journal(what + ": " + daemon.spec.mount + " has been unmounted -> leave it so until `cairn up`");
     record(daemon, DaemonState::UNMOUNTED);
     return nullptr;
   }

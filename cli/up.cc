@@ -321,11 +321,11 @@ ExitCode up(const UpOptions& options) {
   if (auto supervisor = findSupervisor(directory)) return reviveRunning(options, directory, *supervisor);
   auto before = directory.load();
   auto plan = makePlan(options, before);
-  directory.prepare();
   auto held = before ? portsInUse(directory, *before) : std::set<uint16_t>();
   auto notices = choosePorts(plan, [&](uint16_t port) { return held.contains(port) || canListen(plan.host, port); });
   for (auto& notice : notices) std::cerr << "cairn up: " << notice << std::endl;
   prepareMountPoint(plan);
+  directory.prepare();
   directory.save(plan);
   return options.mode == Mode::DETACHED ? superviseDetached(options, directory, plan)
                                         : superviseInForeground(options, directory, plan);
