@@ -76,8 +76,9 @@ class PosixFile final : public DiskFile {
   }
 
   kj::Promise<IoOutcome> write(uint64_t offset, Pieces pieces) override {
-    // Inline: a 1 MiB buffered pwritev costs 0.15 to 0.25 ms of copying either way. Through the ring ext4
-    // hands it to a worker thread: see env_bench (test/env) for the measured ratio.
+    // Inline, measured against the ring (6.18, ext4, 8 in flight, CPU per write): 4 KiB 4 against 8 us, 64
+    // KiB 18 against 26 us, 1 MiB 250 against 220 us. ext4 hands buffered writes on the ring to a worker
+    // thread, which costs small ones twice their copy and gains large ones nothing while both cores are busy.
     kj::Vector<struct iovec> list(pieces.size());
     for (auto& piece : pieces) {
       if (piece.size() > 0) list.add(iovec{const_cast<kj::byte*>(piece.begin()), piece.size()});
