@@ -339,6 +339,11 @@ kj::Promise<Status> FileState::publish() {
   auto chunks = std::move(unpublished);
   unpublished.clear();
   auto modified = localMtime;
+  bool answered = false;
+  KJ_DEFER(if (!answered) {  // also when the caller goes away meanwhile: then the next one publishes
+    unpublished.insert(chunks.begin(), chunks.end());
+    needsPublish = true;
+  });
   auto outcome = co_await parts.session.change([&](rpc::Change::Builder change) {
     auto publish = change.initPublish();
     publish.setFile(id.value());
@@ -351,11 +356,10 @@ kj::Promise<Status> FileState::publish() {
   auto status = outcome.status();
   if (status == Status::NOT_FOUND || status == Status::STALE) status = Status::OK;  // it has no name any more
   if (!ok(status)) {
-    unpublished.insert(chunks.begin(), chunks.end());
-    needsPublish = true;
     armPublish();
     co_return status;
   }
+  answered = true;
   if (outcome.ok()) {
     // Our own change of content is no news for our own locations.
     if (outcome->attributes.dataVersion == base.dataVersion + 1) base.dataVersion += 1;
@@ -432,22 +436,13 @@ kj::Promise<Status> FileState::syncInTurn() {
   co_await drain();
   // A sync that is under way covers what it took; ours must not answer before it.
   auto turn = co_await syncing.enter();
-  auto chunks = std::move(dirty);
+  // What no sync has finished yet stays known until one has: also what a sync failed for, or was given up
+  // with.
+  merge(unsynced, std::move(dirty));
   dirty.clear();
   auto metadata = publishDurably().eagerlyEvaluate(nullptr);
-  auto behind = co_await parts.chunkSync.sync(id, kj::mv(chunks));
-  bool complete = behind.empty();
-  if (!complete) {
-    // They stay dirty: the next sync may not lie about them either.
-    for (auto& [index, chunk] : dirty) {
-      auto place = behind.find(index);
-      if (place != behind.end()) {
-        place->second.add(chunk);
-        chunk = place->second;
-      }
-    }
-    dirty.insert(behind.begin(), behind.end());
-  }
+  unsynced = co_await parts.chunkSync.sync(id, unsynced);
+  bool complete = unsynced.empty();
   auto status = co_await metadata;
   KJ_IF_MAYBE (earlier, takeError()) co_return *earlier;
   if (!complete) co_return Status::IO_ERROR;

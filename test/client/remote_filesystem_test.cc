@@ -355,6 +355,36 @@ TEST_F(RemoteFilesystemTest, WhenNoReplicaCountsASyncFailsAndDoesNotForgetIt) {
   EXPECT_EQ(sync(*file), Status::IO_ERROR);
 }
 
+TEST_F(RemoteFilesystemTest, ASyncWhoseCallerWentAwayDoesNotMakeTheNextOneLie) {
+  auto file = create();
+  cluster.write(*file, 0, "a");
+  flush(*file);
+  {
+    auto abandoned = file->sync().eagerlyEvaluate(nullptr);
+    cluster.pass(1 * kj::MICROSECONDS);
+  }
+  cluster.pass(10 * kj::MILLISECONDS);
+  auto before = cluster.stores.at(1).syncs;
+  EXPECT_EQ(sync(*file), Status::OK);
+  EXPECT_EQ(cluster.stores.at(1).syncs, before + 1);
+}
+
+TEST_F(RemoteFilesystemTest, AFlushWhoseCallerWentAwayStillGetsItsLengthPublished) {
+  auto file = create();
+  auto inode = file->inode();
+  cluster.write(*file, 0, "hello");
+  cluster.pass(100 * kj::MILLISECONDS);
+  cluster.killMetaserver();
+  {
+    auto abandoned = file->flush().eagerlyEvaluate(nullptr);
+    cluster.pass(100 * kj::MILLISECONDS);
+  }
+  cluster.startMetaserver();
+  file = nullptr;
+  cluster.pass(3 * kj::SECONDS);
+  EXPECT_EQ(cluster.file(inode).attributes.size, 5u);
+}
+
 TEST_F(RemoteFilesystemTest, AVersionThatAnotherClientHadRaisedIsNoFailureOfASync) {
   auto file = create();
   cluster.write(*file, 0, "a");
