@@ -13,6 +13,7 @@
 #include "cli/metaserver_line.h"
 #include "cli/mounted_file.h"
 #include "cli/output.h"
+#include "cli/store_views.h"
 
 namespace cairn::cli {
 
@@ -23,20 +24,21 @@ constexpr uint32_t CHUNKS_PER_CALL = 1000;  // as many as the metaserver answers
 
 std::string str(capnp::Text::Reader text) { return std::string(text.begin(), text.size()); }
 
-void writeChunk(JsonWriter& json, rpc::ChunkDetail::Reader chunk) {
+void writeChunk(JsonWriter& json, rpc::ChunkDetail::Reader chunk, const StoreViews& views) {
   json.beginObject().field("index", chunk.getIndex()).field("handle", chunk.getChunk().getHandle());
   json.field("version", chunk.getChunk().getVersion()).field("primary", chunk.getPrimary());
   json.field("lease_ms", chunk.getLeaseMs()).field("references", chunk.getReferences());
   json.key("replicas").beginArray();
   for (auto replica : chunk.getReplicas()) {
     json.beginObject().field("server", replica.getServer()).field("address", str(replica.getAddress()));
-    json.field("version", replica.getVersion()).field("length", replica.getLength());
-    json.field("state", str(replica.getState())).endObject();
+    auto view = views.of(str(replica.getAddress()), chunk.getChunk().getHandle());
+    json.field("version", replica.getVersion()).field("length", view ? view->length : replica.getLength());
+    json.field("state", str(replica.getState())).field("store", view ? view->state : "silent").endObject();
   }
   json.endArray().endObject();
 }
 
-void printChunk(rpc::ChunkDetail::Reader chunk) {
+void printChunk(rpc::ChunkDetail::Reader chunk, const StoreViews& views) {
   std::cout << "chunk " << chunk.getIndex() << ": handle " << chunk.getChunk().getHandle() << ", version "
             << chunk.getChunk().getVersion();
   if (chunk.getPrimary() == 0) {
@@ -47,9 +49,10 @@ void printChunk(rpc::ChunkDetail::Reader chunk) {
   if (chunk.getReferences() > 1) std::cout << ", shared by " << plural(chunk.getReferences(), "file");
   std::cout << '\n';
   for (auto replica : chunk.getReplicas()) {
+    auto view = views.of(str(replica.getAddress()), chunk.getChunk().getHandle());
     std::cout << "    replica on " << replica.getServer() << " at " << str(replica.getAddress()) << ", version "
-              << replica.getVersion() << ", " << humanBytes(replica.getLength()) << ", " << str(replica.getState())
-              << '\n';
+              << replica.getVersion() << ", " << str(replica.getState()) << ", "
+              << (view ? humanBytes(view->length) + ", " + view->state : "the store does not answer") << '\n';
   }
   if (chunk.getReplicas().size() == 0) std::cout << "    no replica is known\n";
 }
@@ -60,6 +63,7 @@ ExitCode info(const InfoOptions& options) {
   auto file = findMountedFile(options.path);
   auto io = kj::setupAsyncIo();
   MetaserverLine line(io, file.metaservers.at(0));
+  StoreViews views(line.peers());
   JsonWriter json;
   json.beginObject().field("path", options.path).field("inode", file.inode);
   bool more = true, first = true;
@@ -82,8 +86,9 @@ ExitCode info(const InfoOptions& options) {
       std::cout << options.path << ": inode " << file.inode << ", " << humanBytes(attributes.getSize()) << ", "
                 << plural(attributes.getReplicas(), "replica") << " wanted, metaserver " << file.metaservers[0] << '\n';
     }
+    views.look(answer.getChunks()).wait(io.waitScope);
     for (auto chunk : answer.getChunks()) {
-      options.format == Format::JSON ? writeChunk(json, chunk) : printChunk(chunk);
+      options.format == Format::JSON ? writeChunk(json, chunk, views) : printChunk(chunk, views);
       next = chunk.getIndex() + 1;
     }
     more = answer.getMore() && answer.getChunks().size() > 0;

@@ -23,6 +23,7 @@ class MetaserverLine {
   MetaserverLine(kj::AsyncIoContext& io, const std::string& address);
 
   Peer<rpc::Metaserver>& peer() { return metaserver; }
+  const PeerEnvironment& peers() const { return environment; }  // for further peers of the same cluster
 
   template <typename Send>
   auto ask(kj::WaitScope& scope, kj::StringPtr method, kj::Duration deadline, Send&& send) {
