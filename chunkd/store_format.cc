@@ -2,9 +2,11 @@
 // Copyright 2026 the CairnFS authors
 #include "chunkd/store_format.h"
 
+#include <errno.h>
 #include <kj/debug.h>
 #include <kj/encoding.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,12 +3,14 @@
 //
 // `cairn down`: unmounts, stops the daemons in order, waits for each. Nothing is stopped while the mount is in use:
 // then it tells by whom. Works as well when the supervisor has died.
+#include <errno.h>
 #include <kj/debug.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <iostream>
 

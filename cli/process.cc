@@ -2,6 +2,7 @@
 // Copyright 2026 the CairnFS authors
 #include "cli/process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>

@@ -3,6 +3,7 @@
 //
 // `cairn up`: starts a local cluster, or says that it is up. One path for both modes: the supervisor reports its progress;
 // detached, it does so through a pipe to the process that the user waits for.
+#include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <signal.h>
@@ -10,6 +11,8 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <fstream>

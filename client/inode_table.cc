@@ -146,7 +146,7 @@ kj::Promise<void> InodeTable::release() {
   auto answer = co_await parts.session.query("release", [inodes](rpc::Session::Client& client) {
     auto request = client.releaseRequest();
     auto list = request.initInodes(inodes.size());
-    uint i = 0;
+    unsigned i = 0;
     for (auto inode : inodes) list.set(i++, inode.value());
     return request.send();
   });

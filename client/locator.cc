@@ -13,7 +13,7 @@ void Locator::learn(InodeId inode, capnp::List<rpc::Location>::Reader locations)
     location.version = ChunkVersion(reader.getChunk().getVersion());
     auto replicas = reader.getReplicas();
     location.replicas = kj::heapArray<ServerId>(replicas.size());
-    for (uint i = 0; i < replicas.size(); ++i) {
+    for (unsigned i = 0; i < replicas.size(); ++i) {
       location.replicas[i] = ServerId(replicas[i].getServer());
       servers.learn(replicas[i]);
     }

@@ -3,6 +3,7 @@
 #include "client/open_file.h"
 
 #include <kj/debug.h>
+#include <string.h>
 
 #include "client/attributes.h"
 
@@ -350,7 +351,7 @@ kj::Promise<Status> FileState::publish() {
     publish.setLength(length);
     KJ_IF_MAYBE (time, modified) publish.setModified(time->ns);
     auto handles = publish.initChunks(chunks.size());
-    uint i = 0;
+    unsigned i = 0;
     for (auto& [index, handle] : chunks) handles.set(i++, handle.value());
   });
   auto status = outcome.status();

@@ -3,6 +3,7 @@
 //
 #include "fuse/buffer_pool.h"
 
+#include <errno.h>
 #include <kj/debug.h>
 #include <sys/mman.h>
 

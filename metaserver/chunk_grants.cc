@@ -4,6 +4,8 @@
 // See chunk_grants.h.
 #include "metaserver/chunk_grants.h"
 
+#include <string.h>
+
 #include <algorithm>
 
 #include "metaserver/placement.h"

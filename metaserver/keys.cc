@@ -3,6 +3,7 @@
 #include "metaserver/keys.h"
 
 #include <kj/debug.h>
+#include <string.h>
 
 namespace cairn {
 

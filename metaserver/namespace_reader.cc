@@ -6,6 +6,7 @@
 #include <kj/vector.h>
 #include <rocksdb/db.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "metaserver/keys.h"

@@ -25,7 +25,7 @@ PooledMessageBuilder::~PooledMessageBuilder() noexcept(false) {
   }
 }
 
-kj::ArrayPtr<word> PooledMessageBuilder::allocateSegment(uint minimumSize) {
+kj::ArrayPtr<word> PooledMessageBuilder::allocateSegment(unsigned minimumSize) {
   size_t wanted = size_t(minimumSize) * sizeof(word);
   if (wanted >= BufferPool::LARGE) {
     bool zeroed = !pool.takePayloadMark();

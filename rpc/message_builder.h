@@ -17,7 +17,7 @@ class PooledMessageBuilder final : public capnp::MessageBuilder {
  public:
   explicit PooledMessageBuilder(BufferPool& pool, size_t firstSegmentWords = 0);
   ~PooledMessageBuilder() noexcept(false);
-  kj::ArrayPtr<capnp::word> allocateSegment(uint minimumSize) override;
+  kj::ArrayPtr<capnp::word> allocateSegment(unsigned minimumSize) override;
 
  private:
   BufferPool& pool;

@@ -57,7 +57,7 @@ ReceivedMessage::ReceivedMessage(capnp::ReaderOptions options, Buffer bodyParam,
   }
 }
 
-kj::ArrayPtr<const word> ReceivedMessage::getSegment(uint id) {
+kj::ArrayPtr<const word> ReceivedMessage::getSegment(unsigned id) {
   if (id == 0) return first;
   return id <= more.size() ? more[id - 1] : nullptr;
 }

@@ -29,7 +29,7 @@ class ReceivedMessage final : public capnp::MessageReader {
   ReceivedMessage(capnp::ReaderOptions options, Buffer body, const capnp::word* start,
                   kj::ArrayPtr<const uint32_t> segmentWords);
   ~ReceivedMessage() noexcept(false) {}
-  kj::ArrayPtr<const capnp::word> getSegment(uint id) override;
+  kj::ArrayPtr<const capnp::word> getSegment(unsigned id) override;
   size_t bytes() const { return total * sizeof(capnp::word); }
 
  private:

@@ -88,7 +88,7 @@ VatId::Reader VatNetwork::getPeerVatId() {
   return peerId.getRoot<VatId>();
 }
 
-kj::Own<capnp::OutgoingRpcMessage> VatNetwork::newOutgoingMessage(uint firstSegmentWords) {
+kj::Own<capnp::OutgoingRpcMessage> VatNetwork::newOutgoingMessage(unsigned firstSegmentWords) {
   return kj::refcounted<Outgoing>(*this, firstSegmentWords);
 }
 

@@ -43,7 +43,7 @@ class VatNetwork final : public capnp::TwoPartyVatNetworkBase,
 
   kj::Own<capnp::RpcFlowController> newStream() override;
   capnp::rpc::twoparty::VatId::Reader getPeerVatId() override;
-  kj::Own<capnp::OutgoingRpcMessage> newOutgoingMessage(uint firstSegmentWords) override;
+  kj::Own<capnp::OutgoingRpcMessage> newOutgoingMessage(unsigned firstSegmentWords) override;
   kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>> receiveIncomingMessage() override;
   kj::Promise<void> shutdown() override;
   kj::Promise<kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>> receiveNow();

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <kj/debug.h>
+#include <string.h>
 
 #include <string>
 

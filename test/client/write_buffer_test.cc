@@ -6,7 +6,9 @@
 #include "client/write_buffer.h"
 
 #include <gtest/gtest.h>
+#include <string.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 #include <string>

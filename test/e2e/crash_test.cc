@@ -2,6 +2,7 @@
 // Copyright 2026 the CairnFS authors
 //
 // What a kill -9 costs: of everything, nothing that was acknowledged; of one storage daemon, a pause.
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

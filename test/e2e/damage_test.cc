@@ -3,6 +3,7 @@
 //
 // Files of a store damaged under a running cluster: what is read is right, from another replica, or it is an
 // error; never other bytes.
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -5,6 +5,8 @@
 // through the kernel's cache and with O_DIRECT. CAIRN_FIO_SIZE (of all jobs together; 64m) makes it as long
 // as one likes: CAIRN_FIO_SIZE=2g scripts/dev test 'Jobs/Fio.*'
 #include "test/e2e/expect.h"
+
+#include <cstdlib>
 #include "test/e2e/local_cluster.h"
 
 namespace cairn::e2e {

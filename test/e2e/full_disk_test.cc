@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "test/e2e/expect.h"
 #include "test/e2e/local_cluster.h"

@@ -3,6 +3,7 @@
 //
 #include "test/fuse/mounted.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <stdlib.h>

@@ -4,6 +4,7 @@
 // What POSIX promises, through a real mount: names, attributes, contents, errors.
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -2,6 +2,8 @@
 // Copyright 2026 the CairnFS authors
 //
 // Every operation on the namespace: what it does, what moves with it, and each refusal in the order of Linux.
+#include <string.h>
+
 #include <set>
 #include <string>
 

@@ -577,8 +577,8 @@ class PipeNetwork final : public kj::Network, private kj::NetworkAddress {
   kj::Maybe<Acceptor&> acceptor;
   kj::ForkedPromise<void> running =
       kj::Promise<void>(kj::READY_NOW).fork();  // else bytes wait in the caller's socket
-  kj::Promise<kj::Own<kj::NetworkAddress>> parseAddress(kj::StringPtr, uint) override { return clone(); }
-  kj::Own<kj::NetworkAddress> getSockaddr(const void*, uint) override { return clone(); }
+  kj::Promise<kj::Own<kj::NetworkAddress>> parseAddress(kj::StringPtr, unsigned) override { return clone(); }
+  kj::Own<kj::NetworkAddress> getSockaddr(const void*, unsigned) override { return clone(); }
   kj::Own<kj::Network> restrictPeers(kj::ArrayPtr<const kj::StringPtr>,
                                      kj::ArrayPtr<const kj::StringPtr>) override {
     KJ_UNIMPLEMENTED("not needed");

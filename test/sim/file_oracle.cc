@@ -143,7 +143,7 @@ std::optional<kj::String> FileOracle::judge(Viewer viewer, uint64_t offset, uint
       auto names = KJ_MAP(write, *candidates) {
         return write;
       };
-      return kj::str("byte ", offset + i, " is ", uint(got[i]), got[i] == 0 ? " (a hole?)" : "",
+      return kj::str("byte ", offset + i, " is ", unsigned(got[i]), got[i] == 0 ? " (a hole?)" : "",
                      ", not of write ", kj::strArray(names, " or "), exact ? " (its own)" : "");
     }
   }

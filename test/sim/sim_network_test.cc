@@ -7,6 +7,7 @@
 #include <capnp/rpc-twoparty.h>
 #include <gtest/gtest.h>
 #include <kj/debug.h>
+#include <string.h>
 
 #include "rpc/coroutine.h"
 #include "rpc/metaserver.capnp.h"
