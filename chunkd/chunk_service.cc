@@ -18,7 +18,7 @@ ChunkKey keyOf(rpc::ChunkId::Reader id) {
 
 kj::Array<uint32_t> arrayOf(capnp::List<uint32_t>::Reader list) {
   auto array = kj::heapArray<uint32_t>(list.size());
-  for (uint i = 0; i < list.size(); i++) array[i] = list[i];
+  for (unsigned i = 0; i < list.size(); i++) array[i] = list[i];
   return array;
 }
 
@@ -37,13 +37,13 @@ void answer(Results results, const ChainOutcome& outcome, Status good = Status::
   bool failed = outcome.failed.size() > 0;
   bool nobody = failed && outcome.applied.size() == 0 && outcome.onlyForSpace;
   results.setStatus(!failed ? good : nobody ? Status::NO_SPACE : Status::REPLICA_FAILED);
-  auto applied = results.initApplied(uint(outcome.applied.size()));
-  for (uint i = 0; i < outcome.applied.size(); i++) {
+  auto applied = results.initApplied(unsigned(outcome.applied.size()));
+  for (unsigned i = 0; i < outcome.applied.size(); i++) {
     applied[i].setServer(outcome.applied[i].server.value());
     applied[i].setBoot(outcome.applied[i].boot);
   }
-  auto list = results.initFailed(uint(outcome.failed.size()));
-  for (uint i = 0; i < outcome.failed.size(); i++) list.set(i, outcome.failed[i].value());
+  auto list = results.initFailed(unsigned(outcome.failed.size()));
+  for (unsigned i = 0; i < outcome.failed.size(); i++) list.set(i, outcome.failed[i].value());
 }
 
 }  // namespace
@@ -84,8 +84,8 @@ class ChunkHandlers : public rpc::ChunkServer::Server {
     for (auto handle : context.getParams().getChunks()) {
       KJ_IF_MAYBE (state, service.store.describe(ChunkHandle(handle))) known.add(*state);
     }
-    auto list = context.getResults().initChunks(uint(known.size()));
-    for (uint i = 0; i < known.size(); i++) writeReport(list[i], known[i]);
+    auto list = context.getResults().initChunks(unsigned(known.size()));
+    for (unsigned i = 0; i < known.size(); i++) writeReport(list[i], known[i]);
     return kj::READY_NOW;
   }
 
@@ -317,15 +317,15 @@ kj::Promise<void> ChunkHandlers::doSync(SyncContext context) {
   for (auto chunk : params.getChunks()) syncs.add(service.store.sync(keyOf(chunk)));
   kj::Vector<uint64_t> failed;
   Status status = Status::OK;
-  for (uint i = 0; i < syncs.size(); i++) {
+  for (unsigned i = 0; i < syncs.size(); i++) {
     auto one = co_await syncs[i];
     if (ok(one)) continue;
     if (ok(status)) status = one;
     failed.add(params.getChunks()[i].getHandle());
   }
   results.setStatus(status);
-  auto list = results.initFailed(uint(failed.size()));
-  for (uint i = 0; i < failed.size(); i++) list.set(i, failed[i]);
+  auto list = results.initFailed(unsigned(failed.size()));
+  for (unsigned i = 0; i < failed.size(); i++) list.set(i, failed[i]);
 }
 
 kj::Promise<void> ChunkHandlers::doChecksums(ChecksumsContext context) {
@@ -365,7 +365,7 @@ kj::Promise<void> OrderHandlers::doAdopt(AdoptContext context) {
     if (adoption.getTruncate() != UINT32_MAX) truncate = adoption.getTruncate();
     adoptions.add(service.store.adopt({handle, ChunkVersion(adoption.getFrom()), version, truncate}));
   }
-  for (uint i = 0; i < adoptions.size(); i++) {
+  for (unsigned i = 0; i < adoptions.size(); i++) {
     auto answer = co_await adoptions[i];
     results[i].setHandle(list[i].getHandle());
     results[i].setStatus(answer.status);

@@ -161,14 +161,14 @@ kj::Promise<void> Registration::beat() {
   request.setChunks(store.count());
   request.setLoad(chunks.callsUnderWay());
   auto wanted = chunks.leases.toExtend(sent);
-  auto extend = request.initExtend(uint(wanted.size()));
-  for (uint i = 0; i < wanted.size(); i++) {
+  auto extend = request.initExtend(unsigned(wanted.size()));
+  for (unsigned i = 0; i < wanted.size(); i++) {
     extend[i].setHandle(wanted[i].handle.value());
     extend[i].setVersion(wanted[i].version.value());
   }
   auto lostReplicas = store.takeQuarantined();
-  auto removed = request.initRemoved(uint(lostReplicas.size()));
-  for (uint i = 0; i < lostReplicas.size(); i++) removed.set(i, lostReplicas[i].value());
+  auto removed = request.initRemoved(unsigned(lostReplicas.size()));
+  for (unsigned i = 0; i < lostReplicas.size(); i++) removed.set(i, lostReplicas[i].value());
 
   auto answer = co_await withDeadline<capnp::Response<rpc::Fleet::HeartbeatResults>>(
       timer, request.send(), BEAT_DEADLINE, kj::str("heartbeat"));
@@ -198,8 +198,8 @@ kj::Promise<void> Registration::report() {
     auto batch = store.list(after, options.reportBatch);
     last = batch.size() < options.reportBatch;
     auto request = KJ_ASSERT_NONNULL(line).fleet.reportRequest();
-    auto list = request.initChunks(uint(batch.size()));
-    for (uint i = 0; i < batch.size(); i++) writeReport(list[i], batch[i]);
+    auto list = request.initChunks(unsigned(batch.size()));
+    for (unsigned i = 0; i < batch.size(); i++) writeReport(list[i], batch[i]);
     request.setLast(last);
     if (batch.size() > 0) after = batch.back().handle;
     auto answer = co_await withDeadline<capnp::Response<rpc::Fleet::ReportResults>>(
@@ -224,8 +224,8 @@ kj::Promise<void> Registration::reportFailed(ChunkKey chunk, kj::Array<ServerId>
     auto request = current->fleet.failedRequest();
     request.initChunk().setHandle(chunk.handle.value());
     request.getChunk().setVersion(chunk.version.value());
-    auto list = request.initServers(uint(servers.size()));
-    for (uint i = 0; i < servers.size(); i++) list.set(i, servers[i].value());
+    auto list = request.initServers(unsigned(servers.size()));
+    for (unsigned i = 0; i < servers.size(); i++) list.set(i, servers[i].value());
     log.warning("stores ", kj::strArray(servers, ","), " did not apply a write of ", chunk,
                 " -> the lease is over, the metaserver is told");
     // Bounded: the writer also tells it whom it suspects.

@@ -72,8 +72,8 @@ kj::Promise<ChainOutcome> Replication::forwardTo(Hop& hop, ServerId server, kj::
         capnp::Orphanage::getForMessageContaining(rpc::ChunkServer::ApplyParams::Builder(request))
             .referenceExternalData(write.data));
     request.setChecksums(write.checksums);
-    auto list = request.initRest(uint(rest.size()));
-    for (uint i = 0; i < rest.size(); i++) {
+    auto list = request.initRest(unsigned(rest.size()));
+    for (unsigned i = 0; i < rest.size(); i++) {
       list[i].setServer(rest[i].server.value());
       cairn::write(list[i].initAddress(), rest[i]);
     }

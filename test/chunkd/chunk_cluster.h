@@ -93,11 +93,11 @@ class FakeMetaserver {
       for (auto handle : params.getRemoved()) known.removed.insert(handle);
       if (meta.extendLeases) {
         auto extended = results.initExtended(params.getExtend().size());
-        for (uint i = 0; i < extended.size(); i++) extended.set(i, params.getExtend()[i].getHandle());
+        for (unsigned i = 0; i < extended.size(); i++) extended.set(i, params.getExtend()[i].getHandle());
         meta.extensions += extended.size();
       }
-      auto list = results.initDelete(uint(known.deleteNext.size()));
-      for (uint i = 0; i < list.size(); i++) {
+      auto list = results.initDelete(unsigned(known.deleteNext.size()));
+      for (unsigned i = 0; i < list.size(); i++) {
         list[i].setHandle(known.deleteNext[i].handle.value());
         list[i].setVersion(known.deleteNext[i].version.value());
       }
@@ -250,8 +250,8 @@ class ChunkCluster {
     grant.getChunk().setHandle(key.handle.value());
     grant.getChunk().setVersion(key.version.value());
     grant.setDurationMs(uint32_t(duration / kj::MILLISECONDS));
-    auto list = grant.initSecondaries(uint(secondaries.size()));
-    for (uint i = 0; i < secondaries.size(); i++) {
+    auto list = grant.initSecondaries(unsigned(secondaries.size()));
+    for (unsigned i = 0; i < secondaries.size(); i++) {
       list[i].setServer(secondaries[i]);
       list[i].getAddress().setNetwork(meta.stores[secondaries[i]].address);
     }
@@ -348,7 +348,7 @@ class ChunkCluster {
     Bytes bytes{response.getStatus(), text(data)};
     auto sums = env::checksumBlocks(data);
     bytes.valid = sums.size() == response.getChecksums().size();
-    for (uint i = 0; i < sums.size() && bytes.valid; i++) bytes.valid = sums[i] == response.getChecksums()[i];
+    for (unsigned i = 0; i < sums.size() && bytes.valid; i++) bytes.valid = sums[i] == response.getChecksums()[i];
     return bytes;
   }
   Status sync(uint32_t id, ChunkKey key, uint64_t boot = 0) {

@@ -5,6 +5,8 @@
 #include <kj/debug.h>
 #include <string.h>
 
+#include <algorithm>
+
 #include "rpc/coroutine.h"
 
 namespace cairn::client {
@@ -98,7 +100,7 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
     results.setStatus(status);
     if (ok(status)) return kj::READY_NOW;
     auto failed = results.initFailed(params.getChunks().size());
-    for (uint i = 0; i < failed.size(); ++i) failed.set(i, params.getChunks()[i].getHandle());
+    for (unsigned i = 0; i < failed.size(); ++i) failed.set(i, params.getChunks()[i].getHandle());
     return kj::READY_NOW;
   }
 
@@ -160,12 +162,12 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
   void report(Results& results, const std::vector<uint32_t>& applied, const std::vector<uint32_t>& failed) {
     results.setStatus(failed.empty() ? Status::OK : Status::REPLICA_FAILED);
     auto list = results.initApplied(applied.size());
-    for (uint i = 0; i < applied.size(); ++i) {
+    for (unsigned i = 0; i < applied.size(); ++i) {
       list[i].setServer(applied[i]);
       list[i].setBoot(cluster.stores.at(applied[i]).boot);
     }
     auto bad = results.initFailed(failed.size());
-    for (uint i = 0; i < failed.size(); ++i) bad.set(i, failed[i]);
+    for (unsigned i = 0; i < failed.size(); ++i) bad.set(i, failed[i]);
   }
 };
 
@@ -284,7 +286,7 @@ class FakeSessionServer final : public rpc::Session::Server {
       }
     }
     auto locations = results.initLocations(params.getCount());
-    for (uint i = 0; i < params.getCount(); ++i) {
+    for (unsigned i = 0; i < params.getCount(); ++i) {
       auto location = locations[i];
       location.setIndex(params.getFirst() + i);
       auto chunk = file.chunks.find(params.getFirst() + i);
@@ -295,7 +297,7 @@ class FakeSessionServer final : public rpc::Session::Server {
       location.setLeaseMs(60'000);
       location.setValidBytes(chunk->second.validBytes);
       auto replicas = location.initReplicas(chunk->second.replicas.size());
-      uint place = 0;
+      unsigned place = 0;
       for (auto server : chunk->second.replicas) {
         replicas[place].setServer(server);
         replicas[place++].initAddress().setNetwork(kj::str("s", server, ":9410"));

@@ -4,6 +4,7 @@
 // The life of a mount process, seen from outside: exit codes, messages, signals, kill -9.
 #include "test/fuse/mounted.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <signal.h>

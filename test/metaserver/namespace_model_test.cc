@@ -4,6 +4,7 @@
 // Thousands of random operations against a model of a few maps, with kills, power cuts and clean stops in between:
 // the namespace answers as the model does, never loses what it must keep, and is always consistent within itself.
 // A failure prints its seed; CAIRN_TEST_SEED=N runs that one alone.
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <random>
