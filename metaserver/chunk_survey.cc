@@ -141,7 +141,7 @@ kj::Promise<void> ChunkSurvey::deleteAt(ServerId server) {
     view.garbage.done(server, replica.chunk);
   }
   log.info("store ", server, " has deleted replicas: ", byVerdict[uint32_t(Verdict::GARBAGE)], " ",
-           Verdict::GARBAGE, "s, ", byVerdict[uint32_t(Verdict::STALE)], " ", Verdict::STALE, "s, ",
+           Verdict::GARBAGE, ", ", byVerdict[uint32_t(Verdict::STALE)], " ", Verdict::STALE, ", ",
            byVerdict[uint32_t(Verdict::UNKNOWN)], " ", Verdict::UNKNOWN);
 }
 

@@ -99,8 +99,16 @@ kj::Promise<void> FleetHandlers::failed(FailedContext context) {
     return kj::READY_NOW;
   }
   auto& view = service.view;
+  bool news = false;  // a primary says it for each write that was in flight
   KJ_IF_MAYBE (lease, view.leases.find(chunk)) {
     if (lease->primary != server || lease->version != version) {
+      context.getResults().setStatus(Status::STALE_VERSION);
+      return kj::READY_NOW;
+    }
+    news = true;
+  } else {
+    auto record = service.names.chunk(chunk);
+    if (record.map([&](const ChunkRecord& known) { return known.version != version; }).orDefault(true)) {
       context.getResults().setStatus(Status::STALE_VERSION);
       return kj::READY_NOW;
     }
@@ -114,10 +122,13 @@ kj::Promise<void> FleetHandlers::failed(FailedContext context) {
       auto facts = replica;
       facts.state = ReplicaFacts::State::FAILED;
       view.chunks.put(chunk, facts);
+      news = true;
     }
   }
-  service.log.warning("primary ", server, " of chunk ", chunk, " v", version, " could not write to ",
-                      kj::strArray(failed, ","), " -> the lease is over, the next version does without");
+  if (news) {
+    service.log.warning("primary ", server, " of chunk ", chunk, " v", version, " could not write to ",
+                        kj::strArray(failed, ","), " -> the lease is over, the next version does without");
+  }
   return kj::READY_NOW;
 }
 

@@ -11,9 +11,9 @@ kj::StringPtr KJ_STRINGIFY(Verdict verdict) {
     case Verdict::KEEP:
       return "keep";
     case Verdict::GARBAGE:
-      return "of a deleted file";
+      return "of deleted files";
     case Verdict::STALE:
-      return "of an old version";
+      return "of old versions";
     case Verdict::UNKNOWN:
       return "of no file";
     case Verdict::AHEAD:

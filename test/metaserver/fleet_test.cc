@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Stores joining, leaving, lying and being cleaned up after.
+#include <algorithm>
+#include <string>
+
+#include "test/metaserver/fleet_fixture.h"
+
+namespace cairn {
+namespace {
+
+class StoresTest : public FleetTest {
+ protected:
+  FakeMount* client = nullptr;
+  uint64_t file = 0;
+
+  Located created(kj::StringPtr name = "f") {
+    if (client == nullptr) {
+      joinAll();
+      client = &mount();
+    }
+    file = createFile(*client, name, false);
+    return locate(*client, file, For::WRITE);
+  }
+  void live(int64_t seconds) {
+    for (int64_t i = 0; i < seconds; i += 10) {
+      advance(10'000);
+      EXPECT_EQ(renew(*client), Status::OK);
+    }
+  }
+};
+
+TEST_F(StoresTest, AServerIdIsForEver) {
+  joinAll();
+  auto id = store(2).server;
+  store(2).server = 0;  // it has lost its note
+  kill(store(2));
+  EXPECT_EQ(connect(store(2)), Status::OK);
+  EXPECT_EQ(store(2).server, id);
+  restart();
+  EXPECT_EQ(connect(store(2)), Status::OK);
+  EXPECT_EQ(store(2).server, id);
+}
+
+TEST_F(StoresTest, ASecondProcessOnOneStoreIsRefusedWhileTheFirstIsHeard) {
+  joinAll();
+  FakeStore copy(1);
+  copy.server = store(1).server;
+  copy.pid = 999;
+  EXPECT_EQ(connect(copy), Status::EXISTS);
+  store(1).heartbeats = false;
+  advance(4000);
+  EXPECT_EQ(connect(copy), Status::OK) << "the first has fallen silent";
+}
+
+TEST_F(StoresTest, ChunksOfADeletedFileAreDeletedEverywhereAndTheRecordGoesLast) {
+  auto location = created();
+  EXPECT_EQ(unlink(*client, "f"), Status::OK);
+  advance(3000);
+  for (uint32_t i = 1; i <= 3; ++i) EXPECT_EQ(store(i).chunks.size(), 0u);
+  advance(3000);
+  EXPECT_EQ(names->state().garbage, 0u);
+}
+
+TEST_F(StoresTest, NothingIsDeletedWhileItsDeletionCouldBeLostToAPowerCut) {
+  auto location = created();
+  log->durableLag = 100;
+  EXPECT_EQ(unlink(*client, "f"), Status::OK);
+  live(10);
+  EXPECT_EQ(store(1).chunks.size(), 1u);
+  log->durableLag = 0;
+  advance(3000);
+  EXPECT_EQ(store(1).chunks.size(), 0u);
+}
+
+TEST_F(StoresTest, AStoreThatWasAwayDeletesWhatWasDeletedMeanwhile) {
+  auto location = created();
+  kill(store(1));
+  EXPECT_EQ(unlink(*client, "f"), Status::OK);
+  live(10);
+  EXPECT_EQ(names->state().garbage, 1u) << "kept for the one that is away";
+  join(store(1));
+  advance(3000);
+  EXPECT_EQ(store(1).chunks.size(), 0u);
+  advance(3000);
+  EXPECT_EQ(names->state().garbage, 0u);
+}
+
+TEST_F(StoresTest, AReplicaLeftBehindIsDeletedWhenItsStoreComesBack) {
+  auto location = created();
+  auto left = location.replicas.back();
+  auto& behind = byId(left);
+  kill(behind);
+  auto primary = location.primary;
+  primaryFailed(byId(primary), location, {left});
+  auto next = locate(*client, file, For::WRITE);
+  EXPECT_EQ(next.replicas.size(), 2u);
+  join(behind);
+  advance(3000);
+  EXPECT_EQ(behind.versionOf(location.handle), 0u);
+  for (auto id : next.replicas) EXPECT_EQ(byId(id).versionOf(location.handle), next.version.value());
+}
+
+TEST_F(StoresTest, AStaleReplicaIsKeptWhileNoCurrentOneIsInReach) {
+  auto location = created();
+  auto& behind = byId(location.replicas.back());
+  kill(behind);
+  primaryFailed(byId(location.primary), location, {behind.server});
+  auto next = locate(*client, file, For::WRITE);
+  ASSERT_EQ(next.status, Status::OK);
+  for (auto id : next.replicas) kill(byId(id));
+  join(behind);
+  live(20);
+  EXPECT_EQ(behind.versionOf(location.handle), 1u);
+  EXPECT_EQ(locate(*client, file, For::READ).status, Status::NO_REPLICA) << "and it is not served either";
+}
+
+TEST_F(StoresTest, AChunkOfNoFileGoesAfterItsGrace) {
+  auto location = created();
+  auto reserved = location.handle.value() + 1;  // given out by the same reservation, never attached
+  kill(store(1));
+  store(1).chunks[reserved].version = 1;
+  join(store(1));
+  live(50);
+  EXPECT_EQ(store(1).versionOf(ChunkHandle(reserved)), 1u);
+  live(20);
+  EXPECT_EQ(store(1).versionOf(ChunkHandle(reserved)), 0u);
+}
+
+TEST_F(StoresTest, AStoreThatKnowsMoreThanTheNamespaceStopsAllDeletes) {
+  auto location = created();
+  kill(store(1));
+  store(1).chunks[location.handle.value()].version = 99;
+  join(store(1));
+  created("g");
+  EXPECT_EQ(unlink(*client, "g"), Status::OK);
+  live(20);
+  EXPECT_EQ(store(1).versionOf(location.handle), 99u);
+  EXPECT_EQ(store(2).chunks.size(), 2u) << "not even what is garbage for certain";
+  auto request = service->newConnection("cli").statusRequest();
+  auto status = await(kj::Promise<capnp::Response<rpc::Metaserver::StatusResults>>(request.send()));
+  EXPECT_NE(std::string(status.getStatus().getBrake().cStr()).find("store 1"), std::string::npos);
+}
+
+TEST_F(StoresTest, AStoreFullOfStrangersPullsTheBrake) {
+  auto location = created();
+  kill(store(1));
+  for (uint64_t i = 1; i <= 40; ++i) store(1).chunks[location.handle.value() + i].version = 1;
+  join(store(1));
+  live(80);
+  EXPECT_EQ(store(1).chunks.size(), 41u);
+  EXPECT_EQ(store(1).deleted.size(), 0u);
+}
+
+TEST_F(StoresTest, InSafeModeNothingIsDeleted) {
+  auto location = created();
+  EXPECT_EQ(unlink(*client, "f"), Status::OK);
+  restart();
+  join(store(1));
+  EXPECT_EQ(openSession(*client), Status::OK);
+  advance(5000);
+  EXPECT_EQ(store(1).chunks.size(), 1u);
+  EXPECT_TRUE(service->view.safeMode.on());
+  join(store(2));
+  join(store(3));
+  EXPECT_FALSE(service->view.safeMode.on());
+  advance(3000);
+  EXPECT_EQ(store(1).chunks.size(), 0u);
+}
+
+TEST_F(StoresTest, StatusCountsChunksByHealth) {
+  auto location = created();
+  advance(1000);
+  auto status = [&]() {
+    auto request = service->newConnection("cli").statusRequest();
+    return await(kj::Promise<capnp::Response<rpc::Metaserver::StatusResults>>(request.send()));
+  };
+  {
+    auto answer = status();
+    EXPECT_EQ(answer.getStatus().getChunksHealthy(), 1u);
+    EXPECT_EQ(answer.getStatus().getServers().size(), 3u);
+    EXPECT_EQ(std::string(answer.getStatus().getServers()[0].getState().cStr()), "up");
+  }
+  disconnect(store(1));
+  advance(1000);
+  EXPECT_EQ(status().getStatus().getChunksUnder(), 1u);
+  disconnect(store(2));
+  disconnect(store(3));
+  advance(1000);
+  EXPECT_EQ(status().getStatus().getChunksMissing(), 1u);
+}
+
+TEST_F(StoresTest, AHeartbeatOfAnOldConnectionIsToldToRegisterAgain) {
+  joinAll();
+  auto old = KJ_ASSERT_NONNULL(store(1).fleet);
+  EXPECT_EQ(connect(store(1)), Status::OK) << "the same process, connected anew";
+  auto answer = await(kj::Promise<capnp::Response<rpc::Fleet::HeartbeatResults>>(old.heartbeatRequest().send()));
+  EXPECT_EQ(answer.getStatus(), Status::NOT_READY);
+}
+
+}  // namespace
+}  // namespace cairn
