@@ -5,7 +5,7 @@
 // kept up to date by what they answer to orders. An entry counts only while it belongs to the store's current
 // registration: when a store registers again, all that it had told before is void at once, without a walk.
 // Which version is current is the namespace's to say (ChunkRecord.version and floor).
-// Called by meta_server.cc, fleet_handlers.cc and chunk_grants.cc.
+// Called by meta_service.cc, fleet_handlers.cc and chunk_grants.cc.
 #pragma once
 
 #include <kj/vector.h>

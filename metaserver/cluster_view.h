@@ -3,7 +3,7 @@
 //
 // What the metaserver knows of its chunk daemons, in one place: the volatile tables and deciders, and the
 // capabilities through which stores take orders. Nothing of it is persistent; a restart learns it anew.
-// Owned by meta_server.cc, used by the drivers (chunk_grants.cc, fleet_handlers.cc, garbage_collector.cc) and
+// Owned by meta_service.cc, used by the drivers (chunk_grants.cc, fleet_handlers.cc, chunk_survey.cc) and
 // by reads.
 #pragma once
 

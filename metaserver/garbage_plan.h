@@ -13,7 +13,7 @@
 // brake. So does a store whose chunks are mostly UNKNOWN. Recorded and stale ones do not: rm -r and a long
 // absence are no accidents, and each of those deletes has its own evidence. Pure: the caller judges with
 // facts from the namespace, sends what is due, judging once more, and reports what was done. Called by
-// fleet_orders.cc.
+// chunk_survey.cc.
 #pragma once
 
 #include <kj/string.h>

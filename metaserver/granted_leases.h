@@ -21,7 +21,7 @@
 // itself.
 //
 // Pure: the caller passes `now` and carries out what is answered. Called by chunk_grants.cc and
-// meta_server.cc.
+// meta_service.cc.
 #pragma once
 
 #include <kj/vector.h>

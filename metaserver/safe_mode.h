@@ -5,7 +5,7 @@
 // have reported. While it lasts nothing is deleted, and a chunk of which fewer replicas are known than wanted
 // gets no lease: the missing ones may only be late, and a version raised without them would make them stale.
 // It is left when every known store has reported, or after a while when enough have. Once left it does not
-// return. Pure. Called by meta_server.cc.
+// return. Pure. Called by meta_service.cc.
 #pragma once
 
 #include <kj/string.h>

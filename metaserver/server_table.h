@@ -10,7 +10,7 @@
 //              was heard since: hung, stopped or cut off. It gets no new chunks and stands last in answers; it is not dead, and may come back any moment.
 // A registration counts up for each time a store registers: events of an old connection (its end may be
 // noticed after the new one began) name the registration they belong to and are then ignored. Pure: the
-// caller passes `now`. Called by meta_server.cc, fleet_handlers.cc and chunk_grants.cc.
+// caller passes `now`. Called by meta_service.cc, fleet_handlers.cc and chunk_grants.cc.
 #pragma once
 
 #include <kj/string.h>

@@ -305,7 +305,8 @@ interface Fleet {
 
   report @0 (chunks :List(ChunkReport), last :Bool) -> (delete :List(ChunkId));
   # What the store holds, in batches of at most 10,000. Answers what to delete of it: replicas of old versions, and chunks
-  # that no file has. `last`: the report is complete.
+  # that no file has. `last`: the report is complete. A
+  # metaserver may instead order deletes later, through `orders` (this one does: each is judged again first).
 
   heartbeat @1 (bytesTotal :UInt64, bytesFree :UInt64, chunks :UInt64, load :UInt32, extend :List(ChunkId),
                 removed :List(UInt64)) -> (status :Status, epoch :UInt64, leaseMs :UInt32, extended :List(UInt64), delete :List(ChunkId));

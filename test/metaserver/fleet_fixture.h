@@ -46,7 +46,9 @@ class ImmediateLog final : public OperationLog {
   kj::Promise<Status> durable(LogIndex) override { return Status::OK; }
   kj::Promise<void> whenBroken() override { return kj::NEVER_DONE; }
   LogIndex last() const override { return lastIndex; }
-  LogIndex durableUpTo() const override { return LogIndex(lastIndex.value() - durableLag); }
+  LogIndex durableUpTo() const override {
+    return LogIndex(lastIndex.value() - kj::min(durableLag, lastIndex.value()));
+  }
   uint32_t inFlight() const override { return 0; }
   Epoch epoch() const override { return currentEpoch; }
   CommitMode commitMode() const override { return CommitMode::MEMORY; }

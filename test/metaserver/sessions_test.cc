@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Mounts: what they hold open, how they come back, when they are fenced; files that nobody can reach any more.
+// Mounts: what they hold open, how they come back, when they are fenced; files that nobody can reach any
+// more.
 #include "test/metaserver/fleet_fixture.h"
 
 namespace cairn {
