@@ -70,6 +70,8 @@ void unmountCluster(const ClusterPlan& plan, const std::vector<RunningDaemon>& r
   }
   journal("unmounted " + plan.mount);
   for (auto& daemon : running) {
+    // By itself it ends only with the last file that is still open.
+    if (daemon.spec.kind == DaemonKind::FUSE && options.force == Force::YES) sendSignal(daemon.process, SIGTERM);
     if (daemon.spec.kind == DaemonKind::FUSE && !waitForEnd(daemon.process, StopPatience().flush)) {
       journal(daemon.spec.name + " is still writing -> ask it to end");
     }

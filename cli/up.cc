@@ -188,11 +188,20 @@ class Foreman {
     return ExitCode::FAILED;
   }
 
+  size_t servingChunkds() {
+    std::error_code error;
+    size_t count = 0;
+    for (auto& daemon : findRunning(directory.daemons(plan, programsDirectory()))) {
+      count += daemon.spec.kind == DaemonKind::CHUNKD && fs::exists(daemon.spec.readyFile, error);
+    }
+    return count;
+  }
+
   void reportRegistered(kj::AsyncIoContext& io) {
     MetaserverLine line(io, plan.metaserver());
     bool all = false;
     kj::runCatchingExceptions([&]() {
-      all = untilRegistered(line, io.provider->getTimer(), plan.chunkdPorts.size()).wait(io.waitScope);
+      all = untilRegistered(line, io.provider->getTimer(), servingChunkds()).wait(io.waitScope);
     });
     if (!all) {
       reporter.say("WARNING: not all chunk daemons have registered with the metaserver yet; "
