@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -68,13 +69,40 @@ int unmountAsUser(const std::string& mountPoint, bool lazily) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : EBUSY;
 }
 
-[[noreturn]] void watch(int pipe, const std::string& mountPoint) {
-  auto told = readToEnd(pipe);  // ends when the serving process is gone, however it went
+volatile sig_atomic_t mainThreadDied = 0;  // of the process we watch; set by its death signal
+
+std::string readUntilItDies(int pipe, pid_t served) {
+  // Normally the pipe ends with the process. But a thread that is stuck in the kernel, waiting for an answer
+  // that only the dead main thread could have given, keeps the descriptors of all: the death of the main
+  // thread is told by signal too.
+  struct sigaction action = {};
+  action.sa_handler = [](int) { mainThreadDied = 1; };
+  sigaction(SIGUSR1, &action, nullptr);
+  prctl(PR_SET_PDEATHSIG, SIGUSR1);
+  std::string result;
+  char buffer[4096];
+  while (mainThreadDied == 0 && getppid() == served) {
+    // A signal between the check and here is not lost for long: the poll wakes up again.
+    struct pollfd readable = {.fd = pipe, .events = POLLIN};
+    if (poll(&readable, 1, 1000) <= 0) continue;
+    auto size = read(pipe, buffer, sizeof(buffer));
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) break;
+    result.append(buffer, size);
+  }
+  return result;
+}
+
+[[noreturn]] void watch(int pipe, const std::string& mountPoint, pid_t served) {
+  auto told = readUntilItDies(pipe, served);
   auto newline = told.find('\n');
   if (newline == std::string::npos || told.find("finished") != std::string::npos) _exit(0);
   auto device = told.substr(0, newline);
   KJ_IF_MAYBE (entry, mountAt(mountPoint.c_str())) {
-    if (entry->device == device.c_str()) detachMount(mountPoint);
+    if (entry->device == device.c_str()) {
+      umount2(mountPoint.c_str(), MNT_FORCE);  // aborts the connection: whoever waits for an answer is freed
+      detachMount(mountPoint);
+    }
   }
   _exit(0);
 }
@@ -137,6 +165,7 @@ void Starter::failed(const std::string& text) {
 Watcher Watcher::start(const std::string& mountPoint) {
   int ends[2];
   makePipe(ends);
+  pid_t self = getpid();
   pid_t child = fork();
   if (child < 0) KJ_FAIL_SYSCALL("fork", errno);
   if (child == 0) {
@@ -149,7 +178,7 @@ Watcher Watcher::start(const std::string& mountPoint) {
     for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, fd);
     dup2(ends[0], 3);
     closefrom(4);
-    watch(3, mountPoint);
+    watch(3, mountPoint, self);
   }
   close(ends[0]);
   Watcher watcher;

@@ -217,6 +217,11 @@ void MountProcess::flush(Filesystem& filesystem) {
 }  // namespace
 
 int runMount(int argc, const char* const* argv, Connect connect) {
+  while (true) {  // started without stdin, stdout or stderr: no descriptor of ours may take their place
+    int fd = open("/dev/null", O_RDWR);
+    if (fd > STDERR_FILENO) close(fd);
+    if (fd < 0 || fd > STDERR_FILENO) break;
+  }
   MountCommand command;
   try {
     command = parseMountCommand(argc, argv);

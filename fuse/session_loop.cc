@@ -45,8 +45,8 @@ SessionLoop::SessionLoop(kj::UnixEventPort& events, kj::Timer& timer, Filesystem
       interrupts(timer, *callers, log),
       notifier(log),
       filesystem(filesystem),
-      handlers(filesystem, timer, interrupts, notifier, log, this->options.handlers),
-      context{handlers, *this},
+      handlers(kj::heap<Handlers>(filesystem, timer, interrupts, notifier, log, this->options.handlers)),
+      context{*handlers, *this},
       serving(nullptr) {
   auto paf = kj::newPromiseAndFulfiller<void>();
   servingFulfiller = kj::mv(paf.fulfiller);
@@ -55,6 +55,9 @@ SessionLoop::SessionLoop(kj::UnixEventPort& events, kj::Timer& timer, Filesystem
 
 SessionLoop::~SessionLoop() noexcept(false) {
   if (session == nullptr) return;
+  static Filesystem::Observer nobody;
+  filesystem.setObserver(nobody);
+  handlers = nullptr;  // requests under way reply through the session, so they go before it
   // When the descriptor has hung up, libfuse sees that there is nothing to unmount and only tidies up.
   fuse_session_unmount(session);
   notifier.stop();
@@ -96,7 +99,7 @@ void SessionLoop::mount(kj::StringPtr path) {
   };
   auto result = fuse_session_custom_io(session, &io, fd);
   KJ_REQUIRE(result == 0, "libfuse refuses our input and output", result);
-  notifier.start(session, handlers.inodeTable());
+  notifier.start(session, handlers->inodeTable());
   filesystem.setObserver(notifier);
 }
 

@@ -43,7 +43,7 @@ class SessionLoop final : private IncomingMessage {
   // The mount has been detached but is still in use somewhere: those who use it get ENOTCONN once we are
   // gone.
 
-  Handlers& requestHandlers() { return handlers; }
+  Handlers& requestHandlers() { return *handlers; }
   Interrupts& requestInterrupts() { return interrupts; }
   const BufferPool& bufferPool() const { return *buffers; }
   uint64_t messages() const { return received; }
@@ -72,7 +72,7 @@ class SessionLoop final : private IncomingMessage {
   Interrupts interrupts;
   Notifier notifier;
   Filesystem& filesystem;
-  Handlers handlers;
+  kj::Own<Handlers> handlers;
   OperationContext context;
 
   struct fuse_session* session = nullptr;

@@ -60,8 +60,9 @@ void Mounted::serve() {
   *ready.lockExclusive() = true;
   run.addBranch().exclusiveJoin(kj::mv(stop.promise)).wait(io.waitScope);
 
-  releaseFulfiller = nullptr;
   loop = nullptr;
+  released = nullptr;
+  releaseFulfiller = nullptr;
   memory.checkInvariants();
   KJ_ASSERT(memory.openFiles() == 0, "the session has kept files open");
 }

@@ -10,9 +10,9 @@
 #include <map>
 
 #include "fuse/attributes.h"
-#include "fuse/libfuse.h"
 #include "fuse/buffer_pool.h"
 #include "fuse/inode_table.h"
+#include "fuse/libfuse.h"
 #include "fuse/mount_command.h"
 #include "fuse/mount_table.h"
 #include "fuse/status_errno.h"

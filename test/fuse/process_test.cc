@@ -177,10 +177,10 @@ TEST_F(Process, StoppingWhileItConnectsEndsAtOnce) {
     execl(MEMORY_MOUNT, "cairn-fuse", "--metaserver", "memory:1", mountPoint.c_str(), "-f", nullptr);
     _exit(127);
   }
-  EXPECT_TRUE(soon([&]() {  // until it captures signals
+  EXPECT_TRUE(soon([&]() {  // until it takes signals through its loop
     auto status = contentOf("/proc/" + std::to_string(child) + "/status");
-    auto caught = status.find("SigCgt:\t");
-    return caught != std::string::npos && status.compare(caught + 8, 16, "0000000000000000") != 0;
+    auto blocked = status.find("SigBlk:\t");
+    return blocked != std::string::npos && status.compare(blocked + 8, 16, "0000000000000000") != 0;
   }));
   kill(child, SIGTERM);
   int status = 0;

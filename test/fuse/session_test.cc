@@ -374,5 +374,15 @@ TEST_F(Session, UnmountingWhileARequestIsOutAnswersIt) {
   caller.join();
 }
 
+TEST_F(Session, AnOperationThatIsStillOutWhenTheConnectionEndsDiesWithTheSession) {
+  writeAll("f", "x");
+  hold("flush");
+  std::thread closer([&]() { close(open(path("f").c_str(), O_WRONLY)); });
+  held();
+  umount2(path().c_str(), MNT_FORCE);  // aborts the connection, and fails: the file is open
+  closer.join();
+  unmount();  // the flush is never released: the session has it when it goes
+}
+
 }  // namespace
 }  // namespace cairn::fuse
