@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Grants: how a chunk gets a version, replicas that are equal, and a primary (DESIGN section 2, facts 5 to
-// 8).
+// Grants: how a chunk gets a version, replicas that are equal, and a primary (GFS paper, sections 3.1 and
+// 4.5).
 //
 // A new chunk:    reserve a handle -> adopt(from 0, version 1) on the placed stores -> attach it to the file
 // (one
