@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// A whole cluster in one thread, from one seed: a metaserver, chunk daemons and clients as the programs make them,
+// on virtual time, a simulated network and disks in memory. The vocabulary of tests that tell a story.
+// Hosts are called "metaserver", "chunkd-1", ..., "client-1", ...
+// INVARIANT: two clusters with the same options, to which the same is done, have the same transcript.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "client/filesystem.h"
+#include "rpc/buffer_pool.h"
+#include "rpc/peer.h"
+#include "test/sim/cluster/sim_host.h"
+
+namespace cairn::sim {
+
+struct SimClusterOptions {
+  uint64_t seed = 1;
+  uint32_t chunkServers = 3;
+  uint32_t clients = 1;
+  uint8_t replicas = 3;
+  uint32_t minimumReplicas = 2;
+  uint64_t diskBytes = 64ull << 30;  // of each chunk daemon
+};
+
+class SimCluster {
+ public:
+  explicit SimCluster(SimClusterOptions options = {});  // all serve when it returns
+  ~SimCluster() noexcept(false);
+  KJ_DISALLOW_COPY(SimCluster);
+
+  // -- what happens to it
+  void kill(kj::StringPtr host);
+  void powerCut(kj::StringPtr host);
+  void powerCutAll();  // but not the clients
+  void restart(kj::StringPtr host);  // and wait until it serves
+  void stop(kj::StringPtr host);
+  void resume(kj::StringPtr host);
+  void cut(kj::StringPtr a, kj::StringPtr b) { network.cut(a, b); }
+  void heal(kj::StringPtr a, kj::StringPtr b) { network.heal(a, b); }
+  void advance(kj::Duration duration) { run(time.timer().afterDelay(duration)); }
+  SimHost& host(kj::StringPtr name);
+  std::vector<std::string> daemons() const;  // metaserver first
+
+  // -- what users do; each fails the test when the answer is not ok
+  Filesystem& client(uint32_t number = 1);
+  void write(kj::StringPtr path, kj::StringPtr content, uint64_t offset = 0);  // and flush
+  void sync(kj::StringPtr path);
+  std::string read(kj::StringPtr path, uint32_t client = 1);  // all of it, opened afresh
+  void makeDirectory(kj::StringPtr path);
+  Status tryWrite(kj::StringPtr path, kj::StringPtr content, uint64_t offset = 0);
+  InodeId find(kj::StringPtr path, uint32_t client = 1);
+
+  // -- how it is
+  struct Replica {
+    ServerId server;
+    std::string host;
+    ChunkVersion version;
+    std::string state;  // current, stale, corrupt, silent
+  };
+  struct Chunk {
+    ChunkIndex index;
+    ChunkHandle handle;
+    ChunkVersion version;
+    ServerId primary;
+    std::vector<Replica> replicas;
+  };
+  std::vector<Chunk> chunks(InodeId inode);
+  void waitHealthy();  // until all daemons are up for the metaserver and it is not in safe mode
+
+  kj::Vector<kj::String> compareReplicas(InodeId inode);
+  // What is wrong: current replicas of a chunk that differ, bytes that fail their checksum.
+
+  template <typename T>
+  T run(kj::Promise<T> promise) {
+    return time.run(kj::mv(promise), scope);
+  }
+
+  VirtualTime time;
+  kj::EventLoop loop{time};
+  kj::WaitScope scope{loop};
+  SeededEntropy entropy;
+  SimNetwork network;
+  Transcript transcript{time};
+
+ private:
+  SimClusterOptions options;
+  std::vector<kj::Own<SimHost>> hosts;
+  std::map<uint32_t, SimHost*> clientHosts;
+  struct Inspector;
+  kj::Own<Inspector> inspector;  // asks the daemons as a tool does
+
+  kj::Promise<kj::Own<OpenFile>> openOrCreate(kj::StringPtr path);
+};
+
+// The programs, as their main() puts them together.
+kj::Own<SimHost> newMetaserverHost(World world, uint64_t seed, const SimClusterOptions& options);
+kj::Own<SimHost> newChunkdHost(World world, uint32_t number, uint64_t seed, const SimClusterOptions& options);
+
+class ClientHost : public SimHost {
+ public:
+  using SimHost::SimHost;
+  virtual Filesystem& filesystem() = 0;
+};
+kj::Own<ClientHost> newClientHost(World world, uint32_t number, uint64_t seed);
+
+constexpr kj::StringPtr METASERVER = "metaserver"_kj;
+constexpr kj::StringPtr METASERVER_ADDRESS = "metaserver:9400"_kj;
+
+}  // namespace cairn::sim
