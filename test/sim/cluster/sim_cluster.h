@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// A whole cluster in one thread, from one seed: a metaserver, chunk daemons and clients as the programs make them,
-// on virtual time, a simulated network and disks in memory. The vocabulary of tests that tell a story.
+// A whole cluster in one thread, from one seed: a metaserver, chunk daemons and clients as the programs make
+// them, on virtual time, a simulated network and disks in memory. The vocabulary of tests that tell a story.
 // Hosts are called "metaserver", "chunkd-1", ..., "client-1", ...
 // INVARIANT: two clusters with the same options, to which the same is done, have the same transcript.
 #pragma once
@@ -38,7 +38,7 @@ class SimCluster {
   // -- what happens to it
   void kill(kj::StringPtr host);
   void powerCut(kj::StringPtr host);
-  void powerCutAll();  // but not the clients
+  void powerCutAll();                // but not the clients
   void restart(kj::StringPtr host);  // and wait until it serves
   void stop(kj::StringPtr host);
   void resume(kj::StringPtr host);
@@ -46,7 +46,8 @@ class SimCluster {
   void heal(kj::StringPtr a, kj::StringPtr b) { network.heal(a, b); }
   void advance(kj::Duration duration) { run(time.timer().afterDelay(duration)); }
   SimHost& host(kj::StringPtr name);
-  std::vector<std::string> daemons() const;  // metaserver first
+  std::vector<std::string> daemons() const;    // metaserver first
+  std::vector<std::string> hostNames() const;  // clients as well
 
   // -- what users do; each fails the test when the answer is not ok
   Filesystem& client(uint32_t number = 1);

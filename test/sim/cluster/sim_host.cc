@@ -11,10 +11,12 @@ namespace cairn::sim {
 namespace {
 
 std::shared_ptr<env::LogSink> sinkInto(Transcript& transcript) {
-  return env::newFunctionSink([&transcript](kj::Date, env::LogLevel level, kj::StringPtr name, kj::StringPtr text) {
-    transcript.say(name, level >= env::LogLevel::WARNING ? kj::str(level == env::LogLevel::ERROR ? "E " : "W ", text)
-                                                         : kj::str("  ", text));
-  });
+  return env::newFunctionSink(
+      [&transcript](kj::Date, env::LogLevel level, kj::StringPtr name, kj::StringPtr text) {
+        transcript.say(name, level >= env::LogLevel::WARNING
+                                 ? kj::str(level == env::LogLevel::ERROR ? "E " : "W ", text)
+                                 : kj::str("  ", text));
+      });
 }
 
 }  // namespace
@@ -40,17 +42,19 @@ kj::Promise<void> SimHost::start() {
   current = State::STARTING;
   auto paf = kj::newPromiseAndFulfiller<void>();
   served = kj::mv(paf.fulfiller);
-  booting = run().then(
-                     [this](kj::Own<void> started) {
-                       process = kj::mv(started);
-                       current = State::UP;
-                       served->fulfill();
-                     },
-                     [this](kj::Exception&& exception) {
-                       world.transcript.say("story", kj::str(ownName, " will not start: ", exception.getDescription()));
-                       current = State::DOWN;
-                       served->reject(kj::mv(exception));
-                     })
+  booting = run()
+                .then(
+                    [this](kj::Own<void> started) {
+                      process = kj::mv(started);
+                      current = State::UP;
+                      served->fulfill();
+                    },
+                    [this](kj::Exception&& exception) {
+                      world.transcript.say("story",
+                                           kj::str(ownName, " will not start: ", exception.getDescription()));
+                      current = State::DOWN;
+                      served->reject(kj::mv(exception));
+                    })
                 .eagerlyEvaluate(nullptr);
   return kj::mv(paf.promise);
 }

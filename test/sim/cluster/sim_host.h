@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// A machine of the simulated cluster with one process on it: what dies with the process, what with the power, and what
-// stays. The kinds of processes are in processes.cc.
-// INVARIANT: nothing that a process does after its death reaches its disk or the network.
+// A machine of the simulated cluster with one process on it: what dies with the process, what with the power,
+// and what stays. The kinds of processes are in processes.cc. INVARIANT: nothing that a process does after
+// its death reaches its disk or the network.
 #pragma once
 
 #include <kj/memory.h>
@@ -35,10 +35,10 @@ class SimHost {
   kj::Promise<void> start();
   // The process, until it serves, or has been killed. Fails with what it says when it will not start.
 
-  void kill();       // SIGKILL: the page cache stays
-  void cutPower();   // of the machine: what was not synced is lost, and the peers hear nothing
-  void stop();       // SIGSTOP
-  void resume();     // SIGCONT
+  void kill();      // SIGKILL: the page cache stays
+  void cutPower();  // of the machine: what was not synced is lost, and the peers hear nothing
+  void stop();      // SIGSTOP
+  void resume();    // SIGCONT
 
   enum class State { DOWN, DARK, STARTING, UP, STOPPED };
   State state() const { return current; }

@@ -480,6 +480,14 @@ kj::Promise<void> Workload::verify(Filesystem& fresh) {
   for (auto& worker : workers) co_await worker->verify(fresh);
 }
 
+std::vector<InodeId> Workload::inodes() const {
+  std::vector<InodeId> all;
+  for (auto& worker : workers) {
+    for (auto& [fileName, file] : worker->files) all.push_back(file->inode);
+  }
+  return all;
+}
+
 void Workload::violated(kj::StringPtr who, kj::String what) {
   transcript.say(who, kj::str("VIOLATION: ", what));
   found.add(kj::str(who, ": ", what));

@@ -50,6 +50,7 @@ class Workload {
   kj::Promise<void> verify(Filesystem& fresh);
   // After run(): names, sizes and contents as another client sees them.
 
+  std::vector<InodeId> inodes() const;  // of all files there are now
   const kj::Vector<kj::String>& violations() const { return found; }
   uint64_t operationsDone() const { return done; }
 

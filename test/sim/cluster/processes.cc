@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// The programs of a cluster as their main() puts them together, on what the simulator has instead of a
+// machine.
+#include <kj/debug.h>
+
+#include "client/remote_filesystem.h"
+#include "metaserver/meta_server.h"
+#include "rpc/coroutine.h"
+#include "test/sim/cluster/sim_cluster.h"
+
+namespace cairn::sim {
+
+namespace {
+
+class MetaserverHost final : public SimHost {
+ public:
+  MetaserverHost(World world, uint64_t seed, const SimClusterOptions& cluster)
+      : SimHost(world, METASERVER, seed) {
+    options.directory = "/metaserver";
+    options.replicas = cluster.replicas;
+    options.minimumReplicas = cluster.minimumReplicas;
+  }
+  ~MetaserverHost() noexcept(false) { kill(); }
+
+ private:
+  struct Process {
+    BufferPool pool;
+    kj::Own<MetaServer> server;
+  };
+  MetaServerOptions options;
+
+  kj::Promise<kj::Own<void>> run() override {
+    auto process = kj::heap<Process>();
+    process->server = co_await MetaServer::start(
+        {timer, world.time, world.network.at(name()), disk, rocks.newLife(), entropy, process->pool, log},
+        options);
+    co_await process->server->listen("*:9400");
+    co_return kj::mv(process);
+  }
+};
+
+class RealClientHost final : public ClientHost {
+ public:
+  RealClientHost(World world, uint32_t number, uint64_t seed)
+      : ClientHost(world, kj::str("client-", number), seed) {}
+  ~RealClientHost() noexcept(false) { kill(); }
+
+  Filesystem& filesystem() override { return KJ_REQUIRE_NONNULL(running, "the client is down", name()); }
+
+ private:
+  struct Process {
+    BufferPool pool;
+    kj::Own<Filesystem> filesystem;
+  };
+  kj::Maybe<Filesystem&> running;
+
+  void gone() override { running = nullptr; }
+  kj::Promise<kj::Own<void>> run() override {
+    auto process = kj::heap<Process>();
+    FilesystemOptions options{.timer = timer,
+                              .clock = world.time,
+                              .network = world.network.at(name()),
+                              .entropy = entropy,
+                              .pool = process->pool,
+                              .log = log,
+                              .metaservers = kj::heapArray<kj::String>(1),
+                              .name = kj::str(name()),
+                              .host = kj::str(name())};
+    options.metaservers[0] = kj::str(METASERVER_ADDRESS);
+    process->filesystem = co_await connectFilesystem(kj::mv(options));
+    running = *process->filesystem;
+    co_return kj::mv(process);
+  }
+};
+
+}  // namespace
+
+kj::Own<SimHost> newMetaserverHost(World world, uint64_t seed, const SimClusterOptions& options) {
+  return kj::heap<MetaserverHost>(world, seed, options);
+}
+
+kj::Own<ClientHost> newClientHost(World world, uint32_t number, uint64_t seed) {
+  return kj::heap<RealClientHost>(world, number, seed);
+}
+
+}  // namespace cairn::sim
