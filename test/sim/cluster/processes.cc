@@ -5,6 +5,7 @@
 // machine.
 #include <kj/debug.h>
 
+#include "chunkd/chunk_server.h"
 #include "client/remote_filesystem.h"
 #include "metaserver/meta_server.h"
 #include "rpc/coroutine.h"
@@ -38,6 +39,37 @@ class MetaserverHost final : public SimHost {
         options);
     co_await process->server->listen("*:9400");
     co_return kj::mv(process);
+  }
+};
+
+class ChunkdHost final : public SimHost {
+ public:
+  ChunkdHost(World world, uint32_t number, uint64_t seed, const SimClusterOptions& cluster)
+      : SimHost(world, kj::str("chunkd-", number), seed), worker(env::newInlineWorker()) {
+    disk.setCapacity(cluster.diskBytes);
+  }
+  ~ChunkdHost() noexcept(false) { kill(); }
+
+ private:
+  kj::Own<env::Worker> worker;
+  uint32_t lastPid = 100;
+
+  kj::Promise<kj::Own<void>> run() override {
+    ChunkServerOptions options;
+    options.directory = kj::str("/store");
+    options.boot = kj::str("boot-", boot());
+    options.host = kj::str(name());
+    options.metaserver = kj::str(METASERVER_ADDRESS);
+    options.listen = kj::str(name(), ":9410");
+    options.pid = ++lastPid;
+    options.reserveBytes = uint64_t(0);
+    auto started = co_await ChunkServer::start(
+        {timer, world.network.at(name()), disk, *rocks.newLife(), *worker, entropy, log}, kj::mv(options));
+    KJ_IF_MAYBE (server, started.server) {
+      co_await (*server)->whenRegistered();
+      co_return kj::mv(*server);
+    }
+    kj::throwFatalException(KJ_EXCEPTION(FAILED, started.refusal));
   }
 };
 
@@ -79,6 +111,10 @@ class RealClientHost final : public ClientHost {
 
 kj::Own<SimHost> newMetaserverHost(World world, uint64_t seed, const SimClusterOptions& options) {
   return kj::heap<MetaserverHost>(world, seed, options);
+}
+
+kj::Own<SimHost> newChunkdHost(World world, uint32_t number, uint64_t seed, const SimClusterOptions& options) {
+  return kj::heap<ChunkdHost>(world, number, seed, options);
 }
 
 kj::Own<ClientHost> newClientHost(World world, uint32_t number, uint64_t seed) {
