@@ -20,7 +20,7 @@ class Users : public testing::Test {
   kj::EventLoop loop{time};
   kj::WaitScope scope{loop};
   Transcript transcript{time};
-  MemoryFilesystem filesystem;
+  fuse::MemoryFilesystem filesystem;
 
   kj::Own<Workload> workload(uint64_t seed) {
     auto result =
@@ -38,7 +38,7 @@ class Users : public testing::Test {
 TEST_F(Users, FindNothingWrongInARightFilesystem) {
   for (uint64_t seed : {1, 2, 3}) {
     filesystem.~MemoryFilesystem();
-    new (&filesystem) MemoryFilesystem();
+    new (&filesystem) fuse::MemoryFilesystem();
     auto users = workload(seed);
     complete(*users);
     EXPECT_EQ(kj::str(kj::strArray(users->violations(), "\n")), "") << transcript.last(30);
