@@ -26,19 +26,19 @@ class MetaserverHost final : public SimHost {
   ~MetaserverHost() noexcept(false) { kill(); }
 
  private:
-  struct Process {
+  struct Running final : Process {
     BufferPool pool;
     kj::Own<MetaServer> server;
   };
   MetaServerOptions options;
 
-  kj::Promise<kj::Own<void>> run() override {
-    auto process = kj::heap<Process>();
+  kj::Promise<kj::Own<Process>> run() override {
+    auto process = kj::heap<Running>();
     process->server = co_await MetaServer::start(
         {timer, world.time, world.network.at(name()), disk, rocks.newLife(), entropy, process->pool, log},
         options);
     co_await process->server->listen("*:9400");
-    co_return kj::mv(process);
+    co_return kj::Own<Process>(kj::mv(process));
   }
 };
 
@@ -51,10 +51,13 @@ class ChunkdHost final : public SimHost {
   ~ChunkdHost() noexcept(false) { kill(); }
 
  private:
+  struct Running final : Process {
+    kj::Own<ChunkServer> server;
+  };
   kj::Own<env::Worker> worker;
   uint32_t lastPid = 100;
 
-  kj::Promise<kj::Own<void>> run() override {
+  kj::Promise<kj::Own<Process>> run() override {
     ChunkServerOptions options;
     options.directory = kj::str("/store");
     options.boot = kj::str("boot-", boot());
@@ -66,8 +69,10 @@ class ChunkdHost final : public SimHost {
     auto started = co_await ChunkServer::start(
         {timer, world.network.at(name()), disk, *rocks.newLife(), *worker, entropy, log}, kj::mv(options));
     KJ_IF_MAYBE (server, started.server) {
-      co_await (*server)->whenRegistered();
-      co_return kj::mv(*server);
+      auto process = kj::heap<Running>();
+      process->server = kj::mv(*server);
+      co_await process->server->whenRegistered();
+      co_return kj::Own<Process>(kj::mv(process));
     }
     kj::throwFatalException(KJ_EXCEPTION(FAILED, started.refusal));
   }
@@ -82,15 +87,15 @@ class RealClientHost final : public ClientHost {
   Filesystem& filesystem() override { return KJ_REQUIRE_NONNULL(running, "the client is down", name()); }
 
  private:
-  struct Process {
+  struct Running final : Process {
     BufferPool pool;
     kj::Own<Filesystem> filesystem;
   };
   kj::Maybe<Filesystem&> running;
 
   void gone() override { running = nullptr; }
-  kj::Promise<kj::Own<void>> run() override {
-    auto process = kj::heap<Process>();
+  kj::Promise<kj::Own<Process>> run() override {
+    auto process = kj::heap<Running>();
     FilesystemOptions options{.timer = timer,
                               .clock = world.time,
                               .network = world.network.at(name()),
@@ -103,7 +108,7 @@ class RealClientHost final : public ClientHost {
     options.metaservers[0] = kj::str(METASERVER_ADDRESS);
     process->filesystem = co_await connectFilesystem(kj::mv(options));
     running = *process->filesystem;
-    co_return kj::mv(process);
+    co_return kj::Own<Process>(kj::mv(process));
   }
 };
 

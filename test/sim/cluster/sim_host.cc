@@ -44,7 +44,7 @@ kj::Promise<void> SimHost::start() {
   served = kj::mv(paf.fulfiller);
   booting = run()
                 .then(
-                    [this](kj::Own<void> started) {
+                    [this](kj::Own<Process>&& started) {
                       process = kj::mv(started);
                       current = State::UP;
                       served->fulfill();

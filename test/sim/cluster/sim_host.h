@@ -47,7 +47,10 @@ class SimHost {
   env::MemoryDisk disk;
 
  protected:
-  virtual kj::Promise<kj::Own<void>> run() = 0;  // the process; destroying it is its death
+  struct Process {
+    virtual ~Process() noexcept(false) = default;
+  };
+  virtual kj::Promise<kj::Own<Process>> run() = 0;  // destroying it is its death
   virtual void gone() {}                         // the process is; forget pointers into it
 
   World world;
@@ -60,7 +63,7 @@ class SimHost {
   kj::String ownName;
   State current = State::DOWN;
   uint64_t bootIdentity;
-  kj::Own<void> process;
+  kj::Own<Process> process;
   kj::Own<kj::PromiseFulfiller<void>> served;
   kj::Promise<void> booting = nullptr;
 
