@@ -68,7 +68,7 @@ Outcome live(uint64_t seed, uint32_t operations) {
 class UnderMisfortune : public testing::TestWithParam<uint64_t> {};
 
 TEST_P(UnderMisfortune, UsersSeeNoneOfIt) {
-  auto outcome = live(GetParam(), uint32_t(numberFrom("SIM_OPERATIONS", 120)));
+  auto outcome = live(GetParam(), uint32_t(numberFrom("SIM_OPERATIONS", 250)));
   std::printf(
       "seed %llu: %llu operations, %llu faults, %llu lines\n", static_cast<unsigned long long>(GetParam()),
       static_cast<unsigned long long>(outcome.operations), static_cast<unsigned long long>(outcome.faults),
@@ -80,10 +80,10 @@ INSTANTIATE_TEST_SUITE_P(Seed, UnderMisfortune, testing::ValuesIn(seeds()),
                          testing::PrintToStringParamName());
 
 TEST(Replay, OneSeedIsOneHistory) {
-  auto first = live(17, 40), again = live(17, 40);
+  auto first = live(17, 100), again = live(17, 100);
   EXPECT_EQ(first.lines, again.lines);
   EXPECT_EQ(first.digest, again.digest);
-  EXPECT_NE(first.digest, live(18, 40).digest);
+  EXPECT_NE(first.digest, live(18, 100).digest);
 }
 
 }  // namespace

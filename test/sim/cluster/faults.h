@@ -14,7 +14,7 @@ namespace cairn::sim {
 
 struct FaultOptions {
   uint64_t seed = 1;
-  kj::Duration pauseMax = 3 * kj::SECONDS;     // between two faults
+  kj::Duration pauseMax = 800 * kj::MILLISECONDS;  // between two faults
   kj::Duration durationMax = 3 * kj::SECONDS;  // of one
   uint32_t atATime = 1;                        // hosts in trouble at once
   // Weights of what happens.

@@ -28,7 +28,7 @@ struct WorkloadOptions {
   uint32_t operations = 150;          // of each worker
   uint32_t filesMax = 6;              // of each worker at a time
   uint32_t nearBoundaryPercent = 10;  // of writes: around the first chunk boundary, 64 MiB into a sparse file
-  kj::Duration pauseMax = 20 * kj::MILLISECONDS;  // between two operations
+  kj::Duration pauseMax = 100 * kj::MILLISECONDS;  // between two operations
 };
 
 class Workload {
