@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What the metaserver knows of one file, directory or other node, and of one chunk, as values. How they look in
-// the namespace store is in records.h; what clients see of them in rpc/metaserver.capnp.
+// What the metaserver knows of one file, directory or other node, and of one chunk, as values. How they look
+// in the namespace store is in records.h; what clients see of them in rpc/metaserver.capnp.
 #pragma once
 
 #include <kj/common.h>
@@ -53,9 +53,9 @@ struct ChunkRecord {
   // other replica has a higher one.
   ChunkVersion version;
   ChunkVersion floor;
-  uint32_t references = 1;                 // files that share it
-  uint32_t validBytes = ALL_BYTES_VALID;   // bytes from here on are zeros whatever replicas hold
-  uint8_t replicas = 0;                    // copies wanted
+  uint32_t references = 1;                // files that share it
+  uint32_t validBytes = ALL_BYTES_VALID;  // bytes from here on are zeros whatever replicas hold
+  uint8_t replicas = 0;                   // copies wanted
   bool operator==(const ChunkRecord&) const = default;
 };
 
@@ -67,30 +67,30 @@ struct FileChunk {
 
 struct ListedEntry {
   kj::String name;
-  uint64_t cookie = 0;     // position: list() goes on after it
-  Attributes attributes;   // of names only: just inode and type
+  uint64_t cookie = 0;    // position: list() goes on after it
+  Attributes attributes;  // of names only: just inode and type
 };
 
 struct GarbageRecord {
   ChunkHandle handle;
-  ChunkVersion version;    // replicas up to this version may be deleted
+  ChunkVersion version;  // replicas up to this version may be deleted
 };
 
 struct SessionRecord {
   SessionId id;
-  kj::String host, name;   // ClientDescription
-  int64_t opened = 0;      // ns since 1970
+  kj::String host, name;  // ClientDescription
+  int64_t opened = 0;     // ns since 1970
 };
 
 struct StoreRecord {
   ServerId server;
-  kj::String store;        // UUID
+  kj::String store;  // UUID
 };
 
 struct NamespaceState {
   // The counters and marks of the namespace: one record, written with every change.
   ClusterId cluster;
-  LogIndex applied;          // the last operation that is in the state
+  LogIndex applied;  // the last operation that is in the state
   Epoch epoch;
   InodeId nextInode{1};
   SessionId nextSession{1};
@@ -100,7 +100,7 @@ struct NamespaceState {
   uint64_t chunks = 0;
   uint64_t garbage = 0;
   uint64_t orphans = 0;
-  uint8_t replicas = 0;       // default count
+  uint8_t replicas = 0;  // default count
   bool operator==(const NamespaceState&) const = default;
 };
 

@@ -46,10 +46,12 @@ class Output {
 
 kj::String describeTail(const SegmentScan& scan, size_t size) {
   if (scan.tail == SegmentScan::Tail::UNSYNCED) {
-    return kj::str(size - scan.validBytes, " bytes from byte ", scan.validBytes,
-                   " on are not whole and were never known to be on stable storage: the next start cuts them off");
+    return kj::str(
+        size - scan.validBytes, " bytes from byte ", scan.validBytes,
+        " on are not whole and were never known to be on stable storage: the next start cuts them off");
   }
-  return kj::str("damaged at byte ", scan.validBytes, ": what follows was on stable storage; restore the file");
+  return kj::str("damaged at byte ", scan.validBytes,
+                 ": what follows was on stable storage; restore the file");
 }
 
 void inspectSegment(Output& out, kj::StringPtr name, kj::ArrayPtr<const kj::byte> bytes) {
@@ -69,9 +71,9 @@ void inspectSegment(Output& out, kj::StringPtr name, kj::ArrayPtr<const kj::byte
     problem = kj::str("no readable header");
   }
   if (out.json()) {
-    out.item(kj::str("{\"file\": ", out.quoted(name), ", \"bytes\": ", bytes.size(), ", \"format\": ", header.format,
-                     ", \"cluster\": \"", header.cluster, "\", \"epoch\": ", header.epoch, ", \"first\": ", header.first,
-                     ", \"synced\": ", header.synced));
+    out.item(kj::str("{\"file\": ", out.quoted(name), ", \"bytes\": ", bytes.size(), ", \"format\": ",
+                     header.format, ", \"cluster\": \"", header.cluster, "\", \"epoch\": ", header.epoch,
+                     ", \"first\": ", header.first, ", \"synced\": ", header.synced));
     if (problem.size() > 0) out.put(kj::str(", \"problem\": ", out.quoted(problem)));
     out.beginList(", \"operations\": [");
   } else {
@@ -115,7 +117,8 @@ void inspectNames(Output& out, kj::StringPtr path, rocksdb::Env* env) {
     }
   };
   KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
-                 auto names = Namespace::open({.path = path, .env = env, .access = NamespaceOptions::Access::READ});
+                 auto names =
+                     Namespace::open({.path = path, .env = env, .access = NamespaceOptions::Access::READ});
                  names->visitRecords(show);
                })) {
     show(kj::str("PROBLEM: ", exception->getDescription()));
@@ -124,8 +127,8 @@ void inspectNames(Output& out, kj::StringPtr path, rocksdb::Env* env) {
 
 }  // namespace
 
-void inspectMetadata(const kj::ReadableDirectory& log, kj::StringPtr namesPath, rocksdb::Env* env, InspectFormat format,
-                     kj::OutputStream& stream) {
+void inspectMetadata(const kj::ReadableDirectory& log, kj::StringPtr namesPath, rocksdb::Env* env,
+                     InspectFormat format, kj::OutputStream& stream) {
   Output out(format, stream);
   if (out.json()) out.put("{\"log\": [");
   inspectLog(out, log);

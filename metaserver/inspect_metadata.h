@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What is in an operation log and a namespace store, as text or JSON, also when they are damaged or in use: it
-// reads only, and says what it could not read. For `cairn-metaserver inspect`.
+// What is in an operation log and a namespace store, as text or JSON, also when they are damaged or in use:
+// it reads only, and says what it could not read. For `cairn-metaserver inspect`.
 #pragma once
 
 #include <kj/filesystem.h>
@@ -19,7 +19,8 @@ enum class InspectFormat { TEXT, JSON };
 
 void inspectMetadata(const kj::ReadableDirectory& log, kj::StringPtr namesPath, rocksdb::Env* env,
                      InspectFormat format, kj::OutputStream& out);
-// `log`: the directory of the segments; `namesPath`: the RocksDB's. JSON is one object: {"log": [segment...], "names": [line...]},
-// a segment with "file", "bytes", header fields, "operations" and, when there is one, "problem".
+// `log`: the directory of the segments; `namesPath`: the RocksDB's. JSON is one object: {"log": [segment...],
+// "names": [line...]}, a segment with "file", "bytes", header fields, "operations" and, when there is one,
+// "problem".
 
 }  // namespace cairn

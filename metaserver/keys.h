@@ -15,18 +15,18 @@
 namespace cairn {
 
 enum class Table : char {
-  STATE = 'M',       //                          -> NamespaceState
-  INODES = 'I',      // inode                    -> Inode
-  NAMES = 'D',       // directory, name hash     -> the entries with that hash (almost always one)
-  FILE_CHUNKS = 'C', // inode, chunk index       -> handle
-  CHUNKS = 'H',      // handle                   -> ChunkRecord
-  TARGETS = 'L',     // inode                    -> symlink target
-  XATTRS = 'X',      // inode, attribute name    -> value
-  ORPHANS = 'O',     // inode                    -> nothing
-  GARBAGE = 'G',     // handle                   -> version
-  SESSIONS = 'S',    // session                  -> SessionRecord
-  ANSWERS = 'A',     // session, sequence        -> Outcome
-  STORES = 'T',      // UUID of the store        -> server id
+  STATE = 'M',        //                          -> NamespaceState
+  INODES = 'I',       // inode                    -> Inode
+  NAMES = 'D',        // directory, name hash     -> the entries with that hash (almost always one)
+  FILE_CHUNKS = 'C',  // inode, chunk index       -> handle
+  CHUNKS = 'H',       // handle                   -> ChunkRecord
+  TARGETS = 'L',      // inode                    -> symlink target
+  XATTRS = 'X',       // inode, attribute name    -> value
+  ORPHANS = 'O',      // inode                    -> nothing
+  GARBAGE = 'G',      // handle                   -> version
+  SESSIONS = 'S',     // session                  -> SessionRecord
+  ANSWERS = 'A',      // session, sequence        -> Outcome
+  STORES = 'T',       // UUID of the store        -> server id
 };
 
 class Key {
@@ -64,11 +64,11 @@ class KeyReader {
   void skip(size_t count) { rest.remove_prefix(count < rest.size() ? count : rest.size()); }
 };
 
-// The place of a name in its directory: a hash of 60 bits with a slot of 3 bits for names that share it. It is
-// the key of the entry, so a lookup is one get, and the cookie of readDirectory, so an entry keeps its
+// The place of a name in its directory: a hash of 60 bits with a slot of 3 bits for names that share it. It
+// is the key of the entry, so a lookup is one get, and the cookie of readDirectory, so an entry keeps its
 // place whatever comes and goes around it, with nothing to remember between two calls. (A rising number per
-// entry would list in order of creation, but costs a second key for each name.) The hash is keyed by the cluster id:
-// names that collide cannot be prepared without knowing it, and eight of them would have to.
+// entry would list in order of creation, but costs a second key for each name.) The hash is keyed by the
+// cluster id: names that collide cannot be prepared without knowing it, and eight of them would have to.
 constexpr uint64_t SLOTS_PER_HASH = 8;
 constexpr uint64_t COOKIE_MIN = 1024;
 uint64_t placeOf(const ClusterId& cluster, kj::StringPtr name);  // slot 0; positive as off_t

@@ -42,22 +42,27 @@ struct Retired {
 
 bool growsNamespace(rpc::Operation::Reader operation) {
   switch (operation.which()) {
-    case rpc::Operation::ATTACH_CHUNK: return true;
-    case rpc::Operation::CHANGE: break;
-    default: return false;
+    case rpc::Operation::ATTACH_CHUNK:
+      return true;
+    case rpc::Operation::CHANGE:
+      break;
+    default:
+      return false;
   }
   switch (operation.getChange().which()) {
     case rpc::Change::CREATE:
     case rpc::Change::LINK:
-    case rpc::Change::SET_XATTR: return true;
-    default: return false;
+    case rpc::Change::SET_XATTR:
+      return true;
+    default:
+      return false;
   }
 }
 
 class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
  public:
-  FileLog(env::Disk& disk, kj::StringPtr directory, Namespace& names, const kj::Clock& clock, LocalLogOptions options,
-          env::Logger logger)
+  FileLog(env::Disk& disk, kj::StringPtr directory, Namespace& names, const kj::Clock& clock,
+          LocalLogOptions options, env::Logger logger)
       : disk(disk),
         directory(kj::str(directory)),
         names(names),
@@ -101,7 +106,7 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
   LogIndex logged;              // in the page cache
   LogIndex synced;              // on stable storage
   uint64_t bytesToSpaceCheck = 0;
-  bool low = false;             // less than reserveBytes are free
+  bool low = false;                                                        // less than reserveBytes are free
   std::multimap<LogIndex, kj::Own<kj::PromiseFulfiller<Status>>> waiting;  // for synced
 
   bool failed = false;
@@ -134,7 +139,8 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
   void watchSpace(size_t bytes);
 };
 
-// -- start ------------------------------------------------------------------------------------------------------
+// -- start
+// ------------------------------------------------------------------------------------------------------
 
 kj::Promise<void> FileLog::start() {
   auto made = co_await disk.makeDirectory(directory);
@@ -148,15 +154,18 @@ kj::Promise<void> FileLog::start() {
     bool last = i + 1 == recovered.segments.size();
     if (last && recovered.firsts[i] == logged.next()) {  // nothing is in it: the new one takes its name
       auto removed = co_await disk.remove(kj::str(directory, '/', recovered.segments[i]));
-      if (!removed.ok()) refuseToStart(kj::str("cannot remove ", recovered.segments[i], ": ", env::describeError(removed.error)));
+      if (!removed.ok())
+        refuseToStart(
+            kj::str("cannot remove ", recovered.segments[i], ": ", env::describeError(removed.error)));
       break;
     }
     LogIndex end = last ? logged : LogIndex(recovered.firsts[i + 1].value() - 1);
     retired.push_back({kj::str(directory, '/', recovered.segments[i]), end});
   }
   auto status = co_await beginSegment();
-  if (!ok(status)) refuseToStart(kj::str("cannot begin a segment of the operation log in ", directory, ": ", status,
-                                         ". Nothing was lost. Make room or repair the disk and start again."));
+  if (!ok(status))
+    refuseToStart(kj::str("cannot begin a segment of the operation log in ", directory, ": ", status,
+                          ". Nothing was lost. Make room or repair the disk and start again."));
   if (names.state().inodes == 0) co_await found();
 
   auto operation = kj::heap<LoggedOperation>();
@@ -164,7 +173,8 @@ kj::Promise<void> FileLog::start() {
   auto outcome = co_await propose(kj::mv(operation));
   auto durableStatus = outcome.ok() ? co_await durable(outcome.index) : outcome.status;
   if (!ok(durableStatus)) {
-    refuseToStart(kj::str("the start cannot be written to the operation log in ", directory, ": ", durableStatus,
+    refuseToStart(kj::str("the start cannot be written to the operation log in ", directory, ": ",
+                          durableStatus,
                           ". Nothing was lost. Make room or repair the disk and start again."));
   }
   thisEpoch = Epoch(outcome.number);
@@ -182,11 +192,13 @@ kj::Promise<void> FileLog::found() {
   request.setGid(options.founding.gid);
   request.setReplicas(options.founding.replicas);
   auto outcome = co_await propose(kj::mv(operation));
-  if (!outcome.ok()) refuseToStart(kj::str("a new cluster cannot be written to ", directory, ": ", outcome.status));
+  if (!outcome.ok())
+    refuseToStart(kj::str("a new cluster cannot be written to ", directory, ": ", outcome.status));
   logger.info("an empty directory -> found cluster ", cluster);
 }
 
-// -- proposing --------------------------------------------------------------------------------------------------
+// -- proposing
+// --------------------------------------------------------------------------------------------------
 
 kj::Promise<Outcome> FileLog::propose(kj::Own<LoggedOperation> operation) {
   if (failed) return refusal(Status::IO_ERROR);
@@ -299,8 +311,9 @@ kj::Promise<Status> FileLog::append(kj::ArrayPtr<const kj::byte> bytes) {
                " -> refuse the changes in it, nothing was changed; ", full ? "make room" : "check the disk");
   auto cut = co_await into.file->truncate(into.size);
   if (!cut.ok()) {
-    breakDown(kj::str("the operation log ", into.path, " can neither be written nor cut back: ",
-                      env::describeError(cut.error), ". No answered change is lost. Repair the disk and start again."));
+    breakDown(kj::str("the operation log ", into.path,
+                      " can neither be written nor cut back: ", env::describeError(cut.error),
+                      ". No answered change is lost. Repair the disk and start again."));
   }
   co_return full ? Status::NO_SPACE : Status::IO_ERROR;
 }
@@ -333,7 +346,8 @@ void FileLog::refuseAll(Batch& batch, Status status) {
   for (auto& proposal : batch) answer(proposal, refusal(status));
 }
 
-// -- space ------------------------------------------------------------------------------------------------------
+// -- space
+// ------------------------------------------------------------------------------------------------------
 
 void FileLog::watchSpace(size_t bytes) {
   if (!low && bytes < bytesToSpaceCheck) {
@@ -376,7 +390,8 @@ void FileLog::refuseWithoutSpace(Batch& batch) {
   batch = kj::mv(rest);
 }
 
-// -- durability -------------------------------------------------------------------------------------------------
+// -- durability
+// -------------------------------------------------------------------------------------------------
 
 void FileLog::startSync() {
   if (syncing || failed || synced >= logged) return;
@@ -399,8 +414,9 @@ kj::Promise<Status> FileLog::syncNow() {
   auto outcome = co_await into->file->sync();
   if (failed) co_return Status::IO_ERROR;
   if (!outcome.ok()) {
-    breakDown(kj::str("the disk refused to sync the operation log ", into->path, ": ", env::describeError(outcome.error),
-                      ". What was answered since the last sync may be lost. Check the disk and start again."));
+    breakDown(kj::str(
+        "the disk refused to sync the operation log ", into->path, ": ", env::describeError(outcome.error),
+        ". What was answered since the last sync may be lost. Check the disk and start again."));
     co_return Status::IO_ERROR;
   }
   advanceSynced(upTo);
@@ -426,16 +442,18 @@ void FileLog::breakDown(kj::String sentence) {
 }
 
 void FileLog::taskFailed(kj::Exception&& exception) {
-  breakDown(kj::str("the operation log failed: ", exception.getDescription(), ". No answered change is lost. Start again."));
+  breakDown(kj::str("the operation log failed: ", exception.getDescription(),
+                    ". No answered change is lost. Start again."));
   for (auto& proposal : queue) answer(proposal, refusal(Status::IO_ERROR));
   queue.clear();
 }
 
-// -- segments ---------------------------------------------------------------------------------------------------
+// -- segments
+// ---------------------------------------------------------------------------------------------------
 
 kj::Promise<void> FileLog::rotate() {
-  // INVARIANT: every segment but the last is wholly on stable storage, so this one is synced before it is left.
-  // When a new one cannot be made the old one grows on.
+  // INVARIANT: every segment but the last is wholly on stable storage, so this one is synced before it is
+  // left. When a new one cannot be made the old one grows on.
   if (!ok(co_await syncNow())) co_return;
   auto old = kj::addRef(segment());
   if (!ok(co_await beginSegment())) co_return;
@@ -471,7 +489,8 @@ kj::Promise<Status> FileLog::beginSegment() {
   logger.error("a new log segment ", path, ": ", env::describeError(error), " -> stay with the old one");
   auto removed = co_await disk.remove(path);
   if (!removed.ok() && removed.error != ENOENT) {
-    breakDown(kj::str("the half made log segment ", path, " cannot be removed: ", env::describeError(removed.error),
+    breakDown(kj::str("the half made log segment ", path,
+                      " cannot be removed: ", env::describeError(removed.error),
                       ". No answered change is lost. Repair the disk and start again."));
     co_return Status::IO_ERROR;
   }
@@ -485,8 +504,8 @@ kj::Promise<void> FileLog::dropRetired() {
     retired.pop_front();
     auto outcome = co_await disk.remove(gone.path);
     if (!outcome.ok() && outcome.error != ENOENT) {
-      logger.warning("log segment ", gone.path, " is not needed any more, but ", env::describeError(outcome.error),
-                     " -> leave it to the next start");
+      logger.warning("log segment ", gone.path, " is not needed any more, but ",
+                     env::describeError(outcome.error), " -> leave it to the next start");
     }
   }
 }
@@ -502,7 +521,8 @@ kj::Promise<void> FileLog::close() {
 }  // namespace
 
 kj::Promise<kj::Own<LocalLog>> LocalLog::open(env::Disk& disk, kj::StringPtr directory, Namespace& names,
-                                              const kj::Clock& clock, LocalLogOptions options, env::Logger logger) {
+                                              const kj::Clock& clock, LocalLogOptions options,
+                                              env::Logger logger) {
   auto log = kj::heap<FileLog>(disk, directory, names, clock, kj::mv(options), kj::mv(logger));
   co_await log->start();
   co_return kj::mv(log);

@@ -7,11 +7,11 @@
 // segment but the last is wholly on stable storage.
 //
 // Crash table (what is found at start -> what is done):
-//   records after the last complete one that were never known to be synced  -> cut off, with a line in the log
-//   damage before a record that says "synced up to here" or in an older segment -> refused, with file and offset
-//   a missing segment whose operations the namespace does not have           -> refused
-//   a last segment without a whole header and without records                -> removed
-//   the namespace is ahead of the log (its tables were flushed, the log's tail was not) -> the log goes on behind it
+//   records after the last complete one that were never known to be synced  -> cut off, with a line in the
+//   log damage before a record that says "synced up to here" or in an older segment -> refused, with file and
+//   offset a missing segment whose operations the namespace does not have           -> refused a last segment
+//   without a whole header and without records                -> removed the namespace is ahead of the log
+//   (its tables were flushed, the log's tail was not) -> the log goes on behind it
 #pragma once
 
 #include <kj/time.h>
@@ -35,8 +35,9 @@ struct LocalLogOptions {
   CommitMode commit = CommitMode::MEMORY;
   uint64_t segmentBytes = 16ull << 20;  // a full segment starts a flush of the namespace and, then, goes
   uint64_t reserveBytes = 64ull << 20;
-  // Space on the disk that is left to the namespace store: below it changes that grow the namespace are refused.
-  kj::Maybe<ClusterId> cluster;         // refuse any other; null: whichever is there
+  // Space on the disk that is left to the namespace store: below it changes that grow the namespace are
+  // refused.
+  kj::Maybe<ClusterId> cluster;  // refuse any other; null: whichever is there
   Founding founding;
 };
 
@@ -45,8 +46,9 @@ class LocalLog : public OperationLog {
   static kj::Promise<kj::Own<LocalLog>> open(env::Disk& disk, kj::StringPtr directory, Namespace& names,
                                              const kj::Clock& clock, LocalLogOptions options,
                                              env::Logger logger);
-  // Reads the log in `directory` of the disk (made if it is not there), applies what the namespace has not yet, founds the cluster
-  // if there is none, and starts a new epoch, durably. Throws with a sentence for the user when it must not start.
+  // Reads the log in `directory` of the disk (made if it is not there), applies what the namespace has not
+  // yet, founds the cluster if there is none, and starts a new epoch, durably. Throws with a sentence for the
+  // user when it must not start.
 
   virtual kj::Promise<void> close() = 0;
   // A clean stop: everything durable, the namespace flushed, so that the next start replays nothing.

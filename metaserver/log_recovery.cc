@@ -27,29 +27,34 @@ void requireDone(kj::StringPtr what, kj::StringPtr path, int error) {
 
 void checkHeader(kj::StringPtr path, const SegmentHeader& header, LogIndex first, ClusterId cluster) {
   if (header.format != LOG_FORMAT) {
-    refuseToStart(kj::str("the operation log ", path, " has format ", header.format, ", this program knows ", LOG_FORMAT,
-                          ". Nothing was changed. Start the version of CairnFS that wrote it, or a newer one."));
+    refuseToStart(kj::str(
+        "the operation log ", path, " has format ", header.format, ", this program knows ", LOG_FORMAT,
+        ". Nothing was changed. Start the version of CairnFS that wrote it, or a newer one."));
   }
   if (header.first != first) {
-    refuseToStart(kj::str("the operation log ", path, " begins with operation ", header.first, ", its name says ", first,
+    refuseToStart(kj::str("the operation log ", path, " begins with operation ", header.first,
+                          ", its name says ", first,
                           ": it was renamed. Nothing was changed. Give it back its name."));
   }
   if (cluster && header.cluster != cluster) {
-    refuseToStart(kj::str("the operation log ", path, " belongs to cluster ", header.cluster, ", not to ", cluster,
-                          ". Nothing was changed. Start the metaserver on the directory of its own cluster."));
+    refuseToStart(
+        kj::str("the operation log ", path, " belongs to cluster ", header.cluster, ", not to ", cluster,
+                ". Nothing was changed. Start the metaserver on the directory of its own cluster."));
   }
 }
 
 class Recovery {
   // One start. Segments are read one after the other, oldest first.
  public:
-  Recovery(env::Disk& disk, kj::String directory, Namespace& names, kj::Maybe<ClusterId> expected, env::Logger& logger)
+  Recovery(env::Disk& disk, kj::String directory, Namespace& names, kj::Maybe<ClusterId> expected,
+           env::Logger& logger)
       : disk(disk), directory(kj::mv(directory)), names(names), logger(logger) {
     result.cluster = names.state().cluster;
     KJ_IF_MAYBE (wanted, expected) {
       if (result.cluster && result.cluster != *wanted) {
-        refuseToStart(kj::str("the namespace store belongs to cluster ", result.cluster, ", not to ", *wanted,
-                              ". Nothing was changed. Start the metaserver on the directory of its own cluster."));
+        refuseToStart(
+            kj::str("the namespace store belongs to cluster ", result.cluster, ", not to ", *wanted,
+                    ". Nothing was changed. Start the metaserver on the directory of its own cluster."));
       }
       result.cluster = *wanted;
     }
@@ -62,9 +67,11 @@ class Recovery {
     for (auto& name : files) firsts.add(KJ_REQUIRE_NONNULL(parseSegmentName(name)));
     LogIndex applied = names.state().applied;
     if (files.empty() && applied) {
-      refuseToStart(kj::str("the namespace store has operations up to ", applied, ", but ", directory, " holds no log: "
-                            "what was done after them is missing. Nothing was changed. Put the log's files back, or "
-                            "restore both from one backup."));
+      refuseToStart(
+          kj::str("the namespace store has operations up to ", applied, ", but ", directory,
+                  " holds no log: "
+                  "what was done after them is missing. Nothing was changed. Put the log's files back, or "
+                  "restore both from one backup."));
     }
     if (files.empty()) {
       result.cluster = {};
@@ -106,13 +113,15 @@ class Recovery {
   }
 
   kj::Promise<void> replay(kj::StringPtr name, LogIndex first, LogIndex end) {
-    // `end`: the last operation it must have, because the next segment goes on after it. 0: it is the last segment.
+    // `end`: the last operation it must have, because the next segment goes on after it. 0: it is the last
+    // segment.
     auto path = pathOf(name);
     auto bytes = co_await loadFile(disk, kj::str(path));
     auto header = decodeHeader(bytes);
     if (header == nullptr) {
       auto scan = scanRecords(bytes, first);
-      if (end || scan.records.size() > 0 || scan.tail == SegmentScan::Tail::DAMAGED) refuseDamage(path, 0, first, end);
+      if (end || scan.records.size() > 0 || scan.tail == SegmentScan::Tail::DAMAGED)
+        refuseDamage(path, 0, first, end);
       co_await drop(name, kj::str("it was being made when the metaserver stopped"));
       co_return;
     }
@@ -120,8 +129,11 @@ class Recovery {
     result.cluster = wantedCluster = KJ_REQUIRE_NONNULL(header).cluster;
     LogIndex applied = names.state().applied;
     if (first.value() > applied.value() + 1) {
-      refuseToStart(kj::str("operations ", applied.value() + 1, " to ", first.value() - 1, " are missing: the namespace store ends "
-                            "before them and ", path, " begins after them. Nothing was changed. Put the missing log "
+      refuseToStart(kj::str("operations ", applied.value() + 1, " to ", first.value() - 1,
+                            " are missing: the namespace store ends "
+                            "before them and ",
+                            path,
+                            " begins after them. Nothing was changed. Put the missing log "
                             "files back, or restore the directory from a backup."));
     }
 
@@ -138,9 +150,10 @@ class Recovery {
   }
 
   [[noreturn]] void refuseDamage(kj::StringPtr path, size_t offset, LogIndex lost, LogIndex end) {
-    refuseToStart(kj::str("the operation log ", path, " is damaged at byte ", offset, ": operation ", lost,
-                          " was on stable storage and cannot be read any more. Nothing was changed. Check the disk, and "
-                          "restore the file from a backup."));
+    refuseToStart(kj::str(
+        "the operation log ", path, " is damaged at byte ", offset, ": operation ", lost,
+        " was on stable storage and cannot be read any more. Nothing was changed. Check the disk, and "
+        "restore the file from a backup."));
   }
 
   void apply(const SegmentScan& scan) {

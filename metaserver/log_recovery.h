@@ -13,10 +13,10 @@
 namespace cairn {
 
 struct RecoveredLog {
-  ClusterId cluster;                      // zero: there is no log yet
-  kj::Vector<kj::String> segments;        // files that are still there, oldest first
-  kj::Vector<LogIndex> firsts;            // their first indexes
-  uint64_t replayed = 0;                  // operations that the namespace did not have
+  ClusterId cluster;                // zero: there is no log yet
+  kj::Vector<kj::String> segments;  // files that are still there, oldest first
+  kj::Vector<LogIndex> firsts;      // their first indexes
+  uint64_t replayed = 0;            // operations that the namespace did not have
 };
 
 kj::Promise<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Namespace& names,
@@ -25,10 +25,11 @@ kj::Promise<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Name
 
 struct LoadedSegment {
   kj::String path;
-  LogIndex first;             // from its name
+  LogIndex first;  // from its name
   kj::Array<kj::byte> bytes;
 };
-kj::Promise<kj::Vector<kj::String>> listSegments(env::Disk& disk, kj::StringPtr directory);  // names, oldest first
+kj::Promise<kj::Vector<kj::String>> listSegments(env::Disk& disk,
+                                                 kj::StringPtr directory);  // names, oldest first
 kj::Promise<kj::Array<kj::byte>> loadFile(env::Disk& disk, kj::String path);
 
 [[noreturn]] void refuseToStart(kj::String sentence);

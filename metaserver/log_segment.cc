@@ -41,11 +41,12 @@ kj::Maybe<LogRecord> recordAt(kj::ArrayPtr<const kj::byte> file, size_t at) {
 }
 
 bool knownSynced(kj::ArrayPtr<const kj::byte> file, size_t from, LogIndex lost) {
-  // Whether a whole record after the damage says that operation `lost` was on stable storage. Records stand at
-  // multiples of 8.
+  // Whether a whole record after the damage says that operation `lost` was on stable storage. Records stand
+  // at multiples of 8.
   for (size_t at = (from + 7) / 8 * 8; at + RECORD_HEADER_SIZE < file.size(); at += 8) {
     auto index = load<uint64_t>(file, at + 8);
-    if (index <= lost.value() || index - lost.value() > file.size()) continue;  // not a later record of this file
+    if (index <= lost.value() || index - lost.value() > file.size())
+      continue;  // not a later record of this file
     KJ_IF_MAYBE (record, recordAt(file, at)) {
       if (record->synced >= lost) return true;
     }

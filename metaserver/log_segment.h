@@ -4,12 +4,13 @@
 // The format of the operation log's files, without any I/O. All numbers little-endian.
 //
 //   file    = header record*                       named <first index, 16 hex digits>.log
-//   header  = "cairnlog" format:u32 zero:u32 cluster:u64[2] epoch:u64 first:u64 synced:u64 zero:u32 crc:u32   (64 bytes)
-//   record  = length:u32 crc:u32 index:u64 synced:u64 payload                                       (24 + length bytes)
+//   header  = "cairnlog" format:u32 zero:u32 cluster:u64[2] epoch:u64 first:u64 synced:u64 zero:u32 crc:u32
+//   (64 bytes) record  = length:u32 crc:u32 index:u64 synced:u64 payload (24 + length bytes)
 //
-// `crc` is the CRC32C of the header before it, or of the record behind it. `payload` is an Operation as a flat Cap'n
-// Proto message; `length` is a multiple of 8. `synced` says how far the log was on stable storage when the record was
-// written. That tells, after a crash, a tail that was never synced (cut it off) from damage to what was (refuse).
+// `crc` is the CRC32C of the header before it, or of the record behind it. `payload` is an Operation as a
+// flat Cap'n Proto message; `length` is a multiple of 8. `synced` says how far the log was on stable storage
+// when the record was written. That tells, after a crash, a tail that was never synced (cut it off) from
+// damage to what was (refuse).
 #pragma once
 
 #include <kj/array.h>
@@ -29,8 +30,8 @@ constexpr size_t OPERATION_SIZE_MAX = 16u << 20;
 struct SegmentHeader {
   uint32_t format = LOG_FORMAT;
   ClusterId cluster;
-  Epoch epoch;       // of the start that made the segment
-  LogIndex first;    // index of its first record
+  Epoch epoch;     // of the start that made the segment
+  LogIndex first;  // index of its first record
   LogIndex synced;
 };
 
@@ -52,8 +53,8 @@ struct LogRecord {
 };
 
 struct SegmentScan {
-  kj::Vector<LogRecord> records;     // whole and consecutive, from the first; they point into the bytes
-  size_t validBytes = 0;             // where they end
+  kj::Vector<LogRecord> records;  // whole and consecutive, from the first; they point into the bytes
+  size_t validBytes = 0;          // where they end
   enum class Tail {
     CLEAN,     // the file ends there
     UNSYNCED,  // what follows was never known to be on stable storage

@@ -51,13 +51,14 @@ rocksdb::Options storeOptions(const NamespaceOptions& options) {
   auto why = kj::str(status.ToString().c_str());
   auto advice = status.IsIOError() && strstr(why.cStr(), "lock") != nullptr
                     ? "Another process has it open: one metaserver serves a directory."
-                : status.IsCorruption() ? "It is damaged. Restore the directory from a backup, or remove only this store if the "
-                                          "log beside it is complete."
+                : status.IsCorruption()
+                    ? "It is damaged. Restore the directory from a backup, or remove only this store if the "
+                      "log beside it is complete."
                 : status.IsNotSupported() || status.IsInvalidArgument()
                     ? "It was perhaps written by a newer version: start that one."
                     : "Check the directory, its owner and the disk.";
-  kj::throwFatalException(KJ_EXCEPTION(
-      FAILED, kj::str("the namespace store in ", path, " cannot be opened: ", why, ". Nothing was changed. ", advice)));
+  kj::throwFatalException(KJ_EXCEPTION(FAILED, kj::str("the namespace store in ", path, " cannot be opened: ",
+                                                       why, ". Nothing was changed. ", advice)));
 }
 
 }  // namespace
@@ -80,11 +81,13 @@ kj::Own<Namespace> Namespace::open(NamespaceOptions options) {
     std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions()));
     it->SeekToFirst();
     if (it->Valid()) {
-      kj::throwFatalException(KJ_EXCEPTION(FAILED, kj::str(
-          options.path, " is a RocksDB, but not a namespace store of CairnFS. Nothing was changed. Name another directory.")));
+      kj::throwFatalException(
+          KJ_EXCEPTION(FAILED, kj::str(options.path,
+                                       " is a RocksDB, but not a namespace store of CairnFS. Nothing was "
+                                       "changed. Name another directory.")));
     }
   }
-  return kj::Own<Namespace>(new Namespace(kj::mv(storage)), kj::_::HeapDisposer<Namespace>::instance);
+  return kj::heap<Namespace>(kj::mv(storage));
 }
 
 Namespace::Namespace(kj::Own<Storage> storageParam)
@@ -111,24 +114,35 @@ namespace {
 
 Outcome dispatchChange(rpc::Change::Reader change, Transaction& transaction) {
   switch (change.which()) {
-    case rpc::Change::CREATE: return ops::create(change, transaction);
-    case rpc::Change::LINK: return ops::link(change, transaction);
-    case rpc::Change::UNLINK: return ops::unlink(change, transaction);
-    case rpc::Change::RMDIR: return ops::rmdir(change, transaction);
-    case rpc::Change::RENAME: return ops::rename(change, transaction);
-    case rpc::Change::SET_ATTRIBUTES: return ops::setAttributes(change, transaction);
-    case rpc::Change::PUBLISH: return ops::publish(change, transaction);
-    case rpc::Change::SET_XATTR: return ops::setXattr(change, transaction);
-    case rpc::Change::REMOVE_XATTR: return ops::removeXattr(change, transaction);
+    case rpc::Change::CREATE:
+      return ops::create(change, transaction);
+    case rpc::Change::LINK:
+      return ops::link(change, transaction);
+    case rpc::Change::UNLINK:
+      return ops::unlink(change, transaction);
+    case rpc::Change::RMDIR:
+      return ops::rmdir(change, transaction);
+    case rpc::Change::RENAME:
+      return ops::rename(change, transaction);
+    case rpc::Change::SET_ATTRIBUTES:
+      return ops::setAttributes(change, transaction);
+    case rpc::Change::PUBLISH:
+      return ops::publish(change, transaction);
+    case rpc::Change::SET_XATTR:
+      return ops::setXattr(change, transaction);
+    case rpc::Change::REMOVE_XATTR:
+      return ops::removeXattr(change, transaction);
   }
   return refusal(Status::NOT_SUPPORTED);
 }
 
 Outcome tryChange(rpc::Change::Reader change, Transaction& transaction) {
-  // A malformed message (a text without its closing zero, a bad pointer) throws where it is read, and so does a state
-  // that contradicts itself: before any write, so the operation can be refused. Anything else ends the process.
+  // A malformed message (a text without its closing zero, a bad pointer) throws where it is read, and so does
+  // a state that contradicts itself: before any write, so the operation can be refused. Anything else ends
+  // the process.
   Outcome outcome;
-  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { outcome = dispatchChange(change, transaction); })) {
+  KJ_IF_MAYBE (exception,
+               kj::runCatchingExceptions([&]() { outcome = dispatchChange(change, transaction); })) {
     if (transaction.changed() || transaction.storeFailed()) kj::throwFatalException(kj::mv(*exception));
     return refusal(Status::INVALID);
   }
@@ -156,29 +170,45 @@ Outcome Namespace::applyOwn(rpc::Operation::Reader operation) {
 Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
   auto& transaction = *pending;
   switch (operation.which()) {
-    case rpc::Operation::CHANGE: break;
-    case rpc::Operation::FOUND: return ops::found(operation, transaction);
-    case rpc::Operation::START_EPOCH: return ops::startEpoch(operation, transaction);
-    case rpc::Operation::OPEN_SESSION: return ops::openSession(operation, transaction, *answers);
-    case rpc::Operation::CLOSE_SESSION: return ops::closeSession(operation, transaction, *answers);
-    case rpc::Operation::REGISTER_STORE: return ops::registerStore(operation, transaction);
-    case rpc::Operation::UNREGISTER_STORE: return ops::unregisterStore(operation, transaction);
-    case rpc::Operation::RESERVE_HANDLES: return ops::reserveHandles(operation, transaction);
-    case rpc::Operation::ATTACH_CHUNK: return ops::attachChunk(operation, transaction);
-    case rpc::Operation::RAISE_VERSION: return ops::raiseVersion(operation, transaction);
-    case rpc::Operation::CONFIRM_VERSION: return ops::confirmVersion(operation, transaction);
-    case rpc::Operation::PURGE: return ops::purge(operation, transaction);
-    case rpc::Operation::COLLECT_GARBAGE: return ops::collectGarbage(operation, transaction);
+    case rpc::Operation::CHANGE:
+      break;
+    case rpc::Operation::FOUND:
+      return ops::found(operation, transaction);
+    case rpc::Operation::START_EPOCH:
+      return ops::startEpoch(operation, transaction);
+    case rpc::Operation::OPEN_SESSION:
+      return ops::openSession(operation, transaction, *answers);
+    case rpc::Operation::CLOSE_SESSION:
+      return ops::closeSession(operation, transaction, *answers);
+    case rpc::Operation::REGISTER_STORE:
+      return ops::registerStore(operation, transaction);
+    case rpc::Operation::UNREGISTER_STORE:
+      return ops::unregisterStore(operation, transaction);
+    case rpc::Operation::RESERVE_HANDLES:
+      return ops::reserveHandles(operation, transaction);
+    case rpc::Operation::ATTACH_CHUNK:
+      return ops::attachChunk(operation, transaction);
+    case rpc::Operation::RAISE_VERSION:
+      return ops::raiseVersion(operation, transaction);
+    case rpc::Operation::CONFIRM_VERSION:
+      return ops::confirmVersion(operation, transaction);
+    case rpc::Operation::PURGE:
+      return ops::purge(operation, transaction);
+    case rpc::Operation::COLLECT_GARBAGE:
+      return ops::collectGarbage(operation, transaction);
   }
-  kj::throwFatalException(KJ_EXCEPTION(UNIMPLEMENTED, kj::str(
-      "the operation log holds an operation of a kind this program does not know (index ", operation.getIndex(),
-      "). Nothing was changed. Start the version of CairnFS that wrote it, or a newer one.")));
+  kj::throwFatalException(KJ_EXCEPTION(
+      UNIMPLEMENTED,
+      kj::str("the operation log holds an operation of a kind this program does not know (index ",
+              operation.getIndex(),
+              "). Nothing was changed. Start the version of CairnFS that wrote it, or a newer one.")));
 }
 
 kj::Maybe<Outcome> Namespace::remembered(rpc::Operation::Reader operation) {
   if (!operation.isChange()) return nullptr;
   auto sequence = operation.getChange().getSequence();
-  KJ_IF_MAYBE (answer, pending->answer(SessionId(operation.getSession()), sequence)) return kj::mv(answer->outcome);
+  KJ_IF_MAYBE (answer, pending->answer(SessionId(operation.getSession()), sequence))
+    return kj::mv(answer->outcome);
   return nullptr;
 }
 
@@ -190,12 +220,14 @@ void Namespace::startFlush() {
   rocksdb::FlushOptions options;
   options.wait = false;
   options.allow_write_stall = true;
-  storage->db->Flush(options).PermitUncheckedError();  // only early: the memory tables are flushed when full anyway
+  storage->db->Flush(options)
+      .PermitUncheckedError();  // only early: the memory tables are flushed when full anyway
 }
 
 void Namespace::flush() {
   auto status = storage->db->Flush(rocksdb::FlushOptions());
-  KJ_REQUIRE(status.ok(), "the namespace store cannot be flushed; the operation log has what is missing in it",
+  KJ_REQUIRE(status.ok(),
+             "the namespace store cannot be flushed; the operation log has what is missing in it",
              status.ToString().c_str());
 }
 

@@ -2,10 +2,10 @@
 // Copyright 2026 the CairnFS authors
 //
 // The namespace: files, directories, chunk handles and versions, sessions and stores, in RocksDB.
-// INVARIANT: the store holds exactly the operations 1 to `applied`; both are written in one batch, so after any
-// crash it is the image after some operation, and the log has the rest. Nothing but apply() changes it, and
-// apply() reads no clock, no random numbers and nothing that is not in the operation or the state.
-// Called by the log (LocalLog) for changes; reads go through read().
+// INVARIANT: the store holds exactly the operations 1 to `applied`; both are written in one batch, so after
+// any crash it is the image after some operation, and the log has the rest. Nothing but apply() changes it,
+// and apply() reads no clock, no random numbers and nothing that is not in the operation or the state. Called
+// by the log (LocalLog) for changes; reads go through read().
 #pragma once
 
 #include <kj/function.h>
@@ -25,9 +25,9 @@ class Transaction;
 class SessionAnswers;
 
 struct NamespaceOptions {
-  kj::StringPtr path;                   // directory of the RocksDB; made if it is not there
-  rocksdb::Env* env = nullptr;          // null: the local filesystem
-  uint64_t cacheBytes = 512ull << 20;   // blocks of the store kept in memory
+  kj::StringPtr path;                  // directory of the RocksDB; made if it is not there
+  rocksdb::Env* env = nullptr;         // null: the local filesystem
+  uint64_t cacheBytes = 512ull << 20;  // blocks of the store kept in memory
   uint64_t memtableBytes = 64ull << 20;
   enum class Access { WRITE, READ } access = Access::WRITE;
   // READ: for looking only, also beside a running metaserver: it then shows what that one has flushed.
@@ -36,8 +36,11 @@ struct NamespaceOptions {
 class Namespace {
  public:
   static kj::Own<Namespace> open(NamespaceOptions options);
-  // Makes an empty one (applied 0) where there is none. Throws, with a sentence for the user: newer format, damage, in use.
+  // Makes an empty one (applied 0) where there is none. Throws, with a sentence for the user: newer format,
+  // damage, in use.
 
+  struct Storage;
+  explicit Namespace(kj::Own<Storage> storage);  // by open()
   ~Namespace() noexcept(false);
   KJ_DISALLOW_COPY(Namespace);
 
@@ -45,14 +48,15 @@ class Namespace {
   const NamespaceState& state() const { return current; }
 
   Outcome apply(rpc::Operation::Reader operation);
-  // The next operation. What it changes is seen by the following apply() at once, and by read() after commit().
+  // The next operation. What it changes is seen by the following apply() at once, and by read() after
+  // commit().
 
   kj::Maybe<Outcome> remembered(rpc::Operation::Reader operation);
   // The answer to a client's change that has been applied before.
 
   void commit();
-  // Writes what apply() has changed, in one batch. Throws if the store fails: then the process must end; nothing is
-  // lost, the log has it all.
+  // Writes what apply() has changed, in one batch. Throws if the store fails: then the process must end;
+  // nothing is lost, the log has it all.
 
   void startFlush();
   // Begins to write the memory tables to disk, in the background.
@@ -68,9 +72,6 @@ class Namespace {
   // Every record as a line, in key order; equal namespaces give equal dumps. For tests and `inspect`.
 
  private:
-  struct Storage;
-  explicit Namespace(kj::Own<Storage> storage);
-
   kj::Own<Storage> storage;
   NamespaceState current;
   kj::Own<SessionAnswers> answers;

@@ -77,7 +77,8 @@ Result<Attributes> NamespaceReader::lookup(InodeId parent, kj::StringPtr name) c
   return found->attributes;
 }
 
-Result<DirectoryListing> NamespaceReader::list(InodeId id, uint64_t cookie, uint32_t limit, ListingDetail detail) const {
+Result<DirectoryListing> NamespaceReader::list(InodeId id, uint64_t cookie, uint32_t limit,
+                                               ListingDetail detail) const {
   auto directory = inode(id);
   if (!directory.ok()) return directory.status();
   if (!directory->attributes.isDirectory()) return Status::NOT_DIRECTORY;
@@ -188,7 +189,8 @@ kj::Array<FileChunk> NamespaceReader::chunksOf(InodeId id, ChunkIndex first, uin
        [&](KeyReader key, std::string_view value) {
          key.number();
          ChunkHandle handle(decodeNumber(value));
-         auto record = KJ_REQUIRE_NONNULL(chunk(handle), "a file names a chunk that has no record", id, handle);
+         auto record =
+             KJ_REQUIRE_NONNULL(chunk(handle), "a file names a chunk that has no record", id, handle);
          chunks.add(FileChunk{ChunkIndex(key.number()), handle, record});
          return chunks.size() < limit;
        });
@@ -198,20 +200,22 @@ kj::Array<FileChunk> NamespaceReader::chunksOf(InodeId id, ChunkIndex first, uin
 kj::Array<InodeId> NamespaceReader::orphans(InodeId after, uint32_t limit) const {
   kj::Vector<InodeId> result;
   if (limit == 0) return result.releaseAsArray();
-  scan(db, Key(Table::ORPHANS), Key(Table::ORPHANS, after.next().value()), [&](KeyReader key, std::string_view) {
-    result.add(key.number());
-    return result.size() < limit;
-  });
+  scan(db, Key(Table::ORPHANS), Key(Table::ORPHANS, after.next().value()),
+       [&](KeyReader key, std::string_view) {
+         result.add(key.number());
+         return result.size() < limit;
+       });
   return result.releaseAsArray();
 }
 
 kj::Array<GarbageRecord> NamespaceReader::garbage(ChunkHandle after, uint32_t limit) const {
   kj::Vector<GarbageRecord> result;
   if (limit == 0) return result.releaseAsArray();
-  scan(db, Key(Table::GARBAGE), Key(Table::GARBAGE, after.next().value()), [&](KeyReader key, std::string_view value) {
-    result.add(GarbageRecord{ChunkHandle(key.number()), ChunkVersion(decodeNumber(value))});
-    return result.size() < limit;
-  });
+  scan(db, Key(Table::GARBAGE), Key(Table::GARBAGE, after.next().value()),
+       [&](KeyReader key, std::string_view value) {
+         result.add(GarbageRecord{ChunkHandle(key.number()), ChunkVersion(decodeNumber(value))});
+         return result.size() < limit;
+       });
   return result.releaseAsArray();
 }
 

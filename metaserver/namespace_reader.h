@@ -2,8 +2,9 @@
 // Copyright 2026 the CairnFS authors
 //
 // Reads of the namespace: what has been applied, at once, on the event loop. Never waits and changes nothing.
-// An inode that is gone is STALE, one that never was NOT_FOUND: with ESTALE the kernel walks the path again, so
-// a file that another client has just replaced is found under its new inode. Called by sessions and grants.
+// An inode that is gone is STALE, one that never was NOT_FOUND: with ESTALE the kernel walks the path again,
+// so a file that another client has just replaced is found under its new inode. Called by sessions and
+// grants.
 #pragma once
 
 #include <kj/array.h>
@@ -39,7 +40,8 @@ class NamespaceReader {
   // Orphans (links 0) are found as well.
 
   Result<Attributes> lookup(InodeId parent, kj::StringPtr name) const;
-  // ".." is the parent, "." the directory itself. NOT_DIRECTORY, NAME_TOO_LONG, NOT_FOUND, STALE (the parent).
+  // ".." is the parent, "." the directory itself. NOT_DIRECTORY, NAME_TOO_LONG, NOT_FOUND, STALE (the
+  // parent).
 
   Result<DirectoryListing> list(InodeId directory, uint64_t cookie, uint32_t limit, ListingDetail detail) const;
   // In an order in which an entry keeps its place while others come and go. Cookies are never below 1024.
@@ -47,7 +49,7 @@ class NamespaceReader {
   Result<Attributes> resolve(kj::StringPtr path) const;
   // From the root, without following symlinks. NAME_TOO_LONG from PATH_SIZE_MAX bytes on.
 
-  Result<kj::String> readLink(InodeId inode) const;  // INVALID: not a symlink
+  Result<kj::String> readLink(InodeId inode) const;                            // INVALID: not a symlink
   Result<kj::Array<kj::byte>> xattr(InodeId inode, kj::StringPtr name) const;  // NO_DATA
   Result<kj::Array<kj::String>> xattrs(InodeId inode) const;
 
@@ -55,8 +57,8 @@ class NamespaceReader {
   kj::Maybe<ChunkRecord> chunk(ChunkHandle handle) const;      // null: no file has it
   kj::Array<FileChunk> chunksOf(InodeId inode, ChunkIndex first, uint32_t limit) const;
 
-  kj::Array<InodeId> orphans(InodeId after, uint32_t limit) const;             // in order of id
-  kj::Array<GarbageRecord> garbage(ChunkHandle after, uint32_t limit) const;   // in order of handle
+  kj::Array<InodeId> orphans(InodeId after, uint32_t limit) const;            // in order of id
+  kj::Array<GarbageRecord> garbage(ChunkHandle after, uint32_t limit) const;  // in order of handle
   kj::Array<SessionRecord> sessions() const;
   kj::Maybe<SessionRecord> session(SessionId id) const;
   kj::Array<StoreRecord> stores() const;

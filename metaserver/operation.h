@@ -41,16 +41,16 @@ enum class More { NO, YES };
 struct Outcome {
   // What an applied operation answers. A refusal has changed nothing but the applied index.
   Status status = Status::OK;
-  LogIndex index;                     // of the operation that did it; the first one's when a change is repeated
-  kj::Maybe<Attributes> attributes;   // of the inode the change was about, after it
-  kj::Maybe<Attributes> parent;       // of the directory it was done in, where there is one
-  InodeId replaced;                   // rename: the inode that lost its name to it; 0: none
-  InodeId orphan;                     // lost its last link and was not `unheld`: purge it once nobody holds it; 0: none
-  ChunkHandle cut;                    // truncate: the chunk that now has validBytes: revoke its lease; 0: none
-  ChunkHandle chunk;                  // attachChunk, exists: the one that is there
-  uint64_t number = 0;                // startEpoch: epoch; openSession, registerStore: id; reserveHandles: first handle;
-                                      // raiseVersion: version
-  More more = More::NO;               // purge: propose it again
+  LogIndex index;  // of the operation that did it; the first one's when a change is repeated
+  kj::Maybe<Attributes> attributes;  // of the inode the change was about, after it
+  kj::Maybe<Attributes> parent;      // of the directory it was done in, where there is one
+  InodeId replaced;                  // rename: the inode that lost its name to it; 0: none
+  InodeId orphan;        // lost its last link and was not `unheld`: purge it once nobody holds it; 0: none
+  ChunkHandle cut;       // truncate: the chunk that now has validBytes: revoke its lease; 0: none
+  ChunkHandle chunk;     // attachChunk, exists: the one that is there
+  uint64_t number = 0;   // startEpoch: epoch; openSession, registerStore: id; reserveHandles: first handle;
+                         // raiseVersion: version
+  More more = More::NO;  // purge: propose it again
 
   bool ok() const { return status == Status::OK; }
   void write(rpc::Outcome::Builder builder) const;

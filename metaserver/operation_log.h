@@ -2,8 +2,8 @@
 // Copyright 2026 the CairnFS authors
 //
 // The operation log: the only way to change the namespace. Order (propose) and durability (durable) are
-// separate things. LocalLog (local_log.h) is the implementation for one metaserver; a replicated one fits behind
-// the same interface.
+// separate things. LocalLog (local_log.h) is the implementation for one metaserver; a replicated one fits
+// behind the same interface.
 #pragma once
 
 #include <kj/async.h>
@@ -13,7 +13,8 @@
 namespace cairn {
 
 enum class CommitMode {
-  MEMORY,  // answered once the operation is in the page cache (of a majority): survives the process, not the machine
+  MEMORY,  // answered once the operation is in the page cache (of a majority): survives the process, not the
+           // machine
   DISK,    // answered once it is on stable storage
 };
 kj::StringPtr KJ_STRINGIFY(CommitMode mode);  // "memory", "disk"
@@ -24,23 +25,23 @@ class OperationLog {
   virtual ~OperationLog() noexcept(false) = default;
 
   virtual kj::Promise<Outcome> propose(kj::Own<LoggedOperation> operation) = 0;
-  // Commits the operation, applies it and answers. Operations are applied in the order of the calls, and answers come
-  // in that order. Dropping the promise does not take the operation back. Refuses, having logged and
-  // changed nothing: noSpace (the log's disk is full), ioError (the log is broken, see below).
+  // Commits the operation, applies it and answers. Operations are applied in the order of the calls, and
+  // answers come in that order. Dropping the promise does not take the operation back. Refuses, having logged
+  // and changed nothing: noSpace (the log's disk is full), ioError (the log is broken, see below).
 
   virtual kj::Promise<Status> durable(LogIndex index) = 0;
   // Waits until everything up to `index` is on stable storage (0: all that has been proposed until now).
-  // ioError: the disk refused a sync. What it held is in doubt from then on, so the log is broken: it takes no
-  // more operations until the metaserver is started again.
+  // ioError: the disk refused a sync. What it held is in doubt from then on, so the log is broken: it takes
+  // no more operations until the metaserver is started again.
 
   virtual kj::Promise<void> whenBroken() = 0;
-  // Fails, with a sentence for the user, when the log or the namespace behind it has failed for good: then the process
-  // must end. Reads go on until it does.
+  // Fails, with a sentence for the user, when the log or the namespace behind it has failed for good: then
+  // the process must end. Reads go on until it does.
 
-  virtual LogIndex last() const = 0;           // of the last operation applied
+  virtual LogIndex last() const = 0;  // of the last operation applied
   virtual LogIndex durableUpTo() const = 0;
-  virtual uint32_t inFlight() const = 0;       // proposed and not yet applied: while 0, reads see all there is
-  virtual Epoch epoch() const = 0;             // of this start
+  virtual uint32_t inFlight() const = 0;  // proposed and not yet applied: while 0, reads see all there is
+  virtual Epoch epoch() const = 0;        // of this start
   virtual CommitMode commitMode() const = 0;
 };
 

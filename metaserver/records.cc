@@ -41,10 +41,11 @@ class Reader {
   Reader(std::string_view bytes, kj::StringPtr what) : rest(bytes) {
     uint8_t format = 0;
     number(format);
-    KJ_REQUIRE(format == RECORD_FORMAT,
-               "the namespace store has a record of a format this program does not know; start the version of "
-               "CairnFS that wrote it, or a newer one",
-               what, format);
+    KJ_REQUIRE(
+        format == RECORD_FORMAT,
+        "the namespace store has a record of a format this program does not know; start the version of "
+        "CairnFS that wrote it, or a newer one",
+        what, format);
   }
 
   template <typename T>
@@ -339,9 +340,10 @@ NamespaceState decodeState(std::string_view bytes) {
   uint32_t format = 0;
   reader.number(format);
   if (format != NAMESPACE_FORMAT) {
-    kj::throwFatalException(KJ_EXCEPTION(FAILED, kj::str(
-        "the namespace store has format ", format, ", this program knows ", NAMESPACE_FORMAT,
-        ". Nothing was changed. Start the version of CairnFS that wrote it, or a newer one.")));
+    kj::throwFatalException(KJ_EXCEPTION(
+        FAILED,
+        kj::str("the namespace store has format ", format, ", this program knows ", NAMESPACE_FORMAT,
+                ". Nothing was changed. Start the version of CairnFS that wrote it, or a newer one.")));
   }
   NamespaceState state;
   visitState(reader, state);
@@ -398,8 +400,8 @@ kj::String describe(const NamespaceState& state) {
 kj::String describeNames(std::string_view value) {
   auto text = kj::str("");
   NameBucket(value).forEach([&](const NamedInode& entry) {
-    text = kj::str(text, text.size() > 0 ? ", " : "", kj::encodeCEscape(owned(entry.name)), " -> inode ", entry.inode,
-                   " type ", static_cast<uint16_t>(entry.type), " slot ", entry.slot);
+    text = kj::str(text, text.size() > 0 ? ", " : "", kj::encodeCEscape(owned(entry.name)), " -> inode ",
+                   entry.inode, " type ", static_cast<uint16_t>(entry.type), " slot ", entry.slot);
   });
   return text;
 }
@@ -409,11 +411,12 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
   KJ_REQUIRE(!key.empty());
   KeyReader reader(key);
   switch (static_cast<Table>(key[0])) {
-    case Table::STATE: return kj::str("state ", describe(decodeState(value)));
+    case Table::STATE:
+      return kj::str("state ", describe(decodeState(value)));
     case Table::INODES: {
       auto inode = decodeInode(InodeId(reader.number()), value);
-      return kj::str("inode ", inode.id(), ' ', describe(inode.attributes), " parent ", inode.parent, " chunks ",
-                     inode.chunks, " to ", inode.chunksEnd, " xattrs ", inode.xattrBytes);
+      return kj::str("inode ", inode.id(), ' ', describe(inode.attributes), " parent ", inode.parent,
+                     " chunks ", inode.chunks, " to ", inode.chunksEnd, " xattrs ", inode.xattrBytes);
     }
     case Table::NAMES: {
       auto parent = reader.number();
@@ -425,8 +428,9 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
     }
     case Table::CHUNKS: {
       auto chunk = decodeChunk(value);
-      return kj::str("chunk ", reader.number(), " version ", chunk.version, " floor ", chunk.floor, " references ",
-                     chunk.references, " valid ", chunk.validBytes, " replicas ", chunk.replicas);
+      return kj::str("chunk ", reader.number(), " version ", chunk.version, " floor ", chunk.floor,
+                     " references ", chunk.references, " valid ", chunk.validBytes, " replicas ",
+                     chunk.replicas);
     }
     case Table::TARGETS:
       return kj::str("symlink ", reader.number(), " -> ", kj::encodeCEscape(owned(decodeBytes(value))));
@@ -436,11 +440,14 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
       return kj::str("xattr of ", inode, ' ', kj::encodeCEscape(owned(reader.text())), " = ",
                      kj::encodeCEscape(owned(content)));
     }
-    case Table::ORPHANS: return kj::str("orphan ", reader.number());
-    case Table::GARBAGE: return kj::str("garbage ", reader.number(), " up to version ", decodeNumber(value));
+    case Table::ORPHANS:
+      return kj::str("orphan ", reader.number());
+    case Table::GARBAGE:
+      return kj::str("garbage ", reader.number(), " up to version ", decodeNumber(value));
     case Table::SESSIONS: {
       auto session = decodeSession(SessionId(reader.number()), value);
-      return kj::str("session ", session.id, " of ", session.host, ' ', session.name, " since ", session.opened);
+      return kj::str("session ", session.id, " of ", session.host, ' ', session.name, " since ",
+                     session.opened);
     }
     case Table::ANSWERS: {
       auto session = reader.number();
@@ -448,7 +455,8 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
       return kj::str("answer of session ", session, " to ", reader.number(), " (answered ", answer.answered,
                      "): ", describe(answer.outcome));
     }
-    case Table::STORES: return kj::str("store ", owned(reader.text()), " is server ", decodeNumber(value));
+    case Table::STORES:
+      return kj::str("store ", owned(reader.text()), " is server ", decodeNumber(value));
   }
   return kj::str("unknown record ", kj::encodeHex(kj::arrayPtr(key.data(), key.size()).asBytes()));
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Values of the namespace store: one format byte, then fields of fixed size in little-endian order, texts with their
-// length before them. Small and fast to read, at any alignment; a field is added at the end, and a record that ends before it
-// means its default. A format byte that is not known is refused: records.cc throws with the table's name.
+// Values of the namespace store: one format byte, then fields of fixed size in little-endian order, texts
+// with their length before them. Small and fast to read, at any alignment; a field is added at the end, and a
+// record that ends before it means its default. A format byte that is not known is refused: records.cc throws
+// with the table's name.
 #pragma once
 
 #include <string>
@@ -67,7 +68,8 @@ NamespaceState decodeState(std::string_view bytes);  // throws with a sentence f
 std::string encodeNumber(uint64_t number);  // values that are one number: handle, version, server id
 uint64_t decodeNumber(std::string_view bytes);
 
-std::string encodeBytes(kj::ArrayPtr<const kj::byte> bytes);  // symlink targets, values of extended attributes
+std::string encodeBytes(
+    kj::ArrayPtr<const kj::byte> bytes);  // symlink targets, values of extended attributes
 std::string_view decodeBytes(std::string_view bytes);
 
 kj::String describeRecord(std::string_view key, std::string_view value);  // one line, for dumps

@@ -33,7 +33,8 @@ void SessionAnswers::closed(SessionId session, Transaction& transaction) {
   sessions.erase(found);
 }
 
-kj::Maybe<Outcome> SessionAnswers::before(SessionId session, rpc::Change::Reader change, Transaction& transaction) {
+kj::Maybe<Outcome> SessionAnswers::before(SessionId session, rpc::Change::Reader change,
+                                          Transaction& transaction) {
   auto found = sessions.find(session);
   if (found == sessions.end()) return refusal(Status::SESSION_EXPIRED);
   auto& remembered = found->second;

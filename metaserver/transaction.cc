@@ -12,9 +12,9 @@ namespace cairn {
 
 void checkRead(const rocksdb::Status& status) {
   if (status.ok() || status.IsNotFound()) return;
-  kj::throwFatalException(KJ_EXCEPTION(FAILED, kj::str(
-      "the namespace store cannot be read: ", status.ToString().c_str(),
-      ". Nothing was changed. Check the disk; then restore the directory from a backup.")));
+  kj::throwFatalException(KJ_EXCEPTION(
+      FAILED, kj::str("the namespace store cannot be read: ", status.ToString().c_str(),
+                      ". Nothing was changed. Check the disk; then restore the directory from a backup.")));
 }
 
 void Transaction::begin(rpc::Operation::Reader operation) {
@@ -48,9 +48,10 @@ void Transaction::commit() {
   inodes.clear();
   changes.clear();
   if (!status.ok()) {
-    kj::throwFatalException(KJ_EXCEPTION(FAILED, kj::str(
-        "the namespace store cannot be written: ", status.ToString().c_str(),
-        ". The operation log has every change that was answered: make room or repair the disk and start again.")));
+    kj::throwFatalException(
+        KJ_EXCEPTION(FAILED, kj::str("the namespace store cannot be written: ", status.ToString().c_str(),
+                                     ". The operation log has every change that was answered: make room or "
+                                     "repair the disk and start again.")));
   }
 }
 
@@ -97,7 +98,8 @@ void Transaction::scan(const Key& prefix, const Key& first, Visit&& visit) {
   check(it->status());
 }
 
-// -- inodes ---------------------------------------------------------------------------------------------------
+// -- inodes
+// ---------------------------------------------------------------------------------------------------
 
 kj::Maybe<Inode> Transaction::inode(InodeId id) {
   auto found = inodes.find(id);
@@ -106,7 +108,8 @@ kj::Maybe<Inode> Transaction::inode(InodeId id) {
     return nullptr;
   }
   rocksdb::PinnableSlice value;
-  auto status = db.Get(rocksdb::ReadOptions(), db.DefaultColumnFamily(), Key(Table::INODES, id.value()).view(), &value);
+  auto status =
+      db.Get(rocksdb::ReadOptions(), db.DefaultColumnFamily(), Key(Table::INODES, id.value()).view(), &value);
   check(status);
   if (status.IsNotFound()) return nullptr;
   return decodeInode(id, value.ToStringView());
@@ -136,7 +139,8 @@ void Transaction::dropInode(InodeId id) {
   --state.inodes;
 }
 
-// -- names ----------------------------------------------------------------------------------------------------
+// -- names
+// ----------------------------------------------------------------------------------------------------
 
 kj::Maybe<Named> Transaction::name(InodeId directory, kj::StringPtr name) {
   KJ_IF_MAYBE (bucket, get(Key(Table::NAMES, directory.value(), placeOf(state.cluster, name)))) {
@@ -169,7 +173,8 @@ void Transaction::dropName(InodeId directory, kj::StringPtr name) {
   }
 }
 
-// -- chunks ---------------------------------------------------------------------------------------------------
+// -- chunks
+// ---------------------------------------------------------------------------------------------------
 
 ChunkHandle Transaction::chunkAt(InodeId inode, ChunkIndex index) {
   KJ_IF_MAYBE (value, get(Key(Table::FILE_CHUNKS, inode.value(), index.value()))) {
@@ -178,7 +183,8 @@ ChunkHandle Transaction::chunkAt(InodeId inode, ChunkIndex index) {
   return ChunkHandle();
 }
 
-kj::Vector<std::pair<ChunkIndex, ChunkHandle>> Transaction::chunksOf(InodeId inode, ChunkIndex first, size_t limit) {
+kj::Vector<std::pair<ChunkIndex, ChunkHandle>> Transaction::chunksOf(InodeId inode, ChunkIndex first,
+                                                                     size_t limit) {
   kj::Vector<std::pair<ChunkIndex, ChunkHandle>> result;
   scan(Key(Table::FILE_CHUNKS, inode.value()), Key(Table::FILE_CHUNKS, inode.value(), first.value()),
        [&](std::string_view key, std::string_view value) {
@@ -229,7 +235,8 @@ void Transaction::dropGarbage(ChunkHandle handle) {
   --state.garbage;
 }
 
-// -- the rest -------------------------------------------------------------------------------------------------
+// -- the rest
+// -------------------------------------------------------------------------------------------------
 
 void Transaction::putTarget(InodeId inode, kj::StringPtr target) {
   set(Key(Table::TARGETS, inode.value()), encodeBytes(target.asBytes()));

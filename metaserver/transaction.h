@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What the operations of one loop turn read and change: the namespace store with their changes over it. Written
-// in one RocksDB batch by commit(), together with the state record, so the store moves from operation to operation.
-// INVARIANT: an operation writes only after its last refusal, so one that refuses has changed nothing.
-// Used by metaserver/ops/ through Namespace::apply only.
+// What the operations of one loop turn read and change: the namespace store with their changes over it.
+// Written in one RocksDB batch by commit(), together with the state record, so the store moves from operation
+// to operation. INVARIANT: an operation writes only after its last refusal, so one that refuses has changed
+// nothing. Used by metaserver/ops/ through Namespace::apply only.
 #pragma once
 
 #include <rocksdb/db.h>
@@ -35,8 +35,8 @@ class Transaction {
 
   // -- of the operation that is being applied
   void begin(rpc::Operation::Reader operation);
-  int64_t now() const { return time; }        // ns since 1970, from the operation
-  InodeId unheld() const { return closed; }   // Operation.unheld
+  int64_t now() const { return time; }       // ns since 1970, from the operation
+  InodeId unheld() const { return closed; }  // Operation.unheld
   bool changed() const { return writes > 0; }
   bool storeFailed() const { return broken; }  // a read of it did
 
@@ -54,9 +54,9 @@ class Transaction {
 
   // -- inodes
   kj::Maybe<Inode> inode(InodeId id);
-  Result<Inode> liveInode(InodeId id);    // STALE if it is gone, NOT_FOUND if it never was
-  Result<Inode> directory(InodeId id);    // and NOT_DIRECTORY
-  Attributes put(Inode inode);            // what stat shows of it now
+  Result<Inode> liveInode(InodeId id);  // STALE if it is gone, NOT_FOUND if it never was
+  Result<Inode> directory(InodeId id);  // and NOT_DIRECTORY
+  Attributes put(Inode inode);          // what stat shows of it now
   void dropInode(InodeId id);
 
   // -- names
@@ -67,7 +67,8 @@ class Transaction {
 
   // -- chunks
   ChunkHandle chunkAt(InodeId inode, ChunkIndex index);
-  kj::Vector<std::pair<ChunkIndex, ChunkHandle>> chunksOf(InodeId inode, ChunkIndex first, size_t limit);  // settled
+  kj::Vector<std::pair<ChunkIndex, ChunkHandle>> chunksOf(InodeId inode, ChunkIndex first,
+                                                          size_t limit);  // settled
   void putChunkAt(InodeId inode, ChunkIndex index, ChunkHandle handle);
   void dropChunkAt(InodeId inode, ChunkIndex index);
   kj::Maybe<ChunkRecord> chunk(ChunkHandle handle);
@@ -101,7 +102,7 @@ class Transaction {
   NamespaceState& state;
   rocksdb::WriteBatch batch;
   std::unordered_map<std::string, std::optional<std::string>> changes;  // key -> new value, none: gone
-  std::unordered_map<InodeId, std::optional<Inode>> inodes;             // the same of the inode table, decoded
+  std::unordered_map<InodeId, std::optional<Inode>> inodes;  // the same of the inode table, decoded
   int64_t time = 0;
   InodeId closed;
   uint64_t writes = 0;  // of this operation

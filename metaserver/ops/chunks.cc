@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The persistent half of the chunk table (GFS paper, sections 2.6.1 and 4.5): which chunks a file has and at which version.
-//  - Handles are reserved in ranges, so that naming a new chunk costs no operation; a range that a crash leaves
+// The persistent half of the chunk table (GFS paper, sections 2.6.1 and 4.5): which chunks a file has and at
+// which version.
+//  - Handles are reserved in ranges, so that naming a new chunk costs no operation; a range that a crash
+//  leaves
 //    unused is never used.
-//  - raiseVersion is committed before any chunk daemon hears of the version: after a crash the record is never behind
-//    a replica. confirmVersion follows when all replicas that count have it: `floor` then rules out those that have not.
-//  - A chunk that a truncate cut (validBytes) is whole again when the replicas that count have done the truncate: that of the
+//  - raiseVersion is committed before any chunk daemon hears of the version: after a crash the record is
+//  never behind
+//    a replica. confirmVersion follows when all replicas that count have it: `floor` then rules out those
+//    that have not.
+//  - A chunk that a truncate cut (validBytes) is whole again when the replicas that count have done the
+//  truncate: that of the
 //    round which is confirmed. If another truncate cut deeper meanwhile, the round is void (staleVersion).
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"

@@ -2,8 +2,10 @@
 // Copyright 2026 the CairnFS authors
 //
 // The life of the cluster itself: its founding, epochs, sessions of clients and stores of chunk daemons.
-//  - Session and server ids rise and are never given again, so a message from an old one cannot be taken for a new one's.
-//  - A store keeps the id that is on record for its UUID. If the record is lost (a metaserver restored from an older
+//  - Session and server ids rise and are never given again, so a message from an old one cannot be taken for
+//  a new one's.
+//  - A store keeps the id that is on record for its UUID. If the record is lost (a metaserver restored from
+//  an older
 //    backup) the id that the store remembers is taken, unless another store has it.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/purge.h"

@@ -3,9 +3,11 @@
 //
 // create: open(O_CREAT), mknod, mkdir, symlink (POSIX open(), mknod(), mkdir(), symlink()).
 //  - `mode` comes with the umask applied (the kernel does it). Of a symlink it is 0777.
-//  - The owner is the caller. In a directory with setgid the group is the directory's, and a new directory gets the
+//  - The owner is the caller. In a directory with setgid the group is the directory's, and a new directory
+//  gets the
 //    bit as well (Linux inode_init_owner).
-//  - Not exclusive concerns regular files only: an existing node that is no directory is answered as it is (open
+//  - Not exclusive concerns regular files only: an existing node that is no directory is answered as it is
+//  (open
 //    without O_EXCL); a directory refuses with isDirectory.
 //  - The parent's mtime and ctime move; a new directory's ".." is one more link of its parent.
 #include "metaserver/ops/operations.h"
@@ -20,20 +22,24 @@ constexpr size_t TARGET_SIZE_MAX = 4095;  // PATH_MAX without the closing zero
 Status checkKind(FileType type, uint32_t device, kj::StringPtr target) {
   switch (type) {
     case FileType::SYMLINK:
-      if (target.size() == 0 || memchr(target.begin(), '\0', target.size()) != nullptr) return Status::INVALID;
+      if (target.size() == 0 || memchr(target.begin(), '\0', target.size()) != nullptr)
+        return Status::INVALID;
       if (target.size() > TARGET_SIZE_MAX) return Status::NAME_TOO_LONG;
       return Status::OK;
     case FileType::CHARACTER_DEVICE:
-    case FileType::BLOCK_DEVICE: return Status::OK;
+    case FileType::BLOCK_DEVICE:
+      return Status::OK;
     case FileType::REGULAR:
     case FileType::DIRECTORY:
     case FileType::FIFO:
-    case FileType::SOCKET: return device == 0 ? Status::OK : Status::INVALID;
+    case FileType::SOCKET:
+      return device == 0 ? Status::OK : Status::INVALID;
   }
   return Status::INVALID;  // a type of a later version
 }
 
-Outcome answerExisting(const Place& place, Named existing, FileType wanted, bool exclusive, Transaction& transaction) {
+Outcome answerExisting(const Place& place, Named existing, FileType wanted, bool exclusive,
+                       Transaction& transaction) {
   if (exclusive || wanted != FileType::REGULAR) return refusal(Status::EXISTS);
   if (existing.type == FileType::DIRECTORY) return refusal(Status::IS_DIRECTORY);
   auto inode = KJ_REQUIRE_NONNULL(transaction.inode(existing.inode), "a name leads nowhere", existing.inode);

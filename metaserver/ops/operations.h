@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Every operation of the log as a function of (request, transaction): it parses, refuses, acts in order, answers.
-// One file each; its head settles the semantics. INVARIANT: deterministic (time and choices come from the
-// operation), and no write before the last refusal. Called by Namespace::apply only.
+// Every operation of the log as a function of (request, transaction): it parses, refuses, acts in order,
+// answers. One file each; its head settles the semantics. INVARIANT: deterministic (time and choices come
+// from the operation), and no write before the last refusal. Called by Namespace::apply only.
 #pragma once
 
 #include "metaserver/session_answers.h"

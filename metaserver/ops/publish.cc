@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// publish: a client tells what it has written and all replicas have applied (POSIX write(): mtime and ctime move).
+// publish: a client tells what it has written and all replicas have applied (POSIX write(): mtime and ctime
+// move).
 //  - The length only grows: two writers of one file publish in any order.
 //  - dataVersion rises each time: what another client has cached of the file is old.
-//  - An orphan is published as any file; one that is gone is notFound, which the writer of an unlinked file ignores.
+//  - An orphan is published as any file; one that is gone is notFound, which the writer of an unlinked file
+//  ignores.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
 

@@ -2,10 +2,12 @@
 // Copyright 2026 the CairnFS authors
 //
 // purge, collectGarbage: the end of files and of chunks.
-//  - A purged orphan goes with everything it has; its chunks become garbage records, which tell the collector what to have
-//    deleted, up to which version. The bound on chunks per operation keeps the event loop responsive: a file with more of them stays an orphan,
-//    a little smaller, until the operation is proposed again.
-//  - collectGarbage forgets garbage of which no replica is left. A replica that turns up later is unknown, which the
+//  - A purged orphan goes with everything it has; its chunks become garbage records, which tell the collector
+//  what to have
+//    deleted, up to which version. The bound on chunks per operation keeps the event loop responsive: a file
+//    with more of them stays an orphan, a little smaller, until the operation is proposed again.
+//  - collectGarbage forgets garbage of which no replica is left. A replica that turns up later is unknown,
+//  which the
 //    collector treats the same way after a grace.
 #include "metaserver/ops/purge.h"
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// rename: a name moves, atomically, and takes the place of another if there is one (POSIX rename(), Linux renameat2()).
+// rename: a name moves, atomically, and takes the place of another if there is one (POSIX rename(), Linux
+// renameat2()).
 //  - Refusals in the order of Linux: both places, the old name (notFound), the flags' conditions, a directory
-//    into itself (loop) or over one that it is in (notEmpty), then the kinds: directory over something else (notDirectory), something else
-//    over a directory (isDirectory), over a directory that is not empty (notEmpty).
+//    into itself (loop) or over one that it is in (notEmpty), then the kinds: directory over something else
+//    (notDirectory), something else over a directory (isDirectory), over a directory that is not empty
+//    (notEmpty).
 //  - Two names of one inode: nothing happens, successfully.
 //  - EXCHANGE swaps the two, of any kinds. NOREPLACE with EXCHANGE is invalid.
-//  - ctime of what moves and of what is replaced, mtime and ctime of both directories move. A directory that changes
+//  - ctime of what moves and of what is replaced, mtime and ctime of both directories move. A directory that
+//  changes
 //    its parent takes the ".." link along.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
@@ -19,7 +22,8 @@ namespace {
 constexpr uint32_t NOREPLACE = 1, EXCHANGE = 2;
 
 struct Move {
-  // INVARIANT: when both places are in one directory only `from.directory` is current; `to.directory` is not used.
+  // INVARIANT: when both places are in one directory only `from.directory` is current; `to.directory` is not
+  // used.
   Place from, to;
   Inode moved;
   kj::Maybe<Inode> target;
@@ -40,8 +44,7 @@ bool isWithin(InodeId inner, InodeId outer, Transaction& transaction) {
 
 Status checkLoops(const Move& move, Transaction& transaction) {
   if (move.within()) return Status::OK;
-  if (move.moved.attributes.isDirectory() &&
-      isWithin(move.to.directory.id(), move.moved.id(), transaction)) {
+  if (move.moved.attributes.isDirectory() && isWithin(move.to.directory.id(), move.moved.id(), transaction)) {
     return Status::LOOP;
   }
   KJ_IF_MAYBE (target, move.target) {
@@ -118,7 +121,8 @@ Outcome replace(Move& move, Transaction& transaction) {
 Outcome rename(rpc::Change::Reader change, Transaction& transaction) {
   auto request = change.getRename();
   uint32_t flags = request.getFlags();
-  if ((flags & ~(NOREPLACE | EXCHANGE)) != 0 || flags == (NOREPLACE | EXCHANGE)) return refusal(Status::INVALID);
+  if ((flags & ~(NOREPLACE | EXCHANGE)) != 0 || flags == (NOREPLACE | EXCHANGE))
+    return refusal(Status::INVALID);
 
   auto from = placeIn(InodeId(request.getParent()), request.getName(), transaction);
   if (!from.ok()) return refusal(from.status());

@@ -30,7 +30,8 @@ class LostLink {
   LostLink(Inode inode, Transaction& transaction);
 
   Outcome carryOut(Transaction& transaction);
-  // Sets `attributes` and `orphan`. The last link of a file that may be open leaves an orphan; else it goes with all it has.
+  // Sets `attributes` and `orphan`. The last link of a file that may be open leaves an orphan; else it goes
+  // with all it has.
 
  private:
   Inode inode;
@@ -39,7 +40,8 @@ class LostLink {
 
 enum class Finished { NO, YES };
 Finished dropContents(const Inode& inode, size_t chunkLimit, Transaction& transaction);
-// The chunks (at most so many), attributes and target of an inode that goes. Settled before; NO: there are more chunks.
+// The chunks (at most so many), attributes and target of an inode that goes. Settled before; NO: there are
+// more chunks.
 
 constexpr size_t CHUNKS_PER_OPERATION_MAX = 4096;  // 256 GiB: a bigger file is purged in several operations
 

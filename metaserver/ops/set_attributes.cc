@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// setAttributes: chmod, chown, truncate, utimensat (POSIX chmod(), chown(), ftruncate(), futimens()), any of them at once.
+// setAttributes: chmod, chown, truncate, utimensat (POSIX chmod(), chown(), ftruncate(), futimens()), any of
+// them at once.
 //  - chown takes setuid, and setgid with group-execute, from anything but a directory, also for root (Linux
 //    chown_common); so does truncate by anyone but root. A mode given in the same request wins.
-//  - size, downwards or to what it is: the chunks beyond it go, and the chunk it cuts gets `validBytes`, so that it reads
-//    as zeros from there on although no replica has been told. Upwards: a hole. mtime moves and dataVersion rises either way.
+//  - size, downwards or to what it is: the chunks beyond it go, and the chunk it cuts gets `validBytes`, so
+//  that it reads
+//    as zeros from there on although no replica has been told. Upwards: a hole. mtime moves and dataVersion
+//    rises either way.
 //  - ctime moves whenever anything is asked for. Permission is the kernel's business (default_permissions).
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
@@ -52,7 +55,8 @@ class Cut {
     ChunkHandle cut;
     for (auto& [index, handle] : chunks) {
       if (index < end) {
-        auto record = KJ_REQUIRE_NONNULL(transaction.chunk(handle), "a file names a chunk that has no record", handle);
+        auto record =
+            KJ_REQUIRE_NONNULL(transaction.chunk(handle), "a file names a chunk that has no record", handle);
         record.validBytes = kj::min(record.validBytes, locate(FileOffset(size)).offset.value());
         transaction.putChunk(handle, record);
         cut = handle;
@@ -69,7 +73,7 @@ class Cut {
  private:
   uint64_t size;
   kj::Vector<std::pair<ChunkIndex, ChunkHandle>> chunks;
-  ChunkIndex end;    // indexes from here on go
+  ChunkIndex end;  // indexes from here on go
   bool cuts = false;
 };
 

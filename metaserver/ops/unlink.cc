@@ -3,7 +3,8 @@
 //
 // unlink: a name goes, and with the last one the inode once nobody holds it open (POSIX unlink()).
 //  - A directory is isDirectory (Linux; POSIX says EPERM).
-//  - The inode's ctime and the parent's mtime and ctime move. The answer has the attributes as they are after it, with
+//  - The inode's ctime and the parent's mtime and ctime move. The answer has the attributes as they are after
+//  it, with
 //    0 links when that was the last; then `orphan` says whether it lives on.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"

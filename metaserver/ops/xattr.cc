@@ -2,9 +2,11 @@
 // Copyright 2026 the CairnFS authors
 //
 // setXattr, removeXattr: extended attributes (Linux xattr(7), setxattr(2)).
-//  - user.*, trusted.* and security.* are kept as they come; anything else is notSupported. user.* belongs to files
+//  - user.*, trusted.* and security.* are kept as they come; anything else is notSupported. user.* belongs to
+//  files
 //    and directories only (notPermitted elsewhere).
-//  - Limits of Linux: a name of 255 bytes (range), a value of 64 KiB (tooBig), all names of an inode together 64 KiB: we
+//  - Limits of Linux: a name of 255 bytes (range), a value of 64 KiB (tooBig), all names of an inode together
+//  64 KiB: we
 //    count values too, up to 1 MiB an inode (noSpace), so that an inode stays cheap to remove.
 //  - CREATE where it exists: exists. REPLACE or remove where it does not: noData. ctime moves.
 #include "metaserver/ops/operations.h"
@@ -60,7 +62,8 @@ Outcome setXattr(rpc::Change::Reader change, Transaction& transaction) {
   }
   uint32_t after = inode->xattrBytes - before + uint32_t(key.size() + value.size());
   if (after > INODE_BYTES_MAX) return refusal(Status::NO_SPACE);
-  if (old == nullptr && inode->xattrNames + key.size() + 1 > ALL_KEYS_BYTES_MAX) return refusal(Status::NO_SPACE);
+  if (old == nullptr && inode->xattrNames + key.size() + 1 > ALL_KEYS_BYTES_MAX)
+    return refusal(Status::NO_SPACE);
 
   if (old == nullptr) inode->xattrNames += uint32_t(key.size() + 1);
   inode->xattrBytes = after;

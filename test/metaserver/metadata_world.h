@@ -48,19 +48,20 @@ class MetadataWorld {
     options.founding.cluster = CLUSTER;
     options.founding.uid = options.founding.gid = 0;
   }
-  ~MetadataWorld() noexcept(false) {
-    kill();
-  }
+  ~MetadataWorld() noexcept(false) { kill(); }
 
   // -- life and death
   void start() {
-    names = Namespace::open({.path = "/names", .env = rocksEnv.get(), .cacheBytes = 8 << 20, .memtableBytes = 1 << 20});
-    log = LocalLog::open(disk, "log", *KJ_REQUIRE_NONNULL(names), clock, copyOf(options), logger()).wait(scope);
+    names = Namespace::open(
+        {.path = "/names", .env = rocksEnv.get(), .cacheBytes = 8 << 20, .memtableBytes = 1 << 20});
+    log =
+        LocalLog::open(disk, "log", *KJ_REQUIRE_NONNULL(names), clock, copyOf(options), logger()).wait(scope);
   }
   std::string whyItDoesNotStart() {
     // The sentence for the user; empty if it starts.
     std::string why;
-    KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { start(); })) why = exception->getDescription().cStr();
+    KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { start(); }))
+      why = exception->getDescription().cStr();
     if (!why.empty()) kill();
     return why;
   }
@@ -89,9 +90,10 @@ class MetadataWorld {
   const NamespaceReader& read() { return theNames().read(); }
   const NamespaceState& state() { return theNames().state(); }
   env::Logger logger() {
-    auto sink = env::newFunctionSink([this](kj::Date, env::LogLevel level, kj::StringPtr, kj::StringPtr text) {
-      if (level >= env::LogLevel::WARNING) trace += std::string(text.cStr()) + "\n";
-    });
+    auto sink =
+        env::newFunctionSink([this](kj::Date, env::LogLevel level, kj::StringPtr, kj::StringPtr text) {
+          if (level >= env::LogLevel::WARNING) trace += std::string(text.cStr()) + "\n";
+        });
     return env::Logger(kj::mv(sink), clock, env::LogLevel::INFO, "test");
   }
   static LocalLogOptions copyOf(const LocalLogOptions& from) {
@@ -104,7 +106,9 @@ class MetadataWorld {
     return to;
   }
 
-  Outcome propose(kj::Own<LoggedOperation> operation) { return theLog().propose(kj::mv(operation)).wait(scope); }
+  Outcome propose(kj::Own<LoggedOperation> operation) {
+    return theLog().propose(kj::mv(operation)).wait(scope);
+  }
 
   template <typename Fill>
   Outcome own(Fill&& fill) {  // an operation of the metaserver itself
@@ -236,7 +240,8 @@ class Client {
       request.setName(name);
     });
   }
-  Outcome rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName, uint32_t flags = 0) {
+  Outcome rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
+                 uint32_t flags = 0) {
     return change([&](auto change) {
       auto request = change.initRename();
       request.setParent(parent.value());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// How many operations a second one metaserver takes through its log on the real disk, without RPC around it: creates
-// into one directory, lookups, getattr, listing, unlink. Not a test; run it on a quiet machine:
+// How many operations a second one metaserver takes through its log on the real disk, without RPC around it:
+// creates into one directory, lookups, getattr, listing, unlink. Not a test; run it on a quiet machine:
 //   build-release/test/metaserver/namespace_bench [DIRECTORY] [operations]
 #include <kj/async-io.h>
 #include <kj/debug.h>
@@ -33,8 +33,8 @@ void measure(const char* what, size_t count, Work&& work) {
   double cpu = cpuSeconds();
   work();
   double seconds = double((clock.now() - start) / kj::MICROSECONDS) / 1e6;
-  printf("%-34s %9.0f /s  %6.2f us each, %6.2f us CPU\n", what, double(count) / seconds, seconds / double(count) * 1e6,
-         (cpuSeconds() - cpu) / double(count) * 1e6);
+  printf("%-34s %9.0f /s  %6.2f us each, %6.2f us CPU\n", what, double(count) / seconds,
+         seconds / double(count) * 1e6, (cpuSeconds() - cpu) / double(count) * 1e6);
 }
 
 class Bench {
@@ -47,7 +47,8 @@ class Bench {
     LocalLogOptions options;
     options.commit = mode;
     options.founding.cluster = {1, 1};
-    log = LocalLog::open(*disk, "log", *names, kj::systemPreciseCalendarClock(), kj::mv(options), env::Logger::silent())
+    log = LocalLog::open(*disk, "log", *names, kj::systemPreciseCalendarClock(), kj::mv(options),
+                         env::Logger::silent())
               .wait(io.waitScope);
     auto operation = kj::heap<LoggedOperation>();
     operation->body().initOpenSession().setName("bench");
@@ -83,7 +84,8 @@ class Bench {
     for (size_t i = 0; i < count; i += together) {
       auto promises = kj::heapArrayBuilder<kj::Promise<Outcome>>(together);
       for (size_t j = 0; j < together; ++j) promises.add(log->propose(make(from + i + j)));
-      for (auto& outcome : kj::joinPromises(promises.finish()).wait(io.waitScope)) KJ_ASSERT(outcome.ok(), outcome.status);
+      for (auto& outcome : kj::joinPromises(promises.finish()).wait(io.waitScope))
+        KJ_ASSERT(outcome.ok(), outcome.status);
     }
   }
 
@@ -94,25 +96,29 @@ class Bench {
     measure("create, 64 at a time", count, [&]() { run(single, count, 64, create); });
     auto& read = names->read();
     measure("lookup", count, [&]() {
-      for (size_t i = 0; i < count; ++i) KJ_ASSERT(read.lookup(ROOT_INODE, kj::str("some-file-name-", i)).ok());
+      for (size_t i = 0; i < count; ++i)
+        KJ_ASSERT(read.lookup(ROOT_INODE, kj::str("some-file-name-", i)).ok());
     });
     measure("lookup of a missing name", count, [&]() {
-      for (size_t i = 0; i < count; ++i) KJ_ASSERT(!read.lookup(ROOT_INODE, kj::str("no-file-name-", i)).ok());
+      for (size_t i = 0; i < count; ++i)
+        KJ_ASSERT(!read.lookup(ROOT_INODE, kj::str("no-file-name-", i)).ok());
     });
     measure("getattr", count, [&]() {
       for (size_t i = 0; i < count; ++i) KJ_ASSERT(read.inode(InodeId(i + 2)).ok());
     });
     for (auto detail : {ListingDetail::NAMES, ListingDetail::ATTRIBUTES}) {
-      measure(detail == ListingDetail::NAMES ? "entry of a listing, names" : "entry of a listing, attributes", count, [&]() {
-        uint64_t cookie = 0;
-        for (auto end = ListingEnd::NO; end == ListingEnd::NO;) {
-          auto page = read.list(ROOT_INODE, cookie, 1000, detail);
-          cookie = page->entries.back().cookie;
-          end = page->end;
-        }
-      });
+      measure(detail == ListingDetail::NAMES ? "entry of a listing, names" : "entry of a listing, attributes",
+              count, [&]() {
+                uint64_t cookie = 0;
+                for (auto end = ListingEnd::NO; end == ListingEnd::NO;) {
+                  auto page = read.list(ROOT_INODE, cookie, 1000, detail);
+                  cookie = page->entries.back().cookie;
+                  end = page->end;
+                }
+              });
     }
-    measure("unlink (to orphan), 64 at a time", count, [&]() { run(single, count, 64, [this](size_t i) { return removal(i); }); });
+    measure("unlink (to orphan), 64 at a time", count,
+            [&]() { run(single, count, 64, [this](size_t i) { return removal(i); }); });
     log->close().wait(io.waitScope);
   }
 

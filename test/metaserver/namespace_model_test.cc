@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Thousands of random operations against a model of a few maps, with kills, power cuts and clean stops in between:
-// the namespace answers as the model does, never loses what it must keep, and is always consistent within itself.
-// A failure prints its seed; CAIRN_TEST_SEED=N runs that one alone.
+// Thousands of random operations against a model of a few maps, with kills, power cuts and clean stops in
+// between: the namespace answers as the model does, never loses what it must keep, and is always consistent
+// within itself. A failure prints its seed; CAIRN_TEST_SEED=N runs that one alone.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -24,7 +24,7 @@ struct ModelNode {
   uint64_t size = 0;                        // of a file
   std::map<std::string, uint64_t> entries;  // of a directory
   uint64_t parent = 0;
-  std::map<uint64_t, uint64_t> chunks;      // index -> handle
+  std::map<uint64_t, uint64_t> chunks;  // index -> handle
   std::map<std::string, std::string> xattrs;
 };
 
@@ -92,7 +92,8 @@ struct Model {
     }
     return true;
   }
-  Status rename(uint64_t from, const std::string& name, uint64_t to, const std::string& newName, uint32_t flags) {
+  Status rename(uint64_t from, const std::string& name, uint64_t to, const std::string& newName,
+                uint32_t flags) {
     for (auto parent : {from, to}) {
       if (auto status = parentStatus(parent); !ok(status)) return status;
     }
@@ -128,7 +129,8 @@ struct Model {
     auto& node = nodes[inode];
     if (node.type == FileType::DIRECTORY) return Status::IS_DIRECTORY;
     if (node.type != FileType::REGULAR) return Status::INVALID;
-    if (size <= node.size) node.chunks.erase(node.chunks.lower_bound((size + CHUNK_SIZE - 1) / CHUNK_SIZE), node.chunks.end());
+    if (size <= node.size)
+      node.chunks.erase(node.chunks.lower_bound((size + CHUNK_SIZE - 1) / CHUNK_SIZE), node.chunks.end());
     node.size = size;
     return Status::OK;
   }
@@ -204,16 +206,24 @@ class Run {
     switch (pick(12)) {
       case 0:
       case 1:
-      case 2: return stepCreate();
-      case 3: return stepLink();
+      case 2:
+        return stepCreate();
+      case 3:
+        return stepLink();
       case 4:
-      case 5: return stepRemove();
+      case 5:
+        return stepRemove();
       case 6:
-      case 7: return stepRename();
-      case 8: return stepTruncate();
-      case 9: return stepChunk();
-      case 10: return stepXattr();
-      case 11: return stepPurge();
+      case 7:
+        return stepRename();
+      case 8:
+        return stepTruncate();
+      case 9:
+        return stepChunk();
+      case 10:
+        return stepXattr();
+      case 11:
+        return stepPurge();
     }
   }
 
@@ -235,7 +245,8 @@ class Run {
     auto parent = directory();
     auto what = name();
     bool isDirectory = pick(3) == 0;
-    auto outcome = isDirectory ? client->rmdir(InodeId(parent), what.c_str()) : client->unlink(InodeId(parent), what.c_str());
+    auto outcome = isDirectory ? client->rmdir(InodeId(parent), what.c_str())
+                               : client->unlink(InodeId(parent), what.c_str());
     check("remove", outcome, model.remove(parent, what, isDirectory));
   }
   void stepRename() {
@@ -310,7 +321,9 @@ class Run {
     auto applied = world.state().applied;
     auto before = world.theNames().dump();
     switch (pick(4)) {
-      case 0: world.killAndRestart(random()); break;
+      case 0:
+        world.killAndRestart(random());
+        break;
       case 1:
         ASSERT_EQ(world.sync(), Status::OK);
         world.losePowerAndRestart(random());
@@ -324,7 +337,8 @@ class Run {
         world.losePowerAndRestart(random());
         break;
     }
-    ASSERT_EQ(world.state().applied.value(), applied.value() + 1) << "seed " << seed << ": and the epoch that began";
+    ASSERT_EQ(world.state().applied.value(), applied.value() + 1)
+        << "seed " << seed << ": and the epoch that began";
     ASSERT_EQ(withoutState(world.theNames().dump()), withoutState(before)) << "seed " << seed;
   }
   static std::string withoutState(const kj::String& dump) {
@@ -348,10 +362,13 @@ class Run {
       }
       ASSERT_EQ(read.xattrs(InodeId(number))->size(), node.xattrs.size()) << seed;
       for (auto& [key, value] : node.xattrs) {
-        ASSERT_EQ(std::string(kj::heapString(read.xattr(InodeId(number), key.c_str())->asChars()).cStr()), value);
+        ASSERT_EQ(std::string(kj::heapString(read.xattr(InodeId(number), key.c_str())->asChars()).cStr()),
+                  value);
       }
-      if (node.type == FileType::DIRECTORY) compareDirectory(number, node, *found);
-      else ASSERT_EQ(attributes.links, node.links) << number << ", seed " << seed;
+      if (node.type == FileType::DIRECTORY)
+        compareDirectory(number, node, *found);
+      else
+        ASSERT_EQ(attributes.links, node.links) << number << ", seed " << seed;
       if (node.type == FileType::REGULAR) ASSERT_EQ(attributes.size, node.size) << seed;
     }
     auto& state = world.state();
@@ -405,10 +422,18 @@ TEST(NamespaceModel, TheSameLogAppliedTwiceGivesTheSameNamespaceByteForByte) {
     for (int i = 0; i < 500; ++i) {
       auto name = kj::str(random() % 40);
       switch (random() % 4) {
-        case 0: client.create(ROOT_INODE, name, {.type = random() % 2 ? FileType::DIRECTORY : FileType::REGULAR}); break;
-        case 1: client.unlink(ROOT_INODE, name); break;
-        case 2: client.rename(ROOT_INODE, name, ROOT_INODE, kj::str(random() % 40)); break;
-        case 3: client.setXattr(ROOT_INODE, kj::str("user.", name), name); break;
+        case 0:
+          client.create(ROOT_INODE, name, {.type = random() % 2 ? FileType::DIRECTORY : FileType::REGULAR});
+          break;
+        case 1:
+          client.unlink(ROOT_INODE, name);
+          break;
+        case 2:
+          client.rename(ROOT_INODE, name, ROOT_INODE, kj::str(random() % 40));
+          break;
+        case 3:
+          client.setXattr(ROOT_INODE, kj::str("user.", name), name);
+          break;
       }
     }
     original = world.theNames().dump();

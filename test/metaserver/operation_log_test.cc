@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The log behind the namespace: what survives which death, what is refused at a start, what a full or broken disk does.
+// The log behind the namespace: what survives which death, what is refused at a start, what a full or broken
+// disk does.
 #include <string>
 
 #include "metaserver/log_segment.h"
@@ -19,7 +20,9 @@ struct LogTest : testing::Test {
   MetadataWorld world;
 
   std::string segment(uint64_t first) { return std::string("log/") + segmentName(LogIndex(first)).cStr(); }
-  void remove(const std::string& path) { EXPECT_TRUE(world.disk.remove(path.c_str()).wait(world.scope).ok()); }
+  void remove(const std::string& path) {
+    EXPECT_TRUE(world.disk.remove(path.c_str()).wait(world.scope).ok());
+  }
   uint64_t sizeOf(const std::string& path) { return world.disk.contents(path.c_str()).size(); }
   bool exists(const char* name) { return world.read().lookup(ROOT_INODE, name).ok(); }
 
@@ -78,7 +81,8 @@ TEST(LogOfManySeeds, InModeMemoryWhatDurableCoversSurvivesThePowerCutAndTheRestI
     ASSERT_EQ(world.sync(), Status::OK);
     for (int i = 0; i < 8; ++i) client.file(ROOT_INODE, kj::str("late-", i));
     world.losePowerAndRestart(seed);
-    for (int i = 0; i < 5; ++i) ASSERT_TRUE(world.read().lookup(ROOT_INODE, kj::str("synced-", i)).ok()) << seed;
+    for (int i = 0; i < 5; ++i)
+      ASSERT_TRUE(world.read().lookup(ROOT_INODE, kj::str("synced-", i)).ok()) << seed;
     bool lost = false;
     for (int i = 0; i < 8; ++i) {
       bool there = world.read().lookup(ROOT_INODE, kj::str("late-", i)).ok();
@@ -115,11 +119,13 @@ TEST_F(LogTest, OperationsOfOneTurnGoIntoOneWrite) {
 TEST_F(LogTest, AProposalWhosePromiseIsDroppedIsCarriedOutAllTheSame) {
   world.start();
   Client client(world);
-  { auto dropped = world.theLog().propose(client.prepare([](auto change) {
+  {
+    auto dropped = world.theLog().propose(client.prepare([](auto change) {
       auto request = change.initCreate();
       request.setParent(1);
       request.setName("orphaned answer");
-    })); }
+    }));
+  }
   EXPECT_EQ(world.sync(), Status::OK);
   EXPECT_TRUE(exists("orphaned answer"));
 }
@@ -279,6 +285,80 @@ TEST_F(LogTest, AFullDiskRefusesTheChangeAndReadsGoOn) {
   EXPECT_TRUE(client.create(ROOT_INODE, "full").ok()) << "there is room again";
   world.killAndRestart();
   EXPECT_TRUE(exists("full"));
+}
+
+TEST_F(LogTest, ADiskThatIsFullAtTheEndOfASegmentGoesOnInTheOldOne) {
+  world.options.reserveBytes = 0;
+  world.options.segmentBytes = 600;
+  world.start();
+  Client client(world);
+  int made = 0;
+  for (int round = 0; round < 5; ++round) {
+    world.disk.setCapacity(0);
+    Status status = Status::OK;
+    while (ok(status)) {
+      status = client.create(ROOT_INODE, kj::str("file-", made)).status;
+      if (ok(status)) ++made;
+    }
+    EXPECT_EQ(status, Status::NO_SPACE);
+    world.disk.setCapacity(UINT64_MAX);
+    for (int i = 0; i < 20; ++i) client.file(ROOT_INODE, kj::str("file-", made++));
+    EXPECT_EQ(world.sync(), Status::OK);
+    world.losePowerAndRestart(uint64_t(round));
+    for (int i = 0; i < made; ++i) ASSERT_TRUE(exists(kj::str("file-", i).cStr())) << i;
+  }
+}
+
+TEST_F(LogTest, ARetryIsAnsweredAlsoWhenThereIsNoRoomForNewChanges) {
+  world.start();
+  Client client(world);
+  auto first = client.create(ROOT_INODE, "a");
+  world.options.reserveBytes = UINT64_MAX;
+  world.killAndRestart();
+  --client.sequence;
+  auto again = client.create(ROOT_INODE, "a");
+  EXPECT_TRUE(again.ok());
+  EXPECT_EQ(again.index, first.index);
+  EXPECT_EQ(client.create(ROOT_INODE, "b").status, Status::NO_SPACE);
+}
+
+TEST_F(LogTest, TwoProcessesOnOneStoreAreRefused) {
+  world.start();
+  std::string why;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions(
+                              [&]() { Namespace::open({.path = "/names", .env = world.rocksEnv.get()}); })) {
+    why = exception->getDescription().cStr();
+  }
+  EXPECT_TRUE(contains(why, "one metaserver serves a directory")) << why;
+}
+
+TEST_F(LogTest, AnOperationOfALaterVersionIsRefused) {
+  world.start();
+  auto first = currentSegment();
+  auto path = segment(first);
+  auto next = world.state().applied.next();
+  world.kill();
+  LoggedOperation operation;
+  operation.body().setIndex(next.value());
+  operation.body().setStartEpoch();
+  auto bytes = world.disk.contents(path.c_str());
+  auto longer = kj::heapArray<kj::byte>(bytes.size() + recordSize(operation));
+  memcpy(longer.begin(), bytes.begin(), bytes.size());
+  // The discriminant of the union is where startEpoch's is: give it a number that no arm has.
+  auto raw = operation.builder().getSegmentsForOutput()[0];
+  auto words = const_cast<uint16_t*>(reinterpret_cast<const uint16_t*>(raw.begin()));
+  bool patched = false;
+  for (size_t i = 0; i < raw.size() * 4 && !patched; ++i) {
+    auto old = words[i];
+    words[i] = 250;
+    patched = static_cast<uint16_t>(operation.body().which()) == 250;
+    if (!patched) words[i] = old;
+  }
+  ASSERT_TRUE(patched);
+  writeRecord(longer.slice(bytes.size(), longer.size()), operation, next, LogIndex());
+  world.disk.replaceContents(path.c_str(), longer);
+  auto why = world.whyItDoesNotStart();
+  EXPECT_TRUE(contains(why, "of a kind this program does not know")) << why;
 }
 
 TEST_F(LogTest, ALogThatCanNeitherBeWrittenNorCutBackEnds) {

@@ -48,7 +48,8 @@ struct OperationTest : testing::Test {
   }
 };
 
-// -- create -----------------------------------------------------------------------------------------------------
+// -- create
+// -----------------------------------------------------------------------------------------------------
 
 TEST_F(OperationTest, ANewFileBelongsToTheCallerAndMovesItsParentsTimes) {
   auto now = tick();
@@ -123,7 +124,8 @@ TEST_F(OperationTest, CreateWithoutExclusiveAnswersTheFileThatIsThere) {
 TEST_F(OperationTest, ANameIsOneTo255BytesWithoutSlashOrZero) {
   EXPECT_TRUE(client->create(ROOT_INODE, longName(255)).ok());
   EXPECT_EQ(client->create(ROOT_INODE, longName(256)).status, Status::NAME_TOO_LONG);
-  for (auto name : {"", ".", "..", "a/b", "/"}) EXPECT_EQ(client->create(ROOT_INODE, name).status, Status::INVALID);
+  for (auto name : {"", ".", "..", "a/b", "/"})
+    EXPECT_EQ(client->create(ROOT_INODE, name).status, Status::INVALID);
   EXPECT_EQ(client->create(ROOT_INODE, kj::StringPtr("a\0b", 3)).status, Status::INVALID);
   EXPECT_TRUE(client->create(ROOT_INODE, "\xff\xfe not UTF-8").ok());
   EXPECT_TRUE(client->create(ROOT_INODE, "...").ok());
@@ -163,7 +165,8 @@ TEST_F(OperationTest, ARefusalChangesNothing) {
   EXPECT_TRUE(world.state() == state);
 }
 
-// -- link, unlink, rmdir ----------------------------------------------------------------------------------------
+// -- link, unlink, rmdir
+// ----------------------------------------------------------------------------------------
 
 TEST_F(OperationTest, ALinkIsOneMoreNameOfTheSameInode) {
   auto d = client->directory(ROOT_INODE, "d");
@@ -289,7 +292,8 @@ TEST_F(OperationTest, UnlinkAndRmdirKeepToTheirKinds) {
   EXPECT_EQ(stat(ROOT_INODE).size, 0u);
 }
 
-// -- rename -----------------------------------------------------------------------------------------------------
+// -- rename
+// -----------------------------------------------------------------------------------------------------
 
 TEST_F(OperationTest, RenameMovesANameAndTheTimesAroundIt) {
   auto d = client->directory(ROOT_INODE, "d"), e = client->directory(ROOT_INODE, "e");
@@ -403,7 +407,8 @@ TEST_F(OperationTest, TwoNamesOfOneInodeStayAsTheyAre) {
   EXPECT_TRUE(stat(f) == before);
 }
 
-// -- attributes -------------------------------------------------------------------------------------------------
+// -- attributes
+// -------------------------------------------------------------------------------------------------
 
 TEST_F(OperationTest, ChownTakesSetuidAndSetgidAsLinuxDoes) {
   auto f = client->file(ROOT_INODE, "f");
@@ -523,7 +528,8 @@ TEST_F(OperationTest, PublishOnlyMakesLonger) {
   EXPECT_EQ(client->publish(client->symlink(ROOT_INODE, "l", "t"), 1).status, Status::INVALID);
 }
 
-// -- extended attributes ----------------------------------------------------------------------------------------
+// -- extended attributes
+// ----------------------------------------------------------------------------------------
 
 TEST_F(OperationTest, ExtendedAttributesAreKeptAndListed) {
   auto f = client->file(ROOT_INODE, "f");
@@ -560,11 +566,13 @@ TEST_F(OperationTest, ExtendedAttributesHaveTheLimitsOfLinux) {
   EXPECT_TRUE(client->setXattr(f, "user.big", longName(65536)).ok());
   EXPECT_EQ(client->setXattr(f, "user.bigger", longName(65537)).status, Status::TOO_BIG);
   Status status = Status::OK;
-  for (int i = 0; i < 20 && ok(status); ++i) status = client->setXattr(f, kj::str("user.", i), longName(65536)).status;
+  for (int i = 0; i < 20 && ok(status); ++i)
+    status = client->setXattr(f, kj::str("user.", i), longName(65536)).status;
   EXPECT_EQ(status, Status::NO_SPACE);
 }
 
-// -- chunks -----------------------------------------------------------------------------------------------------
+// -- chunks
+// -----------------------------------------------------------------------------------------------------
 
 TEST_F(OperationTest, AChunkIsAttachedOnceUnderAReservedHandle) {
   auto f = client->file(ROOT_INODE, "f");
@@ -615,7 +623,8 @@ TEST_F(OperationTest, ATruncateIsDoneWhenARoundThatToldItIsConfirmed) {
   EXPECT_EQ(KJ_REQUIRE_NONNULL(world.read().chunk(chunk)).validBytes, ALL_BYTES_VALID);
 }
 
-// -- sessions and stores ----------------------------------------------------------------------------------------
+// -- sessions and stores
+// ----------------------------------------------------------------------------------------
 
 TEST_F(OperationTest, ARepeatedChangeGetsTheFirstAnswerAlsoAfterARestart) {
   auto ask = [&](uint64_t sequence, uint64_t answered) {
@@ -659,18 +668,22 @@ TEST_F(OperationTest, AnswersGoWhenTheyAreAcknowledgedAndWithTheirSession) {
   auto count = [&]() {
     auto dump = world.theNames().dump();
     size_t found = 0;
-    for (size_t at = 0; (at = std::string(dump.cStr()).find("answer of session", at)) != std::string::npos; ++at) ++found;
+    for (size_t at = 0; (at = std::string(dump.cStr()).find("answer of session", at)) != std::string::npos;
+         ++at)
+      ++found;
     return found;
   };
   EXPECT_EQ(count(), 1u);
   auto f = client->file(ROOT_INODE, "orphan");
   client->unlink(ROOT_INODE, "orphan");
   auto close = [&]() {
-    return world.own([&](auto body) {
-      auto request = body.initCloseSession();
-      request.setClosed(client->session.value());
-      request.initPurge(1).set(0, f.value());
-    }).status;
+    return world
+        .own([&](auto body) {
+          auto request = body.initCloseSession();
+          request.setClosed(client->session.value());
+          request.initPurge(1).set(0, f.value());
+        })
+        .status;
   };
   EXPECT_EQ(close(), Status::OK);
   EXPECT_EQ(count(), 0u);
@@ -726,7 +739,8 @@ TEST_F(OperationTest, AMessageWithoutItsClosingZeroIsRefusedAlsoWhenReplayed) {
   EXPECT_TRUE(client->create(ROOT_INODE, "goes on").ok());
 }
 
-// -- reading ----------------------------------------------------------------------------------------------------
+// -- reading
+// ----------------------------------------------------------------------------------------------------
 
 TEST_F(OperationTest, AListingIsCompleteWhateverItsPageSize) {
   auto d = client->directory(ROOT_INODE, "d");

@@ -28,13 +28,22 @@ TEST(Records, TheWorkedExampleOfTheDocumentation) {
   header.synced = LogIndex(4);
   auto text = kj::encodeHex(encode(header));
   EXPECT_EQ(kj::str(text.slice(0, 120)),
-            "636169726e6c6f67" "0100000000000000" "8877665544332211" "00ffeeddccbbaa99"
-            "0200000000000000" "0500000000000000" "0400000000000000" "00000000");
+            "636169726e6c6f67"
+            "0100000000000000"
+            "8877665544332211"
+            "00ffeeddccbbaa99"
+            "0200000000000000"
+            "0500000000000000"
+            "0400000000000000"
+            "00000000");
   EXPECT_STREQ(text.slice(120).cStr(), "9c34c28d");
 }
 
 TEST(Records, KeysAreALetterAndBigEndianNumbers) {
-  EXPECT_EQ(hex(Key(Table::FILE_CHUNKS, 0x0102, 3)), "43" "0000000000000102" "0000000000000003");
+  EXPECT_EQ(hex(Key(Table::FILE_CHUNKS, 0x0102, 3)),
+            "43"
+            "0000000000000102"
+            "0000000000000003");
   EXPECT_LT(Key(Table::INODES, 255).view(), Key(Table::INODES, 256).view());
   Key key(Table::XATTRS, 7, "user.a");
   KeyReader reader(key);
@@ -60,12 +69,15 @@ TEST(Records, PlacesArePositiveMultiplesOfEightAndKeyedByTheCluster) {
 
 TEST(Records, NamesThatShareAHashKeepTheirSlotsWhileOthersComeAndGo) {
   std::string bucket;
-  auto slotOf = [&](kj::StringPtr name) { return int(KJ_REQUIRE_NONNULL(NameBucket(bucket).find(name)).slot); };
+  auto slotOf = [&](kj::StringPtr name) {
+    return int(KJ_REQUIRE_NONNULL(NameBucket(bucket).find(name)).slot);
+  };
   for (auto name : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
     bucket = KJ_REQUIRE_NONNULL(NameBucket(bucket).with(name, InodeId(5), FileType::REGULAR));
   }
   EXPECT_TRUE(NameBucket(bucket).with("i", InodeId(5), FileType::REGULAR) == nullptr) << "eight are the most";
-  EXPECT_TRUE(NameBucket(bucket).with("h", InodeId(6), FileType::REGULAR) != nullptr) << "one of them may change";
+  EXPECT_TRUE(NameBucket(bucket).with("h", InodeId(6), FileType::REGULAR) != nullptr)
+      << "one of them may change";
   bucket = NameBucket(bucket).without("b");
   EXPECT_EQ(slotOf("h"), 7);
   bucket = KJ_REQUIRE_NONNULL(NameBucket(bucket).with("i", InodeId(9), FileType::DIRECTORY));
