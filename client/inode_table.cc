@@ -72,6 +72,8 @@ kj::Own<OpenFile> InodeTable::adopt(const FileAttributes& attributes) {
   auto [place, fresh] = entries.try_emplace(attributes.inode);
   auto& entry = place->second;
   if (fresh) {
+    // What is cached of its chunks is from before: a hole may be filled since, a cut chunk written again.
+    parts.locator.known().forget(attributes.inode);
     entry.state = kj::refcounted<FileState>(parts, attributes);
   } else {
     entry.state->learn(attributes);
