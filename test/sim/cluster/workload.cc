@@ -42,8 +42,14 @@ struct Workload::File {
   bool unlinked = false;
 
   bool isOpen() const { return open.get() != nullptr; }
+  bool settleLater = false;  // what is written is certain once the observers have left
   void settle() {
     if (observers == 0) oracle.settle();
+    settleLater = observers > 0;
+  }
+  void leave() {
+    if (--observers == 0 && settleLater) oracle.settle();
+    if (observers == 0) settleLater = false;
   }
 };
 
@@ -253,6 +259,7 @@ kj::Promise<void> Workload::Worker::write(std::shared_ptr<File> file, std::strin
   auto bytes = kj::heap<kj::Array<kj::byte>>(kj::heapArray<kj::byte>(size));
   fillWith(number, offset, *bytes);
   auto view = bytes->asPtr();
+  file->settleLater = false;
   file->oracle.write(offset, size, number);
   auto status = co_await file->open->write(FileOffset(offset), Bytes{view, kj::mv(bytes)});
   say("write #", number, " ", fileName.c_str(), " ", offset, "+", size, " -> ", status);
@@ -286,6 +293,7 @@ kj::Promise<void> Workload::Worker::flush(std::shared_ptr<File> file, std::strin
 kj::Promise<void> Workload::Worker::truncate(std::shared_ptr<File> file, std::string fileName) {
   auto size = entropy.below(file->oracle.size() + 1);
   if (entropy.percent(30)) size += entropy.below(100'000);
+  file->settleLater = false;
   file->oracle.truncate(size);
   AttributeChange change;
   change.size = size;
@@ -349,7 +357,7 @@ kj::Promise<void> Workload::Worker::visit() {
   auto [fileName, file] = *host.anyFile();
   if (!file->inode || file->unlinked) co_return;
   ++file->observers;
-  KJ_DEFER(--file->observers);
+  KJ_DEFER(file->leave());
   auto opened = co_await filesystem->open(file->inode);
   if (!opened.ok()) {
     bool gone = file->unlinked && (opened.status() == Status::STALE || opened.status() == Status::NOT_FOUND);
@@ -377,7 +385,7 @@ kj::Promise<void> Workload::Worker::flushAll() {
     if (!file->isOpen()) continue;
     auto status = co_await file->open->sync();
     say("last sync ", fileName.c_str(), " -> ", status);
-    if (expect(status, "last sync")) file->oracle.settle();
+    if (expect(status, "last sync")) file->settle();
     file->open = nullptr;
   }
 }
