@@ -32,6 +32,20 @@ std::string text(kj::ArrayPtr<const kj::byte> bytes) {
   return std::string(bytes.asChars().begin(), bytes.size());
 }
 
+struct Pages {
+  // Whole pages on a page boundary: such transfers may go past the page cache.
+  kj::Array<kj::byte> space;
+  kj::ArrayPtr<kj::byte> bytes;
+  explicit Pages(size_t size) : space(kj::heapArray<kj::byte>(size + 4096)) {
+    auto start = (4096 - reinterpret_cast<uintptr_t>(space.begin()) % 4096) % 4096;
+    bytes = space.slice(start, start + size);
+  }
+  Pages(size_t size, unsigned seed) : Pages(size) {
+    auto wanted = pattern(size, seed);
+    std::copy(wanted.begin(), wanted.end(), bytes.begin());
+  }
+};
+
 struct TemporaryDirectory {
   std::string path = "/tmp/cairn-env-test-XXXXXX";
   TemporaryDirectory() { KJ_ASSERT(mkdtemp(path.data()) != nullptr); }
@@ -117,6 +131,37 @@ TYPED_TEST(DiskTest, MorePiecesThanOneCallTakesAreAllWritten) {
   for (size_t i = 0; i < bytes.size(); i++) pieces.add(bytes.slice(i, i + 1));
   EXPECT_EQ(this->outcomeOf(file->write(0, pieces.asPtr())).bytes, 3000u);
   EXPECT_EQ(this->read(*file, 0, 3000), text(bytes));
+}
+
+TYPED_TEST(DiskTest, LargeTransfersOfWholePagesAndSmallOnesSeeEachOther) {
+  constexpr size_t SIZE = 1 << 20;
+  auto file = this->create("a");
+  std::string expected = text(Pages(SIZE, 1).bytes) + text(pattern(100, 2));
+  this->write(*file, SIZE, pattern(100, 2));
+  this->write(*file, 0, Pages(SIZE, 1).bytes);
+  EXPECT_EQ(this->read(*file, 3, SIZE + 97), expected.substr(3));  // through the page cache
+
+  auto small = pattern(5000, 3);
+  this->write(*file, 6001, small);
+  expected.replace(6001, 5000, text(small));
+  Pages large(SIZE);
+  EXPECT_EQ(this->outcomeOf(file->read(0, large.bytes)).bytes, SIZE);
+  EXPECT_EQ(text(large.bytes), expected.substr(0, SIZE));
+
+  this->write(*file, 4096, Pages(SIZE / 2, 4).bytes);
+  expected.replace(4096, SIZE / 2, text(Pages(SIZE / 2, 4).bytes));
+  EXPECT_EQ(this->read(*file, 0, SIZE + 100), expected);
+}
+
+TYPED_TEST(DiskTest, ALargeTransferMayEndInsideAPage) {
+  constexpr size_t SIZE = (256 << 10) + 777;
+  auto file = this->create("a");
+  this->write(*file, 4096, Pages(SIZE, 5).bytes);
+  EXPECT_EQ(this->outcomeOf(file->size()).bytes, 4096 + SIZE);
+  Pages large(512 << 10);
+  EXPECT_EQ(this->outcomeOf(file->read(4096, large.bytes)).bytes, SIZE);
+  EXPECT_EQ(text(large.bytes.slice(0, SIZE)), text(Pages(SIZE, 5).bytes));
+  EXPECT_EQ(this->outcomeOf(file->read(512 << 10, large.bytes)).bytes, 0u);
 }
 
 TYPED_TEST(DiskTest, AReadAtTheEndIsShortAndBeyondItEmpty) {
