@@ -25,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds SUPERVISOR_PATIENCE{120'000};  // longer than all it waits for itself
+constexpr std::chrono::milliseconds UNMOUNT_PATIENCE{3'000};  // until the mount's process has noticed
 constexpr size_t HOLDERS_SHOWN = 10;
 
 int unmountThroughHelper(const std::string& path, Force force) {
@@ -60,6 +61,16 @@ Failure busy(const std::string& path, const DownOptions& options) {
                  ExitCode::BUSY);
 }
 
+void endMountProcess(const RunningDaemon& daemon, const DownOptions& options, const Journal& journal) {
+  // By itself it ends with the last file that is still open, and with the last copy of the mount: a container that
+  // was started meanwhile has one in its namespace. SIGTERM makes it flush and end; it must get it only once here, a
+  // second one means to end without flushing.
+  if (options.force == Force::NO && waitForEnd(daemon.process, UNMOUNT_PATIENCE)) return;
+  journal(daemon.spec.name + " runs on without the mount -> ask it to flush and end");
+  sendSignal(daemon.process, SIGTERM);
+  waitForEnd(daemon.process, StopPatience().flush);
+}
+
 void unmountCluster(const ClusterPlan& plan, const std::vector<RunningDaemon>& running, const DownOptions& options,
                     const Journal& journal) {
   auto mounted = plan.mount.empty() ? std::nullopt : mountAt(readMountTable(), plan.mount);
@@ -70,11 +81,7 @@ void unmountCluster(const ClusterPlan& plan, const std::vector<RunningDaemon>& r
   }
   journal("unmounted " + plan.mount);
   for (auto& daemon : running) {
-    // By itself it ends only with the last file that is still open.
-    if (daemon.spec.kind == DaemonKind::FUSE && options.force == Force::YES) sendSignal(daemon.process, SIGTERM);
-    if (daemon.spec.kind == DaemonKind::FUSE && !waitForEnd(daemon.process, StopPatience().flush)) {
-      journal(daemon.spec.name + " is still writing -> ask it to end");
-    }
+    if (daemon.spec.kind == DaemonKind::FUSE) endMountProcess(daemon, options, journal);
   }
 }
 
