@@ -27,7 +27,7 @@ ChunkServer::ChunkServer(ChunkServerEnvironment environmentParam, ChunkServerOpt
       cluster(store->identity().cluster),
       epoch(store->identity().epoch),
       callerName(kj::str("chunkd ", options.directory)),
-      peers{environment.timer, environment.network, pool,        environment.entropy,
+      peers{environment.timer, environment.network, environment.pool, environment.entropy,
             cluster,           callerName,          options.host},
       replication(peers, log) {
   registration = kj::heap<Registration>(
@@ -37,7 +37,8 @@ ChunkServer::ChunkServer(ChunkServerEnvironment environmentParam, ChunkServerOpt
                       options.metaserverLocal.size() > 0 ? kj::str(options.host) : kj::String()},
           kj::str(options.rack), options.pid},
       log);
-  service = kj::heap<ChunkService>(*store, replication, *registration, cluster, environment.timer, pool, log);
+  service = kj::heap<ChunkService>(*store, replication, *registration, cluster, environment.timer,
+                                   environment.pool, log);
 }
 
 ChunkServer::~ChunkServer() noexcept(false) {
@@ -68,7 +69,8 @@ kj::Promise<ChunkServer::Started> ChunkServer::start(ChunkServerEnvironment envi
 
 kj::Promise<kj::Maybe<kj::String>> ChunkServer::listen() {
   acceptor = kj::heap<Acceptor>(
-      AcceptorOptions{environment.timer, environment.network, pool, "chunk daemon", cluster, epoch},
+      AcceptorOptions{environment.timer, environment.network, environment.pool, "chunk daemon", cluster,
+                      epoch},
       [this](ConnectionInfo) -> capnp::Capability::Client { return service->newHandlers(); });
   uint16_t port = 0;
   kj::Maybe<kj::String> problem;

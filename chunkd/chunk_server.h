@@ -21,6 +21,7 @@ struct ChunkServerEnvironment {
   rocksdb::Env& rocksdb;  // for DIR/index
   env::Worker& worker;
   kj::EntropySource& entropy;
+  BufferPool& pool;  // outlives the event loop, too: Cap'n Proto lets calls of a gone connection end in it
   const env::Logger& log;
 };
 
@@ -62,7 +63,6 @@ class ChunkServer {
   ChunkServerEnvironment environment;
   ChunkServerOptions options;
   env::Logger log;
-  BufferPool pool;
   kj::Own<ChunkStore> store;
   ClusterId cluster;
   Epoch epoch;  // told in hello; the epoch that counts is the store's

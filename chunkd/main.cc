@@ -111,6 +111,7 @@ class StoreThread {
   }
 
   void serve() {
+    BufferPool pool;  // before the loop: calls of a gone connection end with it
     auto io = kj::setupAsyncIo();
     auto stopping = kj::newPromiseAndCrossThreadFulfiller<void>();
     *stopper.lockExclusive() = kj::mv(stopping.fulfiller);
@@ -137,7 +138,7 @@ class StoreThread {
     server.pid = uint32_t(getpid());
     server.reserveBytes = options.reserveMib << 20;
     auto started = ChunkServer::start({io.provider->getTimer(), io.provider->getNetwork(), *disk,
-                                       *rocksdb::Env::Default(), *worker, entropy, log},
+                                       *rocksdb::Env::Default(), *worker, entropy, pool, log},
                                       kj::mv(server))
                        .wait(io.waitScope);
     KJ_IF_MAYBE (running, started.server) {

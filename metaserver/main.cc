@@ -71,6 +71,7 @@ kj::Promise<void> announce(MetaServer& server, const CommandOptions& options) {
 }
 
 int serve(const CommandOptions& options) {
+  BufferPool pool;  // before the loop: calls of a gone connection end with it
   auto io = kj::setupAsyncIo();
   kj::UnixEventPort::captureSignal(SIGTERM);
   kj::UnixEventPort::captureSignal(SIGINT);
@@ -80,7 +81,6 @@ int serve(const CommandOptions& options) {
   auto sink = options.logFile.empty() ? env::newStderrSink() : env::newFileSink(options.logFile.c_str());
   env::Logger log(sink, clock, KJ_ASSERT_NONNULL(env::parseLogLevel(options.logLevel.c_str())), "metaserver");
   env::SystemEntropy entropy;
-  BufferPool pool;
   auto disk = env::newDisk(options.directory.c_str(), io.unixEventPort, kj::systemPreciseMonotonicClock());
 
   auto stopped = io.unixEventPort.onSignal(SIGTERM)

@@ -177,6 +177,7 @@ class ChunkCluster {
     meta.stop();
   }
 
+  BufferPool pool;  // of the daemons: outlives the loop
   sim::VirtualTime time;
   kj::EventLoop loop{time};
   kj::WaitScope scope;
@@ -205,7 +206,7 @@ class ChunkCluster {
     options.localPrefix = kj::str("unix-abstract:cairn-chunkd-");
     options.reserveBytes = uint64_t(0);
     auto started = ChunkServer::start({time.timer(), network.at(one.host.c_str()), one.disk, *one.rocksdbEnv,
-                                       *one.worker, one.entropy, one.log.log},
+                                       *one.worker, one.entropy, pool, one.log.log},
                                       kj::mv(options))
                        .wait(scope);
     one.server = kj::mv(started.server);
@@ -348,7 +349,8 @@ class ChunkCluster {
     Bytes bytes{response.getStatus(), text(data)};
     auto sums = env::checksumBlocks(data);
     bytes.valid = sums.size() == response.getChecksums().size();
-    for (unsigned i = 0; i < sums.size() && bytes.valid; i++) bytes.valid = sums[i] == response.getChecksums()[i];
+    for (unsigned i = 0; i < sums.size() && bytes.valid; i++)
+      bytes.valid = sums[i] == response.getChecksums()[i];
     return bytes;
   }
   Status sync(uint32_t id, ChunkKey key, uint64_t boot = 0) {
