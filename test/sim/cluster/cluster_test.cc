@@ -4,7 +4,7 @@
 // Whole clusters under random users and random misfortune, from a seed. What must hold is in workload.h: no
 // user ever sees an error, wrong bytes or wrong names; and in the end the replicas of every chunk are the
 // same, with valid checksums. SIM_SEED=N (or --seed=N) runs one seed and prints the transcript as it happens
-// with SIM_ECHO=1; SIM_SEEDS=N runs so many from the fixed first one.
+// with SIM_ECHO=1; SIM_SEEDS=N runs the seeds 1 to N.
 #include <gtest/gtest.h>
 #include <kj/debug.h>
 
@@ -23,10 +23,12 @@ uint64_t numberFrom(const char* name, uint64_t otherwise) {
 }
 
 std::vector<uint64_t> seeds() {
-  constexpr uint64_t FIRST = 1, COUNT = 6;
-  if (std::getenv("SIM_SEED") != nullptr) return {numberFrom("SIM_SEED", FIRST)};
+  // The fixed ones have found something once: 1 and 4 a buffer that outlived its pool, 25 a stale location.
+  static const std::vector<uint64_t> FIXED = {1, 2, 3, 4, 12, 24, 25, 41};
+  if (std::getenv("SIM_SEED") != nullptr) return {numberFrom("SIM_SEED", 1)};
+  if (std::getenv("SIM_SEEDS") == nullptr) return FIXED;
   std::vector<uint64_t> all;
-  for (uint64_t i = 0; i < numberFrom("SIM_SEEDS", COUNT); ++i) all.push_back(FIRST + i);
+  for (uint64_t seed = 1; seed <= numberFrom("SIM_SEEDS", 1); ++seed) all.push_back(seed);
   return all;
 }
 

@@ -15,8 +15,8 @@ namespace cairn::sim {
 struct FaultOptions {
   uint64_t seed = 1;
   kj::Duration pauseMax = 800 * kj::MILLISECONDS;  // between two faults
-  kj::Duration durationMax = 3 * kj::SECONDS;  // of one
-  uint32_t atATime = 1;                        // hosts in trouble at once
+  kj::Duration durationMax = 3 * kj::SECONDS;      // of one
+  uint32_t atATime = 1;                            // hosts in trouble at once
   // Weights of what happens.
   uint32_t killDaemon = 50, cutLink = 15, resetLink = 20, stopDaemon = 15;
 };

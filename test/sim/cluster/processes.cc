@@ -27,7 +27,6 @@ class MetaserverHost final : public SimHost {
 
  private:
   struct Running final : Process {
-    BufferPool pool;
     kj::Own<MetaServer> server;
   };
   MetaServerOptions options;
@@ -35,7 +34,7 @@ class MetaserverHost final : public SimHost {
   kj::Promise<kj::Own<Process>> run() override {
     auto process = kj::heap<Running>();
     process->server = co_await MetaServer::start(
-        {timer, world.time, world.network.at(name()), disk, rocks.newLife(), entropy, process->pool, log},
+        {timer, world.time, world.network.at(name()), disk, rocks.newLife(), entropy, world.pool, log},
         options);
     co_await process->server->listen("*:9400");
     co_return kj::Own<Process>(kj::mv(process));
@@ -67,7 +66,8 @@ class ChunkdHost final : public SimHost {
     options.pid = ++lastPid;
     options.reserveBytes = uint64_t(0);
     auto started = co_await ChunkServer::start(
-        {timer, world.network.at(name()), disk, *rocks.newLife(), *worker, entropy, log}, kj::mv(options));
+        {timer, world.network.at(name()), disk, *rocks.newLife(), *worker, entropy, world.pool, log},
+        kj::mv(options));
     KJ_IF_MAYBE (server, started.server) {
       auto process = kj::heap<Running>();
       process->server = kj::mv(*server);
@@ -88,7 +88,6 @@ class RealClientHost final : public ClientHost {
 
  private:
   struct Running final : Process {
-    BufferPool pool;
     kj::Own<Filesystem> filesystem;
   };
   kj::Maybe<Filesystem&> running;
@@ -100,7 +99,7 @@ class RealClientHost final : public ClientHost {
                               .clock = world.time,
                               .network = world.network.at(name()),
                               .entropy = entropy,
-                              .pool = process->pool,
+                              .pool = world.pool,
                               .log = log,
                               .metaservers = kj::heapArray<kj::String>(1),
                               .name = kj::str(name()),
@@ -118,7 +117,8 @@ kj::Own<SimHost> newMetaserverHost(World world, uint64_t seed, const SimClusterO
   return kj::heap<MetaserverHost>(world, seed, options);
 }
 
-kj::Own<SimHost> newChunkdHost(World world, uint32_t number, uint64_t seed, const SimClusterOptions& options) {
+kj::Own<SimHost> newChunkdHost(World world, uint32_t number, uint64_t seed,
+                               const SimClusterOptions& options) {
   return kj::heap<ChunkdHost>(world, number, seed, options);
 }
 

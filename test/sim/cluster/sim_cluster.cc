@@ -18,7 +18,6 @@ namespace cairn::sim {
 
 struct SimCluster::Inspector {
   // A tool that asks daemons how they are, over the network like everybody.
-  BufferPool pool;
   ClusterId cluster;
   PeerEnvironment environment;
   Peer<rpc::Metaserver> metaserver;
@@ -27,7 +26,7 @@ struct SimCluster::Inspector {
   Inspector(SimCluster& cluster)
       : environment{.timer = cluster.time.timer(),
                     .network = cluster.network.at("inspector"),
-                    .pool = pool,
+                    .pool = cluster.pool,
                     .entropy = cluster.entropy,
                     .cluster = this->cluster,
                     .caller = "inspector"},
@@ -103,7 +102,7 @@ kj::Promise<SimCluster::Inspector::Copy> SimCluster::Inspector::fetch(std::strin
 
 SimCluster::SimCluster(SimClusterOptions options)
     : entropy(options.seed), network(time.timer(), entropy.next()), options(options) {
-  World world{time, network, transcript};
+  World world{time, network, transcript, pool};
   time.limit(2 * 60 * kj::MINUTES);
   hosts.push_back(newMetaserverHost(world, entropy.next(), this->options));
   for (uint32_t i = 1; i <= options.chunkServers; ++i) {

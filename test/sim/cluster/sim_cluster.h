@@ -83,6 +83,7 @@ class SimCluster {
     return time.run(kj::mv(promise), scope);
   }
 
+  BufferPool pool;
   VirtualTime time;
   kj::EventLoop loop{time};
   kj::WaitScope scope{loop};

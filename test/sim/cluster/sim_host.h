@@ -10,6 +10,7 @@
 
 #include "env/log.h"
 #include "env/memory_disk.h"
+#include "rpc/buffer_pool.h"
 #include "test/sim/rocks_env.h"
 #include "test/sim/seeded_entropy.h"
 #include "test/sim/sim_network.h"
@@ -22,6 +23,7 @@ struct World {
   VirtualTime& time;
   SimNetwork& network;
   Transcript& transcript;
+  BufferPool& pool;  // of all processes: outlives the loop, in which calls of gone connections end
 };
 
 class SimHost {
@@ -51,7 +53,7 @@ class SimHost {
     virtual ~Process() noexcept(false) = default;
   };
   virtual kj::Promise<kj::Own<Process>> run() = 0;  // destroying it is its death
-  virtual void gone() {}                         // the process is; forget pointers into it
+  virtual void gone() {}                            // the process is; forget pointers into it
 
   World world;
   ProcessTimer timer;
