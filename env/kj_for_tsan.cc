@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Only in builds with -Db_sanitize=thread: tells the sanitizer what KJ's mutex orders. The libkj of a distribution
-// is not instrumented and locks with futexes, so without this all that kj::MutexGuarded, kj::Executor and the
-// cross-thread fulfillers guard would be reported as a race, and a suppression wide enough to hide that would hide
-// ours too. These functions take the place of libkj's, for its own calls as well, and call them.
-// INVARIANT: release before the real unlock, acquire after the real lock: never more order than the lock gives,
-// but that readers are also ordered among each other.
+// Only in builds with -Db_sanitize=thread: tells the sanitizer what KJ's mutex orders. The libkj of a
+// distribution is not instrumented and locks with futexes, so without this all that kj::MutexGuarded,
+// kj::Executor and the cross-thread fulfillers guard would be reported as a race, and a suppression wide
+// enough to hide that would hide ours too. These functions take the place of libkj's, for its own calls as
+// well, and call them. INVARIANT: release before the real unlock, acquire after the real lock: never more
+// order than the lock gives, but that readers are also ordered among each other.
 #include <dlfcn.h>
 #include <kj/mutex.h>
 #include <sanitizer/tsan_interface.h>
@@ -38,8 +38,8 @@ bool Mutex::lock(Exclusivity exclusivity, Maybe<Duration> timeout, LockSourceLoc
 }
 
 void Mutex::unlock(Exclusivity exclusivity, Waiter* waiterToSkip) {
-  static auto real = libkj<void(Mutex*, Exclusivity, Waiter*)>(CAIRN_KJ_MUTEX
-                                                               "6unlockENS1_11ExclusivityEPNS1_6WaiterE");
+  static auto real =
+      libkj<void(Mutex*, Exclusivity, Waiter*)>(CAIRN_KJ_MUTEX "6unlockENS1_11ExclusivityEPNS1_6WaiterE");
   __tsan_release(this);
   real(this, exclusivity, waiterToSkip);
 }
