@@ -197,12 +197,17 @@ class MemoryDisk::OpenFile final : public DiskFile {
 
   kj::Maybe<int> descriptor() override { return nullptr; }
 
-  void tearWrites(std::mt19937_64& random) {
+  void tearWrites(std::mt19937_64& random, Tear tear) {
     // The process dies with these under way: of each, some bytes from its start have reached the page cache.
     for (Write* write : underWay) {
       uint64_t total = 0;
       for (auto& piece : write->pieces) total += piece.size();
-      apply(write->offset, write->pieces, random() % (total + 1));
+      auto done = random() % (total + 1);
+      if (tear == Tear::BETWEEN_PAGES && done < total) {
+        auto end = (write->offset + done) / PAGE_SIZE * PAGE_SIZE;
+        done = end > write->offset ? end - write->offset : 0;
+      }
+      apply(write->offset, write->pieces, done);
     }
   }
 
@@ -344,16 +349,16 @@ void MemoryDisk::flipBit(kj::StringPtr path, uint64_t bit) {
   touch(node->pages[index])->at(bit / 8 % PAGE_SIZE) = value;
 }
 
-void MemoryDisk::killProcess(uint64_t seed) {
+void MemoryDisk::killProcess(uint64_t seed, Tear tear) {
   std::mt19937_64 random(seed);
-  for (OpenFile* file : openFiles) file->tearWrites(random);
+  for (OpenFile* file : openFiles) file->tearWrites(random, tear);
   life++;
   locks.clear();
 }
 
 void MemoryDisk::losePower(uint64_t seed) {
   std::mt19937_64 random(seed);
-  for (OpenFile* file : openFiles) file->tearWrites(random);
+  for (OpenFile* file : openFiles) file->tearWrites(random, Tear::ANYWHERE);
   life++;
   locks.clear();
   size_t kept = unsyncedChanges.size() == 0 ? 0 : random() % (unsyncedChanges.size() + 1);

@@ -30,7 +30,11 @@ class MemoryDisk final : public Disk {
   void failWrites(int error) { writeError = error; }
   void failSyncs(int error) { syncError = error; }
   void flipBit(kj::StringPtr path, uint64_t bit);  // as a bad medium does: nobody is told
-  void killProcess(uint64_t seed);
+  enum class Tear {
+    ANYWHERE,       // harsher than Linux is
+    BETWEEN_PAGES,  // as Linux: it copies a page at a time and looks for a fatal signal in between
+  };
+  void killProcess(uint64_t seed, Tear tear = Tear::ANYWHERE);
   void losePower(uint64_t seed);
   // Power loss keeps: all that was synced; for every other page the old, the new or a mix of their 512-byte
   // sectors; of the unsynced directory changes the first so many, in the order they were made.

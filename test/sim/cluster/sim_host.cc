@@ -71,7 +71,7 @@ void SimHost::end() {
 void SimHost::kill() {
   if (current == State::DOWN || current == State::DARK) return;
   world.transcript.say("story", kj::str(ownName, " is killed"));
-  disk.killProcess(entropy.next());
+  disk.killProcess(entropy.next(), env::MemoryDisk::Tear::BETWEEN_PAGES);
   end();
   current = State::DOWN;
 }
