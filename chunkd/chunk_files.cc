@@ -128,7 +128,8 @@ kj::Promise<env::IoOutcome> ChunkStore::writeWords(Live& chunk, uint32_t firstBl
 }
 
 kj::Promise<Status> ChunkStore::settle(Live& chunk, uint32_t firstBlock,
-                                       kj::ArrayPtr<const uint32_t> intended, bool& torn) {
+                                       kj::ArrayPtr<const uint32_t> intended,
+                                       kj::ArrayPtr<const uint32_t> before, bool& torn) {
   // A write to these blocks did not end well: make each word match the bytes that are there. Bytes that match
   // neither the old word nor the intended one are a mix of the two; the write was never acknowledged, so any
   // mix is a legal outcome of it, but another replica may have another.
@@ -142,7 +143,7 @@ kj::Promise<Status> ChunkStore::settle(Live& chunk, uint32_t firstBlock,
     auto outcome = co_await chunk.dataFile().read(uint64_t(block) * BLOCK_SIZE, bytes);
     if (!outcome.ok()) co_return failed(chunk.handle, "settling", outcome);
     words[i] = env::crc32c(bytes) ^ env::ZERO_BLOCK_CRC;
-    if (words[i] != intended[i] && words[i] != chunk.word(block)) torn = true;
+    if (words[i] != intended[i] && words[i] != before[i]) torn = true;
   }
   // Beyond the end of the data the bytes are zeros, and so are the words.
   auto outcome = co_await writeWords(chunk, firstBlock, words);

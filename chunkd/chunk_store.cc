@@ -195,27 +195,29 @@ kj::Promise<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset
     if (!ok(merged)) co_return merged;
   }
 
-  kj::Maybe<Intents::Armed> armed = intents->arm(IntentKind::WRITE, key.handle, key.version, first, 0, words);
+  std::array<uint32_t, INTENT_BLOCKS_MAX> oldSpace;
+  for (uint32_t block = first; block < end; block++) oldSpace[block - first] = chunk.word(block);
+  auto before = kj::arrayPtr(oldSpace.data(), end - first);
+  kj::Maybe<Intents::Armed> armed =
+      intents->arm(IntentKind::WRITE, key.handle, key.version, first, 0, words, before);
   while (armed == nullptr) {
     co_await intents->whenFree();
-    armed = intents->arm(IntentKind::WRITE, key.handle, key.version, first, 0, words);
+    armed = intents->arm(IntentKind::WRITE, key.handle, key.version, first, 0, words, before);
   }
   auto& intent = KJ_ASSERT_NONNULL(armed);
 
   // Words first: when the disk is full, that shows while no byte has changed.
   auto outcome = co_await writeWords(chunk, first, words);
   if (!outcome.ok()) {
-    std::array<uint32_t, INTENT_BLOCKS_MAX> before;
-    for (uint32_t block = first; block < end; block++) before[block - first] = chunk.word(block);
     size_t written = (outcome.bytes + sizeof(uint32_t) - 1) / sizeof(uint32_t);
-    auto undone = co_await writeWords(chunk, first, kj::arrayPtr(before.data(), written));
+    auto undone = co_await writeWords(chunk, first, before.slice(0, written));
     if (undone.ok()) intent.clear();
     co_return failed(key.handle, "writing checksums", outcome);
   }
   outcome = co_await chunk.dataFile().write(offset, data);
   if (!outcome.ok()) {
     bool torn = false;
-    auto settled = co_await settle(chunk, first, words, torn);
+    auto settled = co_await settle(chunk, first, words, before, torn);
     if (ok(settled)) intent.clear();
     co_return failed(key.handle, "writing", outcome);
   }
@@ -480,10 +482,10 @@ kj::Promise<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t 
   }
   auto words = kj::arrayPtr(&word, rest > 0 ? 1 : 0);
   kj::Maybe<Intents::Armed> armed =
-      intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words);
+      intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words, words);
   while (armed == nullptr) {
     co_await intents->whenFree();
-    armed = intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words);
+    armed = intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words, words);
   }
   auto& intent = KJ_ASSERT_NONNULL(armed);
   auto outcome = co_await chunk.dataFile().truncate(length);

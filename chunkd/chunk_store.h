@@ -222,7 +222,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<env::IoOutcome> writeWords(Live& chunk, uint32_t firstBlock,
                                          kj::ArrayPtr<const uint32_t> words);
   kj::Promise<Status> settle(Live& chunk, uint32_t firstBlock, kj::ArrayPtr<const uint32_t> intended,
-                             bool& torn);
+                             kj::ArrayPtr<const uint32_t> before, bool& torn);
   kj::Promise<Status> removeFiles(ChunkHandle handle, ChunkVersion version);
 
   // recovery.cc

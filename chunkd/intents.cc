@@ -28,8 +28,9 @@ kj::Promise<void> Intents::whenFree() {
 
 kj::Maybe<Intents::Armed> Intents::arm(IntentKind kind, ChunkHandle handle, ChunkVersion version,
                                        uint32_t firstBlock, uint32_t length,
-                                       kj::ArrayPtr<const uint32_t> words) {
-  KJ_REQUIRE(words.size() <= INTENT_BLOCKS_MAX, words.size());
+                                       kj::ArrayPtr<const uint32_t> words,
+                                       kj::ArrayPtr<const uint32_t> before) {
+  KJ_REQUIRE(words.size() <= INTENT_BLOCKS_MAX && before.size() == words.size(), words.size(), before.size());
   if (free.size() == 0) return nullptr;
   size_t slot = free.back();
   free.removeLast();
@@ -41,6 +42,7 @@ kj::Maybe<Intents::Armed> Intents::arm(IntentKind kind, ChunkHandle handle, Chun
   intent.handle = handle.value();
   intent.version = version.value();
   memcpy(intent.words, words.begin(), words.size() * sizeof(uint32_t));
+  memcpy(intent.words + words.size(), before.begin(), before.size() * sizeof(uint32_t));
   intent.crc = intentCrc(intent);
   // The kernel has the page as this processor has it when the process dies: only the compiler may reorder.
   std::atomic_signal_fence(std::memory_order_seq_cst);

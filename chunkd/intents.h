@@ -36,8 +36,9 @@ class Intents {
   // Resolves when arm() will find a slot, unless another caller takes it first.
 
   kj::Maybe<Armed> arm(IntentKind kind, ChunkHandle handle, ChunkVersion version, uint32_t firstBlock,
-                       uint32_t length, kj::ArrayPtr<const uint32_t> words);
-  // Null: all slots are taken.
+                       uint32_t length, kj::ArrayPtr<const uint32_t> words,
+                       kj::ArrayPtr<const uint32_t> before);
+  // `words` the blocks will have, and those they had `before`, as many. Null: all slots are taken.
 
   kj::Vector<IntentSlot> found() const;  // the armed ones that are whole
   void clearAll();

@@ -288,10 +288,11 @@ kj::Promise<void> ChunkStore::settleIntent(IntentSlot intent) {
   auto table = co_await chunk->sumFile().read(SUM_HEADER_SIZE,
                                               kj::arrayPtr(chunk->words.data(), BLOCKS_PER_CHUNK).asBytes());
   auto words = kj::arrayPtr(intent.words, intent.count);
+  auto before = kj::arrayPtr(intent.words + intent.count, intent.count);
   bool torn = false;
   auto status = Status::IO_ERROR;
   if (table.ok() && intent.kind == uint32_t(IntentKind::WRITE)) {
-    status = co_await settle(*chunk, intent.firstBlock, words, torn);
+    status = co_await settle(*chunk, intent.firstBlock, words, before, torn);
   } else if (table.ok() && intent.kind == uint32_t(IntentKind::TRUNCATE)) {
     auto outcome = co_await chunk->dataFile().truncate(intent.length);
     if (outcome.ok()) outcome = co_await chunk->sumFile().truncate(sumOffset(intent.firstBlock));

@@ -128,7 +128,7 @@ constexpr uint64_t sumOffset(uint32_t block) {
 enum class IntentKind : uint32_t { NONE = 0, WRITE = 1, TRUNCATE = 2 };
 
 constexpr uint32_t INTENT_BLOCKS_MAX = TRANSFER_SIZE_MAX / BLOCK_SIZE + 1;  // 257: an unaligned 1 MiB
-constexpr size_t INTENT_SLOT_SIZE = 2048;
+constexpr size_t INTENT_SLOT_SIZE = 4096;
 constexpr size_t INTENT_SLOTS = 128;
 
 struct IntentSlot {
@@ -137,11 +137,13 @@ struct IntentSlot {
   uint32_t crc;  // crc32c of all that follows up to and with the used words
   uint32_t format;
   uint32_t firstBlock;  // TRUNCATE: the block that is cut
-  uint32_t count;       // of words
+  uint32_t count;       // of blocks
   uint32_t length;      // TRUNCATE: the new length, bytes
   uint64_t handle;
   uint64_t version;
-  uint32_t words[INTENT_BLOCKS_MAX];  // the words the blocks will have
+  uint32_t words[2 * INTENT_BLOCKS_MAX];
+  // The `count` words the blocks will have, then the `count` they had: their file may have the new ones
+  // already while the bytes are still the old ones.
 };
 static_assert(sizeof(IntentSlot) <= INTENT_SLOT_SIZE);
 

@@ -104,7 +104,7 @@ struct IntentsTest : testing::Test {
     return kj::heap<Intents>(kj::mv(KJ_ASSERT_NONNULL(mapped.mapping)));
   }
   kj::Maybe<Intents::Armed> arm(uint64_t handle, kj::ArrayPtr<const uint32_t> words) {
-    return intents->arm(IntentKind::WRITE, ChunkHandle(handle), ChunkVersion(1), 10, 0, words);
+    return intents->arm(IntentKind::WRITE, ChunkHandle(handle), ChunkVersion(1), 10, 0, words, words);
   }
   ~IntentsTest() noexcept override {}
 };
