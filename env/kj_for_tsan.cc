@@ -45,12 +45,23 @@ void Mutex::unlock(Exclusivity exclusivity, Waiter* waiterToSkip) {
 }
 
 void Mutex::wait(Predicate& predicate, Maybe<Duration> timeout, LockSourceLocationArg location) {
-  // The thread that unlocks may check the predicate and hand the lock over without another call of lock().
+  // Whoever unlocks checks the predicates of those that wait, in its own thread and with the lock still held,
+  // and hands the lock over without a call of lock().
   static auto real = libkj<void(Mutex*, Predicate&, Maybe<Duration>, LockSourceLocationArg)>(
       CAIRN_KJ_MUTEX "4waitERNS1_9PredicateE" CAIRN_KJ_TIMEOUT);
+  struct Ordered final : public Predicate {
+    Ordered(Mutex* mutex, Predicate& inner) : mutex(mutex), inner(inner) {}
+    bool check() override {
+      __tsan_acquire(mutex);
+      KJ_DEFER(__tsan_release(mutex));
+      return inner.check();
+    }
+    Mutex* mutex;
+    Predicate& inner;
+  } ordered(this, predicate);
   __tsan_release(this);
   KJ_DEFER(__tsan_acquire(this));
-  real(this, predicate, kj::mv(timeout), location);
+  real(this, ordered, kj::mv(timeout), location);
 }
 
 }  // namespace _
