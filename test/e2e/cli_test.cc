@@ -19,7 +19,9 @@ namespace {
 
 class Cli : public EndToEnd {
  protected:
-  static bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+  static bool says(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  }
 
   Json daemon(const std::string& name) {
     for (auto& one : cluster->json({"status", "--dir", cluster->directory()}).at("daemons").items()) {
@@ -128,7 +130,8 @@ TEST_F(Cli, RecordsAppendedByManyAreWholeAtTheOffsetsAnswered) {
   for (int w = 0; w < WRITERS; ++w) {
     writers.emplace_back([&, w]() {
       for (int r = 0; r < RECORDS; ++r) {
-        auto record = "<" + std::to_string(w) + ":" + std::to_string(r) + ":" + std::string(size_t(100 + 13 * r), char('a' + w)) + ">";
+        auto record = "<" + std::to_string(w) + ":" + std::to_string(r) + ":" +
+                      std::string(size_t(100 + 13 * r), char('a' + w)) + ">";
         auto done = c.cairn({"append", "--json", c / "log"}, {.input = record});
         if (done.ok()) answered[size_t(w)].emplace_back(Json::parse(done.out).at("offset").number(), record);
       }
@@ -139,7 +142,8 @@ TEST_F(Cli, RecordsAppendedByManyAreWholeAtTheOffsetsAnswered) {
     auto content = readFile(c / "log");
     for (auto& records : answered) {
       for (auto& [offset, record] : records) {
-        if (offset + record.size() > content.size() || content.substr(offset, record.size()) != record) return false;
+        if (offset + record.size() > content.size() || content.substr(offset, record.size()) != record)
+          return false;
       }
     }
     return true;

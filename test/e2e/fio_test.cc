@@ -38,7 +38,7 @@ TEST_P(Fio, ReadsWhatItWrote) {
   auto& c = start();
   auto [jobs, direct] = GetParam();
   std::vector<std::string> words = {"fio",
-                                    "--name=verify",
+                                    "--name=blocks",
                                     "--directory=" + c.mount(),
                                     "--rw=randrw",
                                     "--rwmixread=30",

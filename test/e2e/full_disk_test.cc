@@ -24,23 +24,6 @@ std::string contentOf(unsigned number) {
   return randomBytes(FILE_SIZE, 77 + number);
 }
 
-int writeDurably(const std::string& path, const std::string& content) {
-  // 0 when every call has succeeded, else the first errno.
-  int fd = ::open(path.c_str(), O_CREAT | O_WRONLY, 0644);
-  if (fd < 0) return errno;
-  int error = 0;
-  for (size_t done = 0; done < content.size() && error == 0;) {
-    auto written = ::write(fd, content.data() + done, std::min<size_t>(content.size() - done, 1 << 20));
-    if (written < 0)
-      error = errno;
-    else
-      done += size_t(written);
-  }
-  if (::fsync(fd) != 0 && error == 0) error = errno;
-  if (::close(fd) != 0 && error == 0) error = errno;
-  return error;
-}
-
 TEST_F(FullDisk, UnderOneChunkDaemonCostsAReplicaAndNoError) {
   auto& c = start({.smallStores = {{1, RESERVE + 64}}});
   for (unsigned i = 0; i < 30; ++i) {

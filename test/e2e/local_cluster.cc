@@ -4,11 +4,13 @@
 // See local_cluster.h.
 #include "test/e2e/local_cluster.h"
 
+#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -258,6 +260,23 @@ std::string randomBytes(size_t size, uint64_t seed) {
   }
   for (; i < size; ++i) bytes[i] = char(generator());
   return bytes;
+}
+
+int writeDurably(const std::string& path, const std::string& content) {
+  // 0 when every call has succeeded, else the first errno.
+  int fd = ::open(path.c_str(), O_CREAT | O_WRONLY, 0644);
+  if (fd < 0) return errno;
+  int error = 0;
+  for (size_t done = 0; done < content.size() && error == 0;) {
+    auto written = ::write(fd, content.data() + done, std::min<size_t>(content.size() - done, 1 << 20));
+    if (written < 0)
+      error = errno;
+    else
+      done += size_t(written);
+  }
+  if (::fsync(fd) != 0 && error == 0) error = errno;
+  if (::close(fd) != 0 && error == 0) error = errno;
+  return error;
 }
 
 }  // namespace cairn::e2e

@@ -94,6 +94,8 @@ class EndToEnd : public testing::Test {
 
 void writeFile(const std::string& path, const std::string& content);
 std::string readFile(const std::string& path);
+int writeDurably(const std::string& path, const std::string& content);
+// open, write, fsync, close: 0 when each has succeeded, else the first errno.
 std::string randomBytes(size_t size, uint64_t seed);
 
 }  // namespace cairn::e2e
