@@ -84,13 +84,14 @@ class Reader::Race final : private kj::TaskSet::ErrorHandler {
   // others run on.
  public:
   Race(Reader& reader, InodeId inode, const ChunkLocation& location, uint32_t from, uint32_t size,
-       kj::Duration deadline)
+       kj::Duration deadline, std::set<ServerId>& damaged)
       : reader(reader),
         inode(inode),
         location(location),
         from(from),
         size(size),
         deadline(deadline),
+        damaged(damaged),
         order(reader.inOrder(location)),
         tasks(*this) {}
 
@@ -108,6 +109,7 @@ class Reader::Race final : private kj::TaskSet::ErrorHandler {
   const ChunkLocation& location;
   const uint32_t from, size;
   const kj::Duration deadline;
+  std::set<ServerId>& damaged;  // servers whose bytes turned out to be bad
   const std::vector<ServerId> order;
   size_t next = 0, running = 0;
   kj::Own<kj::PromiseFulfiller<kj::Maybe<Answer>>> winner;
@@ -122,7 +124,7 @@ class Reader::Race final : private kj::TaskSet::ErrorHandler {
     }
   }
   kj::Promise<void> ask(ServerId server) {
-    auto answer = co_await reader.ask(inode, location, server, from, size, deadline);
+    auto answer = co_await reader.ask(inode, location, server, from, size, deadline, damaged);
     --running;
     if (answer != nullptr) {
       winner->fulfill(kj::mv(answer));
@@ -146,6 +148,7 @@ kj::Promise<Result<FoundBytes>> Reader::readPiece(InodeId inode, uint64_t offset
   uint32_t from = start.value() / BLOCK_SIZE * BLOCK_SIZE, skip = start.value() - from;
   uint32_t wanted = (skip + size + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
   Patience patience(timer, entropy, timing);
+  std::set<ServerId> damaged;
   for (;;) {
     auto located = co_await locator.forReading(inode, index, fileSize, patience);
     if (!located.ok()) co_return located.status();
@@ -158,7 +161,7 @@ kj::Promise<Result<FoundBytes>> Reader::readPiece(InodeId inode, uint64_t offset
 
     kj::Maybe<Answer> answer;
     {
-      Race race(*this, inode, location, from, wanted, patience.deadline(timing.chunkDeadline));
+      Race race(*this, inode, location, from, wanted, patience.deadline(timing.chunkDeadline), damaged);
       answer = co_await race.run();
     }
     KJ_IF_MAYBE (response, answer) {
@@ -174,7 +177,11 @@ kj::Promise<Result<FoundBytes>> Reader::readPiece(InodeId inode, uint64_t offset
     }
 
     locator.known().forget(inode, index);
-    if (patience.isOver()) {
+    // Those that do not answer may come back with good bytes; those that are damaged do not.
+    bool allDamaged = damaged.size() >= session.defaultReplicas() &&
+                      std::all_of(location.replicas.begin(), location.replicas.end(),
+                                  [&](ServerId server) { return damaged.count(server) != 0; });
+    if (allDamaged || patience.isOver()) {
       log.error("chunk ", location.handle, " v", location.version, " of inode ", inode,
                 ": no replica answers with good bytes -> the application gets an error");
       co_return Status::IO_ERROR;
@@ -196,7 +203,7 @@ bool Reader::verify(Answer& answer, uint32_t size) const {
 
 kj::Promise<kj::Maybe<Reader::Answer>> Reader::ask(InodeId inode, const ChunkLocation& location,
                                                    ServerId server, uint32_t from, uint32_t size,
-                                                   kj::Duration deadline) {
+                                                   kj::Duration deadline, std::set<ServerId>& damaged) {
   // Null: this replica has no good answer; what that means has been noted.
   Tried<Answer> tried;
   KJ_IF_MAYBE (peer, servers.find(server)) {
@@ -224,6 +231,7 @@ kj::Promise<kj::Maybe<Reader::Answer>> Reader::ask(InodeId inode, const ChunkLoc
       servers.answered(server);
       co_return kj::mv(*answer);
     }
+    if (ok(status) || status == Status::CORRUPT) damaged.insert(server);
     if (ok(status)) {
       log.error("chunk ", location.handle, " v", location.version, " from chunkd-", server, " at ", from, "+",
                 size, " fails its checksums -> another replica, reported to the metaserver");

@@ -8,6 +8,7 @@
 // Called by open_file.cc only.
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "client/filesystem.h"
@@ -58,7 +59,8 @@ class Reader : private kj::TaskSet::ErrorHandler {
 
   kj::Promise<Result<FoundBytes>> readPiece(InodeId inode, uint64_t offset, uint32_t size, uint64_t fileSize);
   kj::Promise<kj::Maybe<Answer>> ask(InodeId inode, const ChunkLocation& location, ServerId server,
-                                     uint32_t from, uint32_t size, kj::Duration deadline);
+                                     uint32_t from, uint32_t size, kj::Duration deadline,
+                                     std::set<ServerId>& damaged);
   bool verify(Answer& answer, uint32_t size) const;
   void reportCorrupt(const ChunkLocation& location, ServerId server);
   void taskFailed(kj::Exception&& exception) override;
