@@ -45,6 +45,20 @@ kj::Promise<DirtyChunks> ChunkSync::sync(InodeId inode, DirtyChunks chunks) {
   co_return chunks;
 }
 
+kj::Promise<Status> ChunkSync::recall(InodeId inode, uint64_t size, DirtyChunks& chunks) {
+  Patience patience(timer, entropy, timing);
+  for (ChunkIndex index; startOf(index).value() < size; index = index.next()) {
+    if (chunks.count(index) > 0) continue;
+    auto located = co_await locator.forReading(inode, index, size, patience);
+    if (!located.ok()) co_return located.status();
+    if (located->isHole()) continue;
+    DirtyChunk chunk{located->handle, located->version, {}};
+    for (auto server : located->replicas) chunk.boots[server] = 0;
+    chunks.emplace(index, kj::mv(chunk));
+  }
+  co_return Status::OK;
+}
+
 kj::Promise<void> ChunkSync::syncAt(const DirtyChunks& chunks, Target target, Round& round) {
   // `chunks` and `round` are in the frame of sync(), which waits for us.
   std::set<ChunkHandle> failed;

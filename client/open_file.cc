@@ -62,6 +62,7 @@ FileState::FileState(FileParts& parts, const FileAttributes& attributes)
       base(attributes),
       baseTime(parts.timer.now()),
       buffer(parts.budget, parts.limits),
+      earlierWritesKnown(attributes.size == 0),
       tasks(*this) {}
 
 FileState::~FileState() noexcept(false) {}
@@ -441,6 +442,11 @@ kj::Promise<Status> FileState::syncInTurn() {
   // with.
   merge(unsynced, std::move(dirty));
   dirty.clear();
+  if (!earlierWritesKnown) {
+    auto status = co_await parts.chunkSync.recall(id, attributes().size, unsynced);
+    if (!ok(status)) co_return status;
+    earlierWritesKnown = true;
+  }
   auto metadata = publishDurably().eagerlyEvaluate(nullptr);
   unsynced = co_await parts.chunkSync.sync(id, unsynced);
   bool complete = unsynced.empty();

@@ -326,6 +326,24 @@ TEST_F(RemoteFilesystemTest, ASyncAsksEveryReplicaOnceForAllChunksAndThenTheLog)
   EXPECT_EQ(cluster.stores.at(1).syncs, 1u) << "nothing is dirty";
 }
 
+TEST_F(RemoteFilesystemTest, TheFirstSyncOfAnOpenCoversWhatEarlierOpensWrote) {
+  auto inode = [&] {
+    auto file = create();
+    cluster.write(*file, 0, "a");
+    cluster.write(*file, CHUNK_SIZE, "b");
+    EXPECT_EQ(cluster.run(file->flush()), Status::OK);
+    return file->inode();
+  }();
+  cluster.pass(1 * kj::SECONDS);  // released: nothing of that open is left
+  auto file = cluster.run(filesystem->open(inode));
+  ASSERT_TRUE(file.ok());
+  auto before = cluster.stores.at(1).syncs;
+  EXPECT_EQ(sync(**file), Status::OK);
+  EXPECT_EQ(cluster.stores.at(1).syncs, before + 1) << "both chunks in one call";
+  EXPECT_EQ(sync(**file), Status::OK);
+  EXPECT_EQ(cluster.stores.at(1).syncs, before + 1) << "now they are known to be clean";
+}
+
 TEST_F(RemoteFilesystemTest, AReplicaThatRebootedSinceTheWriteDoesNotCount) {
   auto file = create();
   cluster.write(*file, 0, "a");
