@@ -229,18 +229,24 @@ void SimCluster::makeDirectory(kj::StringPtr path) {
   EXPECT_EQ(made.status(), Status::OK) << path.cStr();
 }
 
-void SimCluster::waitHealthy() {
-  for (;;) {
-    auto answer =
-        run(inspector->metaserver.call({"status", 60 * kj::SECONDS}, [](rpc::Metaserver::Client& service) {
-          return service.statusRequest().send();
-        }));
+kj::Promise<bool> SimCluster::isHealthy() {
+  try {
+    auto answer = co_await inspector->metaserver.call(
+        {"status", 5 * kj::SECONDS},
+        [](rpc::Metaserver::Client& service) { return service.statusRequest().send(); });
     auto status = answer.getStatus();
     uint32_t up = 0;
     for (auto server : status.getServers()) up += server.getState() == "up";
-    if (up >= options.chunkServers && status.getSafeMode().size() == 0) return;
-    advance(100 * kj::MILLISECONDS);
+    co_return up >= options.chunkServers&& status.getSafeMode().size() == 0;
+  } catch (const kj::Exception& exception) {
+    // Not there yet, or a connection from before it was.
+    if (exception.getType() == kj::Exception::Type::FAILED) throw;
+    co_return false;
   }
+}
+
+void SimCluster::waitHealthy() {
+  while (!run(isHealthy())) advance(100 * kj::MILLISECONDS);
 }
 
 std::vector<SimCluster::Chunk> SimCluster::chunks(InodeId inode) {

@@ -99,6 +99,7 @@ class SimCluster {
   kj::Own<Inspector> inspector;  // asks the daemons as a tool does
 
   kj::Promise<kj::Own<OpenFile>> openOrCreate(kj::StringPtr path);
+  kj::Promise<bool> isHealthy();
 };
 
 // The programs, as their main() puts them together.
