@@ -75,6 +75,7 @@ kj::Own<OpenFile> InodeTable::adopt(const FileAttributes& attributes) {
     // What is cached of its chunks is from before: a hole may be filled since, a cut chunk written again.
     parts.locator.known().forget(attributes.inode);
     entry.state = kj::refcounted<FileState>(parts, attributes);
+    entry.state->inherit(unsynced.reopened(attributes.inode));
   } else {
     entry.state->learn(attributes);
   }
@@ -123,6 +124,7 @@ kj::Promise<void> InodeTable::close(InodeId inode) {
     parts.log.error("inode ", inode, " was closed before its error could be told: ", *status,
                     " -> written bytes are lost");
   }
+  unsynced.closed(inode, state->takeUnsynced());
   entries.erase(entry);
   toRelease.insert(inode);
   armRelease();

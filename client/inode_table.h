@@ -11,12 +11,13 @@
 #include <unordered_map>
 
 #include "client/open_file.h"
+#include "client/unsynced_files.h"
 
 namespace cairn::client {
 
 class InodeTable final : public MemoryPressure, private kj::TaskSet::ErrorHandler {
  public:
-  explicit InodeTable(FileParts& parts) : parts(parts), tasks(*this) {}
+  explicit InodeTable(FileParts& parts) : parts(parts), unsynced(parts), tasks(*this) {}
   ~InodeTable() noexcept(false);
   KJ_DISALLOW_COPY(InodeTable);
 
@@ -36,6 +37,9 @@ class InodeTable final : public MemoryPressure, private kj::TaskSet::ErrorHandle
     InodeTable& table;
   };
 
+  kj::Promise<Status> syncClosed() { return unsynced.syncAll(); }  // what closed files have left
+  void removed(InodeId inode) { unsynced.removed(inode); }         // it has no name any more
+
   std::vector<InodeId> openInodes() const;
   std::vector<kj::Own<FileState>> all();
   kj::Promise<void> finish();  // everything written and released; for shutdown
@@ -50,6 +54,7 @@ class InodeTable final : public MemoryPressure, private kj::TaskSet::ErrorHandle
   FileParts& parts;
   std::unordered_map<InodeId, Entry> entries;
   std::set<InodeId> toRelease;
+  UnsyncedFiles unsynced;
   uint32_t openings = 0;
   bool releaseArmed = false;
   kj::TaskSet tasks;

@@ -5,6 +5,8 @@
 #include <kj/debug.h>
 #include <string.h>
 
+#include <utility>
+
 #include "client/attributes.h"
 
 namespace cairn::client {
@@ -426,6 +428,12 @@ kj::Promise<Status> FileState::publishDurably() {
     return request.send();
   });
   co_return answer.status();
+}
+
+DirtyChunks FileState::takeUnsynced() {
+  merge(unsynced, std::move(dirty));
+  dirty.clear();
+  return std::exchange(unsynced, {});
 }
 
 kj::Promise<Status> FileState::sync() {

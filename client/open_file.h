@@ -70,6 +70,8 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
     return buffer.isEmpty() && !needsPublish && order.isFree() && publishing.isFree();
   }
   kj::Maybe<Status> takeError();
+  DirtyChunks takeUnsynced();  // what no sync has covered; nothing may be under way
+  void inherit(DirtyChunks chunks) { merge(unsynced, std::move(chunks)); }
   void relieve();
 
  private:

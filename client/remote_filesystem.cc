@@ -125,7 +125,10 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       unlink.setParent(parent.value());
       unlink.setName(name);
     });
-    if (outcome.ok()) overlaid(outcome->attributes);
+    if (outcome.ok()) {
+      if (outcome->attributes.links == 0) inodes.removed(outcome->attributes.inode);
+      overlaid(outcome->attributes);
+    }
     co_return outcome.status();
   }
 
@@ -284,11 +287,14 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     auto states = inodes.all();
     std::vector<kj::Promise<Status>> syncs;
     for (auto& state : states) syncs.push_back(state->sync().eagerlyEvaluate(nullptr));
+    auto closed = inodes.syncClosed().eagerlyEvaluate(nullptr);
     Status result = Status::OK;
     for (auto& sync : syncs) {
       auto status = co_await sync;
       if (ok(result)) result = status;
     }
+    auto status = co_await closed;
+    if (ok(result)) result = status;
     auto names = co_await syncNames();
     co_return ok(result) ? names : result;
   }

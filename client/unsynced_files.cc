@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+#include "client/unsynced_files.h"
+
+#include <vector>
+
+#include "rpc/coroutine.h"
+
+namespace cairn::client {
+
+void UnsyncedFiles::closed(InodeId inode, DirtyChunks chunks) {
+  if (chunks.empty()) return;
+  auto& entry = files[inode];
+  merge(entry.chunks, std::move(chunks));
+  entry.closing = ++closings;
+  order.push_back({parts.timer.now() + AGE, inode, entry.closing});
+  if (sweeping) return;
+  sweeping = true;
+  sweeper = sweep().eagerlyEvaluate([this](kj::Exception&& exception) {
+    parts.log.error("syncing closed files broke: ", exception, " -> their next fsync does it");
+    sweeping = false;
+  });
+}
+
+DirtyChunks UnsyncedFiles::reopened(InodeId inode) {
+  auto found = files.find(inode);
+  if (found == files.end()) return {};
+  auto chunks = std::move(found->second.chunks);
+  files.erase(found);
+  return chunks;
+}
+
+kj::Promise<Status> UnsyncedFiles::sync(InodeId inode) {
+  // The entry stays while its sync is under way: whoever opens the file meanwhile must not miss it.
+  auto found = files.find(inode);
+  if (found == files.end()) co_return Status::OK;
+  auto closing = found->second.closing;
+  auto left = co_await parts.chunkSync.sync(inode, found->second.chunks);
+  auto status = left.empty() ? Status::OK : Status::IO_ERROR;
+  found = files.find(inode);
+  if (found == files.end() || found->second.closing != closing) co_return status;
+  if (left.empty()) {
+    files.erase(found);
+  } else {
+    found->second.chunks = std::move(left);
+  }
+  co_return status;
+}
+
+kj::Promise<Status> UnsyncedFiles::syncAll() {
+  std::vector<InodeId> inodes;
+  for (auto& [inode, entry] : files) inodes.push_back(inode);
+  auto result = Status::OK;
+  std::deque<kj::Promise<Status>> underWay;
+  for (size_t next = 0; next < inodes.size() || !underWay.empty();) {
+    while (next < inodes.size() && underWay.size() < SYNCS_AT_ONCE) {
+      underWay.push_back(sync(inodes[next++]).eagerlyEvaluate(nullptr));
+    }
+    auto first = kj::mv(underWay.front());
+    underWay.pop_front();
+    auto status = co_await first;
+    if (ok(result)) result = status;
+  }
+  co_return result;
+}
+
+kj::Promise<void> UnsyncedFiles::sweep() {
+  // One after the other, in the background. What cannot be synced stays: its next fsync will say so.
+  while (!order.empty()) {
+    auto due = order.front();
+    if (due.time > parts.timer.now()) co_await parts.timer.atTime(due.time);
+    order.pop_front();
+    auto found = files.find(due.inode);
+    if (found == files.end() || found->second.closing != due.closing) continue;
+    auto status = co_await sync(due.inode);
+    if (!ok(status)) {
+      parts.log.warning("inode ", due.inode, ", closed without fsync, cannot be synced: ", status,
+                        " -> its next fsync fails");
+    }
+  }
+  sweeping = false;
+}
+
+}  // namespace cairn::client
