@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// `cairn append FILE`: one record through the client library (GFS paper, section 3.3). The kernel's mount is used only
-// to find and make the file, and to check permissions.
+// `cairn append FILE`: one record through the client library (GFS paper, section 3.3). The kernel's mount is
+// used only to find and make the file, and to check permissions.
 #include <kj/debug.h>
 #include <unistd.h>
 
@@ -104,8 +104,8 @@ ExitCode append(const AppendOptions& options) {
     offset = appendRecord(*filesystem, kj::mv(file), kj::mv(record), options, failure).wait(io.waitScope);
     filesystem->shutdown().wait(io.waitScope);
   });
-  KJ_IF_MAYBE(exception, problem) throw Failure(options.file + ": " + exception->getDescription().cStr());
-  KJ_IF_MAYBE(reason, failure) throw *reason;
+  KJ_IF_MAYBE (exception, problem) throw Failure(options.file + ": " + exception->getDescription().cStr());
+  KJ_IF_MAYBE (reason, failure) throw *reason;
 
   if (options.format == Format::JSON) {
     JsonWriter json;

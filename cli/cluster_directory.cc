@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -16,7 +17,6 @@
 #include <iterator>
 #include <set>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "cli/failure.h"
 
@@ -172,21 +172,24 @@ std::vector<DaemonSpec> ClusterDirectory::daemons(const ClusterPlan& plan, const
   std::vector<DaemonSpec> specs;
   auto add = [&](DaemonKind kind, const char* program, std::string name, std::vector<std::string> arguments) {
     auto ready = runPath() / (name + ".ready");
-    for (auto& word : {std::string("--ready-file"), ready.string(), std::string("--log-file"),
-                       logFile(name).string()}) {
+    for (auto& word :
+         {std::string("--ready-file"), ready.string(), std::string("--log-file"), logFile(name).string()}) {
       arguments.push_back(word);
     }
-    specs.push_back({kind, name, programs / program, std::move(arguments), pidFile(name), ready, logFile(name), {}});
+    specs.push_back(
+        {kind, name, programs / program, std::move(arguments), pidFile(name), ready, logFile(name), {}});
   };
   auto at = [&](uint16_t port) { return plan.host + ':' + std::to_string(port); };
 
   add(DaemonKind::METASERVER, "cairn-metaserver", "metaserver-1",
       {"--dir", (root / "metaserver-1").string(), "--listen", plan.metaserver(), "--replicas",
-       std::to_string(plan.replicas), "--min-replicas", std::to_string(plan.minReplicas), "--commit", plan.commit});
+       std::to_string(plan.replicas), "--min-replicas", std::to_string(plan.minReplicas), "--commit",
+       plan.commit});
   for (size_t i = 0; i < plan.chunkdPorts.size(); ++i) {
     auto name = "chunkd-" + std::to_string(i + 1);
     add(DaemonKind::CHUNKD, "cairn-chunkd", name,
-        {"--store", (root / name).string(), "--metaserver", plan.metaserver(), "--listen", at(plan.chunkdPorts[i])});
+        {"--store", (root / name).string(), "--metaserver", plan.metaserver(), "--listen",
+         at(plan.chunkdPorts[i])});
   }
   if (!plan.mount.empty()) {
     add(DaemonKind::FUSE, "cairn-fuse", "fuse-1", {"--metaserver", plan.metaserver(), plan.mount, "-f"});
@@ -238,7 +241,8 @@ fs::path programsDirectory() {
   if (fs::exists(own / SIBLING, error)) return own;
   std::istringstream path(std::getenv("PATH") == nullptr ? "" : std::getenv("PATH"));
   for (std::string directory; std::getline(path, directory, ':');) {
-    if (!directory.empty() && fs::exists(fs::path(directory) / SIBLING, error)) return fs::absolute(directory);
+    if (!directory.empty() && fs::exists(fs::path(directory) / SIBLING, error))
+      return fs::absolute(directory);
   }
   throw Failure("cannot find " + std::string(SIBLING) + ": it is neither beside " + own.string() +
                 "/cairn nor in PATH. In a clone, `scripts/dev build` puts all programs into build/bin");

@@ -6,7 +6,8 @@
 //   D/client.toml       metaservers = ["HOST:PORT"], for whoever mounts it
 //   D/metaserver-1, D/chunkd-1, ...   the data, one directory for each daemon
 //   D/log/NAME.log      of each daemon, and of the supervisor
-//   D/run/NAME.pid      of each running daemon; NAME.ready once it serves; state.toml: what the supervisor knows
+//   D/run/NAME.pid      of each running daemon; NAME.ready once it serves; state.toml: what the supervisor
+//   knows
 // Everything in D/run may be deleted while nothing runs. Used by up, down and status.
 #pragma once
 
@@ -43,8 +44,8 @@ ClusterPlan planFromToml(std::string_view text, std::string_view path);
 
 using PortIsFree = std::function<bool(uint16_t)>;
 std::vector<std::string> choosePorts(ClusterPlan& plan, const PortIsFree& isFree);
-// Gives every daemon a port that is free and its own: the one it had, else the next above. Answers a sentence for each
-// daemon that has lost the port it had.
+// Gives every daemon a port that is free and its own: the one it had, else the next above. Answers a sentence
+// for each daemon that has lost the port it had.
 bool canListen(const std::string& host, uint16_t port);
 
 enum class DaemonKind { METASERVER, CHUNKD, FUSE };

@@ -19,13 +19,15 @@ void check(const ClusterPlan& plan) {
     throw Failure("--replicas is a number from 1 to " + std::to_string(REPLICAS_MAX), ExitCode::USAGE);
   }
   if (plan.replicas > chunkds) {
-    throw Failure("--replicas " + std::to_string(plan.replicas) + " needs as many chunk daemons, and there are " +
-                      std::to_string(chunkds) + ": raise --chunkds or lower --replicas",
+    throw Failure("--replicas " + std::to_string(plan.replicas) +
+                      " needs as many chunk daemons, and there are " + std::to_string(chunkds) +
+                      ": raise --chunkds or lower --replicas",
                   ExitCode::USAGE);
   }
   if (plan.minReplicas < 1 || plan.minReplicas > plan.replicas) {
-    throw Failure("--min-replicas is a number from 1 to --replicas, which is " + std::to_string(plan.replicas),
-                  ExitCode::USAGE);
+    throw Failure(
+        "--min-replicas is a number from 1 to --replicas, which is " + std::to_string(plan.replicas),
+        ExitCode::USAGE);
   }
 }
 
@@ -64,8 +66,8 @@ ClusterPlan makePlan(const UpOptions& options, const std::optional<ClusterPlan>&
 
 void checkSame(const UpOptions& options, const ClusterPlan& running, const std::string& dir) {
   if (makePlan(options, running) == running) return;
-  throw Failure("the cluster in " + dir + " is up with other options: stop it first with `cairn down --dir " + dir +
-                "`, then start it with the new ones");
+  throw Failure("the cluster in " + dir + " is up with other options: stop it first with `cairn down --dir " +
+                dir + "`, then start it with the new ones");
 }
 
 void prepareMountPoint(const ClusterPlan& plan) {
@@ -80,11 +82,13 @@ void prepareMountPoint(const ClusterPlan& plan) {
   auto status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) {
     if (!fs::create_directory(path, error)) {
-      throw Failure("the mount point " + plan.mount + " does not exist and cannot be made: " + error.message());
+      throw Failure("the mount point " + plan.mount +
+                    " does not exist and cannot be made: " + error.message());
     }
     return;
   }
-  if (status.type() != fs::file_type::directory) throw Failure("the mount point " + plan.mount + " is not a directory");
+  if (status.type() != fs::file_type::directory)
+    throw Failure("the mount point " + plan.mount + " is not a directory");
   if (!fs::is_empty(path, error) && !error) {
     throw Failure("the mount point " + plan.mount +
                   " is not empty, and a mount would hide what is in it: take an empty directory");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What `cairn up` is going to start: the options of this call over what the directory was started with before.
-// Pure but for prepareMountPoint().
+// What `cairn up` is going to start: the options of this call over what the directory was started with
+// before. Pure but for prepareMountPoint().
 #pragma once
 
 #include "cli/cluster_directory.h"
@@ -18,7 +18,7 @@ void checkSame(const UpOptions& options, const ClusterPlan& running, const std::
 // Throws Failure when the options ask for another cluster than the one that is up.
 
 void prepareMountPoint(const ClusterPlan& plan);
-// Makes the last directory of the path when it is missing. Throws Failure when nothing can be mounted there: missing parent,
-// not a directory, not empty, another filesystem is mounted on it.
+// Makes the last directory of the path when it is missing. Throws Failure when nothing can be mounted there:
+// missing parent, not a directory, not empty, another filesystem is mounted on it.
 
 }  // namespace cairn::cli

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The commands of `cairn`, one file each. Each does its work, prints, and answers the exit code; it throws Failure
-// with a sentence when it cannot. Called by main.cc, which knows the command line.
+// The commands of `cairn`, one file each. Each does its work, prints, and answers the exit code; it throws
+// Failure with a sentence when it cannot. Called by main.cc, which knows the command line.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// `cairn down`: unmounts, stops the daemons in order, waits for each. Nothing is stopped while the mount is in use:
-// then it tells by whom. Works as well when the supervisor has died.
+// `cairn down`: unmounts, stops the daemons in order, waits for each. Nothing is stopped while the mount is
+// in use: then it tells by whom. Works as well when the supervisor has died.
 #include <errno.h>
 #include <kj/debug.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds SUPERVISOR_PATIENCE{120'000};  // longer than all it waits for itself
-constexpr std::chrono::milliseconds UNMOUNT_PATIENCE{3'000};  // until the mount's process has noticed
+constexpr std::chrono::milliseconds UNMOUNT_PATIENCE{3'000};       // until the mount's process has noticed
 constexpr size_t HOLDERS_SHOWN = 10;
 
 int unmountThroughHelper(const std::string& path, Force force) {
@@ -50,7 +50,8 @@ Failure busy(const std::string& path, const DownOptions& options) {
   std::string sentence = path + " is in use, so nothing was stopped. It is held by";
   auto holders = holdersOf(path);
   for (size_t i = 0; i < std::min(holders.size(), HOLDERS_SHOWN); ++i) {
-    sentence += "\n    " + holders[i].program + " (pid " + std::to_string(holders[i].pid) + "): " + holders[i].what;
+    sentence +=
+        "\n    " + holders[i].program + " (pid " + std::to_string(holders[i].pid) + "): " + holders[i].what;
   }
   if (holders.size() > HOLDERS_SHOWN) {
     sentence += "\n    and " + plural(holders.size() - HOLDERS_SHOWN, "more process");
@@ -62,17 +63,17 @@ Failure busy(const std::string& path, const DownOptions& options) {
 }
 
 void endMountProcess(const RunningDaemon& daemon, const DownOptions& options, const Journal& journal) {
-  // By itself it ends with the last file that is still open, and with the last copy of the mount: a container that
-  // was started meanwhile has one in its namespace. SIGTERM makes it flush and end; it must get it only once here, a
-  // second one means to end without flushing.
+  // By itself it ends with the last file that is still open, and with the last copy of the mount: a container
+  // that was started meanwhile has one in its namespace. SIGTERM makes it flush and end; it must get it only
+  // once here, a second one means to end without flushing.
   if (options.force == Force::NO && waitForEnd(daemon.process, UNMOUNT_PATIENCE)) return;
   journal(daemon.spec.name + " runs on without the mount -> ask it to flush and end");
   sendSignal(daemon.process, SIGTERM);
   waitForEnd(daemon.process, StopPatience().flush);
 }
 
-void unmountCluster(const ClusterPlan& plan, const std::vector<RunningDaemon>& running, const DownOptions& options,
-                    const Journal& journal) {
+void unmountCluster(const ClusterPlan& plan, const std::vector<RunningDaemon>& running,
+                    const DownOptions& options, const Journal& journal) {
   auto mounted = plan.mount.empty() ? std::nullopt : mountAt(readMountTable(), plan.mount);
   if (!mounted || !mounted->isCairn()) return;
   if (int problem = unmount(plan.mount, options.force)) {
@@ -89,7 +90,8 @@ void warnOfOtherMounts(const ClusterPlan& plan) {
   for (auto& mount : readMountTable()) {
     if (!mount.isCairn() || mount.source != plan.metaserver() || mount.path == plan.mount) continue;
     std::cerr << "cairn down: the cluster is also mounted at " << mount.path
-              << ", which waits until it is up again; unmount it with `umount " << mount.path << "`" << std::endl;
+              << ", which waits until it is up again; unmount it with `umount " << mount.path << "`"
+              << std::endl;
   }
 }
 
@@ -124,7 +126,8 @@ ExitCode down(const DownOptions& options) {
     std::cout << json.endObject().text() << std::endl;
   } else {
     std::cout << "The cluster in " << options.dir << (wasUp ? " is down" : " was not up")
-              << "; its data stays there. Start it again: cairn up --dir " << options.dir << " --detach" << std::endl;
+              << "; its data stays there. Start it again: cairn up --dir " << options.dir << " --detach"
+              << std::endl;
   }
   return ExitCode::DONE;
 }

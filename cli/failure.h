@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// How a command of `cairn` ends early: a sentence for the person who typed it, and the exit code. Thrown by the
-// parts of cli/, caught once, in main.cc.
+// How a command of `cairn` ends early: a sentence for the person who typed it, and the exit code. Thrown by
+// the parts of cli/, caught once, in main.cc.
 #pragma once
 
 #include <stdexcept>

@@ -11,9 +11,11 @@ namespace cairn::cli {
 namespace {
 
 constexpr const char* ABOUT =
-    "CairnFS: a distributed filesystem to be mounted as a directory. Runs a cluster on this machine, and looks at any.";
+    "CairnFS: a distributed filesystem to be mounted as a directory. Runs a cluster on this machine, and "
+    "looks at any.";
 constexpr const char* FOOTER =
-    "Exit codes: 0 done; 1 failed, a sentence on stderr says why; 2 wrong usage; 3 up, status --check: it is up, but not everything is\n"
+    "Exit codes: 0 done; 1 failed, a sentence on stderr says why; 2 wrong usage; 3 up, status --check: it is "
+    "up, but not everything is\n"
     "well;\n"
     "4 the mount is in use. Everything that is printed is also there as JSON: --json.\n"
     "Clusters over several machines: docs/operating.md.";
@@ -61,32 +63,39 @@ class CommandLine {
   }
 
   static void addJson(CLI::App* command, Format& format) {
-    command->add_flag_callback("--json", [&format]() { format = Format::JSON; }, "print JSON instead of text");
+    command->add_flag_callback(
+        "--json", [&format]() { format = Format::JSON; }, "print JSON instead of text");
   }
 
   void defineUp() {
     auto& o = upOptions;
     auto* up = command("up",
-                       "Start a local cluster, or say that it is up. A directory used before is started again with its data and "
+                       "Start a local cluster, or say that it is up. A directory used before is started "
+                       "again with its data and "
                        "ports; options given now replace those from before. What has died is started again.",
                        [&o]() { return cli::up(o); });
     up->add_option("--dir", o.dir, "where data, logs and pid files are")->required()->type_name("D");
-    up->add_option("--mount", o.mount, "mount it here; made when missing. Left out: as before, else not mounted")
+    up->add_option("--mount", o.mount,
+                   "mount it here; made when missing. Left out: as before, else not mounted")
         ->type_name("M");
     up->add_option("--chunkds", o.chunkds, "chunk daemons (default 3; can grow, not shrink)");
     up->add_option("--metaservers", o.metaservers, "metaservers: 1 in this release");
-    up->add_option("--replicas", o.replicas, "copies of each chunk (default 3, or as many as there are chunk daemons)");
+    up->add_option("--replicas", o.replicas,
+                   "copies of each chunk (default 3, or as many as there are chunk daemons)");
     up->add_option("--min-replicas", o.minReplicas,
                    "a write is acknowledged by no fewer than these (default 2, or 1 with one replica)");
     up->add_option("--commit", o.commit,
-                   "when a change of the namespace is answered: `memory` (default): in the log, on disk at the next fsync "
+                   "when a change of the namespace is answered: `memory` (default): in the log, on disk at "
+                   "the next fsync "
                    "or soon after; `disk`: on disk")
         ->check(CLI::IsMember({"memory", "disk"}));
     up->add_option("--host", o.host, "address the daemons listen on (default 127.0.0.1)");
     up->add_option("--mount-options", o.mountOptions, "for `mount -o`");
-    up->add_flag_callback("--detach", [&o]() { o.mode = Mode::DETACHED; }, "return once it is up; else Ctrl-C stops it");
-    up->add_flag_callback("--no-restart", [&o]() { o.restart = Restart::NO; },
-                          "leave a daemon that died down until `cairn up`; else it is back within a second");
+    up->add_flag_callback(
+        "--detach", [&o]() { o.mode = Mode::DETACHED; }, "return once it is up; else Ctrl-C stops it");
+    up->add_flag_callback(
+        "--no-restart", [&o]() { o.restart = Restart::NO; },
+        "leave a daemon that died down until `cairn up`; else it is back within a second");
     addJson(up, o.format);
   }
 
@@ -95,25 +104,31 @@ class CommandLine {
     auto* down = command("down", "Stop a local cluster: unmount, then the daemons in order. The data stays.",
                          [&o]() { return cli::down(o); });
     down->add_option("--dir", o.dir, "the cluster's directory")->required()->type_name("D");
-    down->add_flag_callback("--force", [&o]() { o.force = Force::YES; }, "even while programs use the mount: they get errors");
+    down->add_flag_callback(
+        "--force", [&o]() { o.force = Force::YES; }, "even while programs use the mount: they get errors");
     addJson(down, o.format);
   }
 
   void defineStatus() {
     auto& o = statusOptions;
-    auto* status = command("status", "Daemons, space, and chunks by health.",
-                           [&o]() { return cli::status(o); });
-    auto* dir = status->add_option("--dir", o.dir, "a local cluster's directory (default ./.cairn)")->type_name("D");
-    status->add_option("--metaserver", o.metaserver, "any cluster, by its metaserver")->type_name("HOST:PORT")->excludes(dir);
-    status->add_flag_callback("--check", [&o]() { o.check = StatusOptions::Check::YES; },
-                              "exit with 3 when not everything is well");
+    auto* status =
+        command("status", "Daemons, space, and chunks by health.", [&o]() { return cli::status(o); });
+    auto* dir =
+        status->add_option("--dir", o.dir, "a local cluster's directory (default ./.cairn)")->type_name("D");
+    status->add_option("--metaserver", o.metaserver, "any cluster, by its metaserver")
+        ->type_name("HOST:PORT")
+        ->excludes(dir);
+    status->add_flag_callback(
+        "--check", [&o]() { o.check = StatusOptions::Check::YES; },
+        "exit with 3 when not everything is well");
     addJson(status, o.format);
   }
 
   void defineInfo() {
     auto& o = infoOptions;
-    auto* info = command("info", "The chunks of a file in a mounted CairnFS: handles, versions, primaries, leases, replicas.",
-                         [&o]() { return cli::info(o); });
+    auto* info = command(
+        "info", "The chunks of a file in a mounted CairnFS: handles, versions, primaries, leases, replicas.",
+        [&o]() { return cli::info(o); });
     info->add_option("path", o.path, "a file in the mount")->required()->type_name("PATH");
     addJson(info, o.format);
   }
@@ -121,12 +136,16 @@ class CommandLine {
   void defineAppend() {
     auto& o = appendOptions;
     auto* append = command("append",
-                           "Append one record to a file, at least once, at an offset that the cluster picks and prints. Any number of "
+                           "Append one record to a file, at least once, at an offset that the cluster picks "
+                           "and prints. Any number of "
                            "writers may append to one file at a time. A record is at most 16 MiB.",
                            [&o]() { return cli::append(o); });
-    append->add_option("file", o.file, "a file in a mounted CairnFS; made when missing")->required()->type_name("FILE");
+    append->add_option("file", o.file, "a file in a mounted CairnFS; made when missing")
+        ->required()
+        ->type_name("FILE");
     append->add_option("--data", o.data, "the record (default: all of standard input)");
-    append->add_flag_callback("--sync", [&o]() { o.sync = AppendOptions::Sync::YES; }, "return when it is on stable storage");
+    append->add_flag_callback(
+        "--sync", [&o]() { o.sync = AppendOptions::Sync::YES; }, "return when it is on stable storage");
     addJson(append, o.format);
   }
 };
@@ -134,4 +153,6 @@ class CommandLine {
 }  // namespace
 }  // namespace cairn::cli
 
-int main(int count, char** words) { return static_cast<int>(cairn::cli::CommandLine().run(count, words)); }
+int main(int count, char** words) {
+  return static_cast<int>(cairn::cli::CommandLine().run(count, words));
+}

@@ -12,7 +12,7 @@ MetaserverLine::MetaserverLine(kj::AsyncIoContext& io, const std::string& addres
       metaserver(environment, "metaserver", PeerAddress{kj::str(address), nullptr, nullptr}) {}
 
 Failure MetaserverLine::explain(const kj::Exception& exception) const {
-  KJ_IF_MAYBE(refusal, metaserver.refusal()) {
+  KJ_IF_MAYBE (refusal, metaserver.refusal()) {
     return Failure("the metaserver at " + address + " refuses: " + refusal->message.cStr());
   }
   return Failure("the metaserver at " + address + " does not answer (" + exception.getDescription().cStr() +

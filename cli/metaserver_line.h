@@ -32,7 +32,7 @@ class MetaserverLine {
     kj::Maybe<Response> response;
     auto problem = kj::runCatchingExceptions(
         [&]() { response = peer().call({method, deadline}, kj::fwd<Send>(send)).wait(scope); });
-    KJ_IF_MAYBE(exception, problem) throw explain(*exception);
+    KJ_IF_MAYBE (exception, problem) throw explain(*exception);
     return kj::mv(KJ_ASSERT_NONNULL(response));
   }
 

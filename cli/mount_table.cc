@@ -82,7 +82,8 @@ std::optional<std::string> howItHolds(const fs::path& process, std::string_view 
   if (within(linkTarget(process / "root"), mountPath)) return "root directory";
   if (within(linkTarget(process / "exe"), mountPath)) return "runs a program from it";
   std::error_code error;
-  for (fs::directory_iterator file(process / "fd", error), end; !error && file != end; file.increment(error)) {
+  for (fs::directory_iterator file(process / "fd", error), end; !error && file != end;
+       file.increment(error)) {
     auto target = linkTarget(file->path());
     if (within(target, mountPath)) return "has open " + target;
   }

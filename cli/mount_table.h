@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What is mounted where, as /proc/self/mountinfo tells it: how `cairn` finds the cluster behind a path without
-// asking the filesystem, which may hang. Pure but for readMountTable().
+// What is mounted where, as /proc/self/mountinfo tells it: how `cairn` finds the cluster behind a path
+// without asking the filesystem, which may hang. Pure but for readMountTable().
 #pragma once
 
 #include <sys/types.h>
@@ -15,7 +15,8 @@
 
 namespace cairn::cli {
 
-constexpr std::string_view CAIRN_MOUNT_TYPE = "fuse.cairn";  // the source of such a mount is HOST:PORT[,HOST:PORT]
+constexpr std::string_view CAIRN_MOUNT_TYPE =
+    "fuse.cairn";  // the source of such a mount is HOST:PORT[,HOST:PORT]
 
 struct MountPoint {
   uint32_t major = 0, minor = 0;  // st_dev of everything in it

@@ -21,7 +21,8 @@ MountedFile locate(const std::string& path, const struct stat& attributes) {
   if (!mount || !mount->isCairn()) throw Failure(path + " is not in a mounted CairnFS");
   MountedFile file{attributes.st_ino, splitAddresses(mount->source), mount->path};
   if (file.metaservers.empty()) {
-    throw Failure("the mount at " + mount->path + " does not name its metaserver: mount it again with this release");
+    throw Failure("the mount at " + mount->path +
+                  " does not name its metaserver: mount it again with this release");
   }
   return file;
 }
@@ -29,7 +30,7 @@ MountedFile locate(const std::string& path, const struct stat& attributes) {
 }  // namespace
 
 MountedFile findMountedFile(const std::string& path) {
-  struct stat attributes {};
+  struct stat attributes{};
   if (lstat(path.c_str(), &attributes) != 0) throw Failure(path + ": " + std::strerror(errno));
   return locate(path, attributes);
 }
@@ -37,7 +38,7 @@ MountedFile findMountedFile(const std::string& path) {
 MountedFile openMountedFile(const std::string& path) {
   int handle = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
   if (handle < 0) throw Failure(path + ": " + std::strerror(errno));
-  struct stat attributes {};
+  struct stat attributes{};
   bool known = fstat(handle, &attributes) == 0;
   int problem = errno;
   close(handle);

@@ -20,6 +20,7 @@ MountedFile findMountedFile(const std::string& path);
 // Does not follow a symlink at the end. Throws Failure: no such file, not in a cairn mount.
 
 MountedFile openMountedFile(const std::string& path);
-// As open(2) with O_WRONLY | O_CREAT does, so that the kernel checks permissions and follows links; then as above.
+// As open(2) with O_WRONLY | O_CREAT does, so that the kernel checks permissions and follows links; then as
+// above.
 
 }  // namespace cairn::cli

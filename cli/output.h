@@ -13,7 +13,8 @@
 namespace cairn::cli {
 
 class JsonWriter {
-  // Writes one JSON document in order. INVARIANT: what text() returns is valid JSON once every begin has its end.
+  // Writes one JSON document in order. INVARIANT: what text() returns is valid JSON once every begin has its
+  // end.
  public:
   JsonWriter& beginObject() { return open('{'); }
   JsonWriter& endObject() { return close('}'); }
@@ -26,9 +27,13 @@ class JsonWriter {
   JsonWriter& value(bool truth) { return raw(truth ? "true" : "false"); }
   template <std::integral Number>
     requires(!std::same_as<Number, bool>)
-  JsonWriter& value(Number number) { return raw(std::to_string(number)); }
+  JsonWriter& value(Number number) {
+    return raw(std::to_string(number));
+  }
   template <typename Value>
-  JsonWriter& field(std::string_view name, const Value& content) { return key(name).value(content); }
+  JsonWriter& field(std::string_view name, const Value& content) {
+    return key(name).value(content);
+  }
 
   const std::string& text() const { return buffer; }
 
@@ -55,7 +60,7 @@ class Table {
   std::vector<std::vector<std::string>> rows;
 };
 
-std::string humanBytes(uint64_t bytes);                 // 0 B, 1023 B, 1.5 KiB, 64.0 MiB
+std::string humanBytes(uint64_t bytes);                     // 0 B, 1023 B, 1.5 KiB, 64.0 MiB
 std::string plural(uint64_t count, std::string_view noun);  // 1 chunk, 2 chunks
 
 }  // namespace cairn::cli

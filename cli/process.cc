@@ -32,7 +32,8 @@ constexpr std::string_view SUPERVISOR_LOCK = "supervisor.lock";  // whoever has 
 std::optional<pid_t> readPid(const fs::path& pidFile) {
   auto text = readWhole(pidFile);
   pid_t pid = 0;
-  if (!text || std::from_chars(text->data(), text->data() + text->size(), pid).ec != std::errc() || pid <= 0) {
+  if (!text || std::from_chars(text->data(), text->data() + text->size(), pid).ec != std::errc() ||
+      pid <= 0) {
     return std::nullopt;
   }
   return pid;
@@ -121,7 +122,7 @@ std::optional<Process> findRunning(const DaemonSpec& spec) {
 std::optional<Process> findSupervisor(const ClusterDirectory& directory) {
   kj::AutoCloseFd file(open((directory.runPath() / SUPERVISOR_LOCK).c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return std::nullopt;
-  struct flock probe {};
+  struct flock probe{};
   probe.l_type = F_RDLCK;
   if (fcntl(file.get(), F_OFD_GETLK, &probe) != 0 || probe.l_type == F_UNLCK) return std::nullopt;
   return findByPidFile(directory.pidFile("supervisor"), [](const auto&) { return true; });
@@ -131,7 +132,7 @@ std::optional<kj::AutoCloseFd> becomeSupervisor(const ClusterDirectory& director
   auto path = directory.runPath() / SUPERVISOR_LOCK;
   kj::AutoCloseFd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   if (file.get() < 0) throw Failure("cannot write " + path.string() + ": " + std::strerror(errno));
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = F_WRLCK;
   if (fcntl(file.get(), F_OFD_SETLK, &lock) != 0) return std::nullopt;
   writeWhole(directory.pidFile("supervisor"), std::to_string(getpid()) + '\n');
@@ -143,10 +144,13 @@ std::string describeExit(const Process& process) {
   int status = 0;
   if (waitpid(process.pid, &status, 0) != process.pid) return "ended";
   if (WIFEXITED(status)) return "exited with " + std::to_string(WEXITSTATUS(status));
-  return "was killed by signal " + std::to_string(WTERMSIG(status)) + " (" + strsignal(WTERMSIG(status)) + ')';
+  return "was killed by signal " + std::to_string(WTERMSIG(status)) + " (" + strsignal(WTERMSIG(status)) +
+         ')';
 }
 
-bool cleanExit(const std::string& description) { return description == CLEAN_EXIT; }
+bool cleanExit(const std::string& description) {
+  return description == CLEAN_EXIT;
+}
 
 bool sendSignal(const Process& process, int signal) {
   return pidfd_send_signal(process.handle.get(), signal, nullptr, 0) == 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Processes of a local cluster: started, recognised by their pid file, waited for and stopped through a pidfd, which
-// cannot be confused by a pid that the kernel has given to somebody else. Used by the supervisor and by down.
+// Processes of a local cluster: started, recognised by their pid file, waited for and stopped through a
+// pidfd, which cannot be confused by a pid that the kernel has given to somebody else. Used by the supervisor
+// and by down.
 #pragma once
 
 #include <sys/types.h>
@@ -25,8 +26,9 @@ struct Process {
 };
 
 Process spawn(const DaemonSpec& spec);
-// With an empty signal mask, standard output and error at the end of its log, its own process group, and as many
-// open files as the system allows. Writes the pid file. Throws Failure when the program cannot be executed.
+// With an empty signal mask, standard output and error at the end of its log, its own process group, and as
+// many open files as the system allows. Writes the pid file. Throws Failure when the program cannot be
+// executed.
 
 std::optional<Process> findRunning(const DaemonSpec& spec);
 // The process that the pid file names, if it is alive and was started for this cluster.
@@ -36,7 +38,8 @@ std::optional<kj::AutoCloseFd> becomeSupervisor(const ClusterDirectory& director
 // Nothing: another process is it. The lock lasts as long as what is returned, or this process.
 
 std::string describeExit(const Process& process);
-// After its end: "exited with 1", "was killed by signal 9 (Killed)", or "ended" when it is not our child. Reaps it.
+// After its end: "exited with 1", "was killed by signal 9 (Killed)", or "ended" when it is not our child.
+// Reaps it.
 
 bool cleanExit(const std::string& description);
 

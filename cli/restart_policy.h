@@ -12,8 +12,8 @@
 namespace cairn::cli {
 
 class RestartPolicy {
-  // At once the first time (so that a killed daemon is back within a second), then twice as long each time, so that a
-  // daemon that cannot run does not keep the machine busy; forgotten after it has run for a while.
+  // At once the first time (so that a killed daemon is back within a second), then twice as long each time,
+  // so that a daemon that cannot run does not keep the machine busy; forgotten after it has run for a while.
  public:
   static constexpr kj::Duration FIRST_PAUSE = 200 * kj::MILLISECONDS;
   static constexpr kj::Duration LONGEST_PAUSE = 10 * kj::SECONDS;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// `cairn status`: the daemons of a local cluster as their supervisor knows them, and the cluster as the metaserver does.
+// `cairn status`: the daemons of a local cluster as their supervisor knows them, and the cluster as the
+// metaserver does.
 #include <kj/debug.h>
 
 #include <iostream>
@@ -21,7 +22,9 @@ namespace fs = std::filesystem;
 constexpr kj::Duration ANSWER_PATIENCE = 5 * kj::SECONDS;
 constexpr std::string_view DEFAULT_DIR = ".cairn";
 
-std::string str(capnp::Text::Reader text) { return std::string(text.begin(), text.size()); }
+std::string str(capnp::Text::Reader text) {
+  return std::string(text.begin(), text.size());
+}
 
 struct Target {
   std::string metaserver;
@@ -34,13 +37,15 @@ Target findTarget(const StatusOptions& options) {
   auto dir = options.dir.empty() ? std::string(DEFAULT_DIR) : options.dir;
   ClusterDirectory directory(fs::weakly_canonical(fs::absolute(dir)));
   if (auto plan = directory.load()) return {plan->metaserver(), directory, plan};
-  if (!options.dir.empty()) throw Failure("there is no cluster in " + directory.path().string() + ": no cluster.toml");
+  if (!options.dir.empty())
+    throw Failure("there is no cluster in " + directory.path().string() + ": no cluster.toml");
   std::map<std::string, std::string> clusters;  // source -> mount point
   for (auto& mount : readMountTable()) {
     if (mount.isCairn()) clusters.emplace(mount.source, mount.path);
   }
   if (clusters.size() != 1) {
-    throw Failure("which cluster? " + std::string(clusters.empty() ? "None is mounted here" : "Several are mounted here") +
+    throw Failure("which cluster? " +
+                      std::string(clusters.empty() ? "None is mounted here" : "Several are mounted here") +
                       ", and there is no ./.cairn: say --dir D or --metaserver HOST:PORT",
                   ExitCode::USAGE);
   }
@@ -79,13 +84,13 @@ struct View {
     for (auto& daemon : daemons) {
       if (daemon.state != "up") return false;
     }
-    KJ_IF_MAYBE(response, answer) {
+    KJ_IF_MAYBE (response, answer) {
       auto cluster = response->getStatus();
       for (auto server : cluster.getServers()) {
         if (server.getState() != "up") return false;
       }
-      return cluster.getSafeMode().size() == 0 && cluster.getBrake().size() == 0 && cluster.getChunksUnder() == 0 &&
-             cluster.getChunksMissing() == 0;
+      return cluster.getSafeMode().size() == 0 && cluster.getBrake().size() == 0 &&
+             cluster.getChunksUnder() == 0 && cluster.getChunksMissing() == 0;
     }
     return false;
   }
@@ -95,7 +100,9 @@ void writeDaemons(JsonWriter& json, const std::vector<DaemonRecord>& daemons) {
   json.key("daemons").beginArray();
   for (auto& daemon : daemons) {
     json.beginObject().field("name", daemon.name).field("state", daemon.state).field("pid", daemon.pid);
-    json.field("restarts", daemon.restarts).field("address", daemon.address).field("last_exit", daemon.lastExit);
+    json.field("restarts", daemon.restarts)
+        .field("address", daemon.address)
+        .field("last_exit", daemon.lastExit);
     json.endObject();
   }
   json.endArray();
@@ -107,14 +114,21 @@ void writeCluster(JsonWriter& json, rpc::ClusterStatus::Reader cluster) {
   json.field("safe_mode", str(cluster.getSafeMode())).field("brake", str(cluster.getBrake()));
   json.field("sessions", cluster.getSessions()).field("inodes", cluster.getInodes());
   json.field("log_index", cluster.getLogIndex()).field("garbage", cluster.getGarbage());
-  json.key("chunks").beginObject().field("total", cluster.getChunks()).field("healthy", cluster.getChunksHealthy());
+  json.key("chunks")
+      .beginObject()
+      .field("total", cluster.getChunks())
+      .field("healthy", cluster.getChunksHealthy());
   json.field("under", cluster.getChunksUnder()).field("missing", cluster.getChunksMissing()).endObject();
   json.key("servers").beginArray();
   for (auto server : cluster.getServers()) {
     json.beginObject().field("server", server.getServer()).field("address", str(server.getAddress()));
-    json.field("rack", str(server.getRack())).field("state", str(server.getState())).field("pid", server.getPid());
+    json.field("rack", str(server.getRack()))
+        .field("state", str(server.getState()))
+        .field("pid", server.getPid());
     json.field("bytes_total", server.getBytesTotal()).field("bytes_free", server.getBytesFree());
-    json.field("chunks", server.getChunks()).field("last_heartbeat_ms", server.getLastHeartbeatMs()).endObject();
+    json.field("chunks", server.getChunks())
+        .field("last_heartbeat_ms", server.getLastHeartbeatMs())
+        .endObject();
   }
   json.endArray();
 }
@@ -128,27 +142,30 @@ void printJson(View& view) {
     writeDaemons(json, view.daemons);
   }
   json.field("problem", view.problem);
-  KJ_IF_MAYBE(response, view.answer) writeCluster(json, response->getStatus());
+  KJ_IF_MAYBE (response, view.answer) writeCluster(json, response->getStatus());
   std::cout << json.endObject().text() << std::endl;
 }
 
 void printCluster(rpc::ClusterStatus::Reader cluster) {
   std::cout << "cluster " << str(cluster.getCluster()) << ", epoch " << cluster.getEpoch() << ", "
-            << plural(cluster.getReplicas(), "replica") << " of each chunk, commit to " << str(cluster.getCommit())
-            << "\n\n";
+            << plural(cluster.getReplicas(), "replica") << " of each chunk, commit to "
+            << str(cluster.getCommit()) << "\n\n";
   Table servers({"STORE", "ADDRESS", "STATE", "CHUNKS", "FREE", "OF", "HEARTBEAT"});
   for (auto server : cluster.getServers()) {
     servers.add({std::to_string(server.getServer()), str(server.getAddress()), str(server.getState()),
                  std::to_string(server.getChunks()), humanBytes(server.getBytesFree()),
-                 humanBytes(server.getBytesTotal()), std::to_string(server.getLastHeartbeatMs()) + " ms ago"});
+                 humanBytes(server.getBytesTotal()),
+                 std::to_string(server.getLastHeartbeatMs()) + " ms ago"});
   }
   std::cout << servers.text() << '\n';
   std::cout << plural(cluster.getInodes(), "inode") << ", " << plural(cluster.getChunks(), "chunk") << ": "
-            << cluster.getChunksHealthy() << " healthy, " << cluster.getChunksUnder() << " with too few replicas, "
-            << cluster.getChunksMissing() << " missing; " << plural(cluster.getSessions(), "mount") << "\n";
+            << cluster.getChunksHealthy() << " healthy, " << cluster.getChunksUnder()
+            << " with too few replicas, " << cluster.getChunksMissing() << " missing; "
+            << plural(cluster.getSessions(), "mount") << "\n";
   if (cluster.getSafeMode().size() > 0) std::cout << "SAFE MODE: " << str(cluster.getSafeMode()) << '\n';
   if (cluster.getBrake().size() > 0) std::cout << "DELETES HELD BACK: " << str(cluster.getBrake()) << '\n';
-  if (cluster.getGarbage() > 0) std::cout << plural(cluster.getGarbage(), "chunk") << " waiting to be deleted\n";
+  if (cluster.getGarbage() > 0)
+    std::cout << plural(cluster.getGarbage(), "chunk") << " waiting to be deleted\n";
 }
 
 void printText(View& view) {
@@ -159,13 +176,15 @@ void printText(View& view) {
               << (view.supervised ? "" : "; NO SUPERVISOR: `cairn up` starts one") << "\n\n";
     Table daemons({"DAEMON", "STATE", "PID", "ADDRESS", "RESTARTS", "LAST END"});
     for (auto& daemon : view.daemons) {
-      daemons.add({daemon.name, daemon.state, daemon.pid == 0 ? "-" : std::to_string(daemon.pid), daemon.address,
-                   std::to_string(daemon.restarts), daemon.lastExit});
+      daemons.add({daemon.name, daemon.state, daemon.pid == 0 ? "-" : std::to_string(daemon.pid),
+                   daemon.address, std::to_string(daemon.restarts), daemon.lastExit});
     }
     std::cout << daemons.text() << '\n';
   }
-  KJ_IF_MAYBE(response, view.answer) printCluster(response->getStatus());
-  else std::cout << view.problem << '\n';
+  KJ_IF_MAYBE (response, view.answer)
+    printCluster(response->getStatus());
+  else
+    std::cout << view.problem << '\n';
   std::cout << std::flush;
 }
 
@@ -182,9 +201,9 @@ ExitCode status(const StatusOptions& options) {
   KJ_DEFER(view.answer = nullptr);  // it lies in memory of the line's
   if (metaserverRuns) {
     try {
-      view.answer = line.ask(io.waitScope, "status", ANSWER_PATIENCE, [](rpc::Metaserver::Client& metaserver) {
-        return metaserver.statusRequest().send();
-      });
+      view.answer =
+          line.ask(io.waitScope, "status", ANSWER_PATIENCE,
+                   [](rpc::Metaserver::Client& metaserver) { return metaserver.statusRequest().send(); });
     } catch (const Failure& failure) {
       view.problem = failure.what();
     }

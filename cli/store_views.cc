@@ -11,7 +11,10 @@ namespace {
 constexpr kj::Duration STORE_PATIENCE = 2 * kj::SECONDS;
 
 std::string stateOf(rpc::ChunkReport::Reader report) {
-  return report.getCorrupt() ? "corrupt" : report.getSuspect() ? "suspect" : report.getUnsynced() ? "unsynced" : "synced";
+  return report.getCorrupt()    ? "corrupt"
+         : report.getSuspect()  ? "suspect"
+         : report.getUnsynced() ? "unsynced"
+                                : "synced";
 }
 
 }  // namespace
@@ -20,7 +23,8 @@ kj::Promise<void> StoreViews::look(capnp::List<rpc::ChunkDetail>::Reader chunks)
   views.clear();
   std::map<std::string, std::vector<uint64_t>> wanted;
   for (auto chunk : chunks) {
-    for (auto replica : chunk.getReplicas()) wanted[replica.getAddress().cStr()].push_back(chunk.getChunk().getHandle());
+    for (auto replica : chunk.getReplicas())
+      wanted[replica.getAddress().cStr()].push_back(chunk.getChunk().getHandle());
   }
   auto asking = kj::heapArrayBuilder<kj::Promise<void>>(wanted.size());
   for (auto& [address, handles] : wanted) {
@@ -35,12 +39,13 @@ kj::Promise<void> StoreViews::ask(std::string address, std::vector<uint64_t> han
     store = std::make_unique<Peer<rpc::ChunkServer>>(environment, "store",
                                                      PeerAddress{kj::str(address), nullptr, nullptr});
   }
-  auto answer = co_await store->call({"describe", STORE_PATIENCE}, [handles](rpc::ChunkServer::Client& server) {
-    auto request = server.describeRequest();
-    auto list = request.initChunks(static_cast<uint32_t>(handles.size()));
-    for (uint32_t i = 0; i < handles.size(); ++i) list.set(i, handles[i]);
-    return request.send();
-  });
+  auto answer =
+      co_await store->call({"describe", STORE_PATIENCE}, [handles](rpc::ChunkServer::Client& server) {
+        auto request = server.describeRequest();
+        auto list = request.initChunks(static_cast<uint32_t>(handles.size()));
+        for (uint32_t i = 0; i < handles.size(); ++i) list.set(i, handles[i]);
+        return request.send();
+      });
   for (auto report : answer.getChunks()) {
     views[{address, report.getHandle()}] = {report.getVersion(), report.getLength(), stateOf(report)};
   }

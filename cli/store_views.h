@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What the stores themselves say of replicas. The metaserver knows lengths as of the last report; for `cairn info`
-// each store is asked now. One that does not answer in time is left out.
+// What the stores themselves say of replicas. The metaserver knows lengths as of the last report; for `cairn
+// info` each store is asked now. One that does not answer in time is left out.
 #pragma once
 
 #include <map>

@@ -9,11 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "cli/failure.h"
 #include "cli/mount_table.h"
@@ -24,7 +24,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr kj::Duration START_PATIENCE = 60 * kj::SECONDS;  // until a daemon serves; a long log is replayed first
+constexpr kj::Duration START_PATIENCE =
+    60 * kj::SECONDS;  // until a daemon serves; a long log is replayed first
 constexpr std::chrono::milliseconds KILL_PATIENCE{20'000};  // until the kernel has taken down what was killed
 constexpr size_t LOG_LINES_SHOWN = 6;
 
@@ -55,9 +56,11 @@ void stopGroup(std::vector<RunningDaemon>& daemons, DaemonKind kind, std::chrono
   }
   for (auto& daemon : daemons) {
     if (daemon.spec.kind != kind) continue;
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (!waitForEnd(daemon.process, std::max(left, std::chrono::milliseconds(0)))) {
-      journal(daemon.spec.name + " has not ended after " + std::to_string(patience.count()) + " ms -> kill it");
+      journal(daemon.spec.name + " has not ended after " + std::to_string(patience.count()) +
+              " ms -> kill it");
       sendSignal(daemon.process, SIGKILL);
       waitForEnd(daemon.process, KILL_PATIENCE);
     }
@@ -72,11 +75,16 @@ void stopGroup(std::vector<RunningDaemon>& daemons, DaemonKind kind, std::chrono
 
 std::string toText(DaemonState state) {
   switch (state) {
-    case DaemonState::DOWN: return "down";
-    case DaemonState::STARTING: return "starting";
-    case DaemonState::UP: return "up";
-    case DaemonState::PAUSING: return "restarting";
-    case DaemonState::UNMOUNTED: return "unmounted";
+    case DaemonState::DOWN:
+      return "down";
+    case DaemonState::STARTING:
+      return "starting";
+    case DaemonState::UP:
+      return "up";
+    case DaemonState::PAUSING:
+      return "restarting";
+    case DaemonState::UNMOUNTED:
+      return "unmounted";
   }
   return "unknown";
 }
@@ -94,7 +102,8 @@ std::vector<DaemonRecord> readState(const ClusterDirectory& directory) {
         auto& entry = *table;
         records.push_back({entry["name"].value_or(std::string()), entry["state"].value_or(std::string()),
                            entry["pid"].value_or<int64_t>(0), entry["restarts"].value_or<int64_t>(0),
-                           entry["address"].value_or(std::string()), entry["last_exit"].value_or(std::string())});
+                           entry["address"].value_or(std::string()),
+                           entry["last_exit"].value_or(std::string())});
       }
     }
   } catch (const toml::parse_error&) {
@@ -154,8 +163,9 @@ class Supervisor::ReadyFiles {
   ReadyFiles(kj::UnixEventPort& port, const fs::path& directory)
       : handle(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)),
         observer(port, handle.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ) {
-    KJ_REQUIRE(inotify_add_watch(handle.get(), directory.c_str(), IN_MOVED_TO | IN_CREATE | IN_CLOSE_WRITE) >= 0,
-               "cannot watch the run directory", directory.c_str());
+    KJ_REQUIRE(
+        inotify_add_watch(handle.get(), directory.c_str(), IN_MOVED_TO | IN_CREATE | IN_CLOSE_WRITE) >= 0,
+        "cannot watch the run directory", directory.c_str());
     watcher = watch().eagerlyEvaluate(nullptr);
   }
 
@@ -180,7 +190,8 @@ class Supervisor::ReadyFiles {
   kj::Promise<void> watch() {
     for (;;) {
       char events[4096];
-      while (read(handle.get(), events, sizeof(events)) > 0) {}
+      while (read(handle.get(), events, sizeof(events)) > 0) {
+      }
       std::erase_if(waiting, [](Waiting& one) {
         std::error_code error;
         if (one.fulfiller->isWaiting() && !fs::exists(one.path, error)) return false;
@@ -192,9 +203,13 @@ class Supervisor::ReadyFiles {
   }
 };
 
-Supervisor::Supervisor(kj::UnixEventPort& port, kj::Timer& timer, const ClusterDirectory& directory, Restart restart,
-                       Journal journal)
-    : port(port), timer(timer), directory(directory), restart(restart), journal(std::move(journal)),
+Supervisor::Supervisor(kj::UnixEventPort& port, kj::Timer& timer, const ClusterDirectory& directory,
+                       Restart restart, Journal journal)
+    : port(port),
+      timer(timer),
+      directory(directory),
+      restart(restart),
+      journal(std::move(journal)),
       readyFiles(kj::heap<ReadyFiles>(port, directory.runPath())) {}
 
 Supervisor::~Supervisor() noexcept(false) = default;
@@ -253,9 +268,10 @@ kj::Promise<Problem> Supervisor::untilServing(Daemon& daemon) {
                    .exclusiveJoin(timer.afterDelay(START_PATIENCE).then([]() { return Event::LATE; }));
   switch (event) {
     case Event::SERVES:
-      journal(daemon.spec.name + " serves" +
-              (daemon.spec.mount.empty() ? " on " + firstLine(daemon.spec.readyFile) : " " + daemon.spec.mount) +
-              " (pid " + std::to_string(daemon.process->pid) + ")");
+      journal(
+          daemon.spec.name + " serves" +
+          (daemon.spec.mount.empty() ? " on " + firstLine(daemon.spec.readyFile) : " " + daemon.spec.mount) +
+          " (pid " + std::to_string(daemon.process->pid) + ")");
       record(daemon, DaemonState::UP);
       co_return Problem();
     case Event::ENDED:
@@ -264,7 +280,8 @@ kj::Promise<Problem> Supervisor::untilServing(Daemon& daemon) {
     case Event::LATE:
       break;
   }
-  co_return explain(daemon, "has not begun to serve within " + std::to_string(START_PATIENCE / kj::SECONDS) + " s");
+  co_return explain(daemon,
+                    "has not begun to serve within " + std::to_string(START_PATIENCE / kj::SECONDS) + " s");
 }
 
 Problem Supervisor::explain(Daemon& daemon, const std::string& what) {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Keeps the daemons of one local cluster running: starts them in order, starts again what dies (the first time at
-// once, then with growing pauses), says so in its log and in D/run/state.toml, stops them in order. It holds no data:
-// killed, it leaves the daemons running, and the next one takes them over by their pid files.
-// A mount that somebody has unmounted is not an accident: it is not mounted again until `cairn up`.
-// INVARIANT: at most one process per daemon of a cluster; the lock in D/run makes the supervisor the only starter.
+// Keeps the daemons of one local cluster running: starts them in order, starts again what dies (the first
+// time at once, then with growing pauses), says so in its log and in D/run/state.toml, stops them in order.
+// It holds no data: killed, it leaves the daemons running, and the next one takes them over by their pid
+// files. A mount that somebody has unmounted is not an accident: it is not mounted again until `cairn up`.
+// INVARIANT: at most one process per daemon of a cluster; the lock in D/run makes the supervisor the only
+// starter.
 #pragma once
 
 #include <kj/async-io.h>
@@ -51,11 +52,11 @@ class Supervisor {
 
   kj::Promise<Problem> start(std::vector<DaemonSpec> specs, size_t chunkdsWanted);
   // Starts them, or takes over those that run: the metaserver, then the chunk daemons side by side, then the
-  // mount. Answers when all serve, or why they do not; call stop() then. Fewer chunk daemons than there are, but at
-  // least `chunkdsWanted`, will do: the rest is tried again by keep().
+  // mount. Answers when all serve, or why they do not; call stop() then. Fewer chunk daemons than there are,
+  // but at least `chunkdsWanted`, will do: the rest is tried again by keep().
 
-  kj::Promise<void> keep();  // never ends; what dies is started again
-  void revive();             // starts what is down now, without waiting for the rest of a pause
+  kj::Promise<void> keep();               // never ends; what dies is started again
+  void revive();                          // starts what is down now, without waiting for the rest of a pause
   void stop(StopPatience patience = {});  // blocks until all have ended; see stopDaemons
 
  private:
@@ -87,7 +88,8 @@ struct RunningDaemon {
 std::vector<RunningDaemon> findRunning(const std::vector<DaemonSpec>& specs);
 
 void stopDaemons(std::vector<RunningDaemon> daemons, const Journal& journal, StopPatience patience = {});
-// Mounts first (they still have to write), then the metaserver (so that it does not take the end of the chunk daemons
-// for a disaster), then the chunk daemons. Asks (SIGTERM), waits, and insists (SIGKILL) after a while.
+// Mounts first (they still have to write), then the metaserver (so that it does not take the end of the chunk
+// daemons for a disaster), then the chunk daemons. Asks (SIGTERM), waits, and insists (SIGKILL) after a
+// while.
 
 }  // namespace cairn::cli

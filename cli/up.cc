@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// `cairn up`: starts a local cluster, or says that it is up. One path for both modes: the supervisor reports its progress;
-// detached, it does so through a pipe to the process that the user waits for.
+// `cairn up`: starts a local cluster, or says that it is up. One path for both modes: the supervisor reports
+// its progress; detached, it does so through a pipe to the process that the user waits for.
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
@@ -30,8 +30,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr kj::Duration REGISTER_PATIENCE = 20 * kj::SECONDS;  // until all chunk daemons are known to the metaserver
-constexpr kj::Duration LOOK_PAUSE = 50 * kj::MILLISECONDS;    // between two looks at the metaserver's status
+constexpr kj::Duration REGISTER_PATIENCE =
+    20 * kj::SECONDS;  // until all chunk daemons are known to the metaserver
+constexpr kj::Duration LOOK_PAUSE = 50 * kj::MILLISECONDS;  // between two looks at the metaserver's status
 constexpr std::chrono::seconds REVIVE_PATIENCE{60};
 volatile pid_t supervisorToStop = 0;  // for the signal handler of the waiting process only
 
@@ -51,7 +52,10 @@ void printSummary(const UpOptions& options, const ClusterDirectory& directory, c
                   std::string_view state) {
   if (options.format == Format::JSON) {
     JsonWriter json;
-    json.beginObject().field("state", state).field("dir", directory.path().string()).field("mount", plan.mount);
+    json.beginObject()
+        .field("state", state)
+        .field("dir", directory.path().string())
+        .field("mount", plan.mount);
     json.key("metaservers").beginArray().value(plan.metaserver()).endArray();
     json.field("replicas", plan.replicas).key("daemons").beginArray();
     for (auto& record : readState(directory)) {
@@ -113,12 +117,13 @@ Reporter::Listener throughPipe(int end) {
 }
 
 kj::Promise<bool> untilRegistered(MetaserverLine& line, kj::Timer& timer, size_t chunkds) {
-  // All chunk daemons are known and have reported, and safe mode is over: the first write will not have to wait.
+  // All chunk daemons are known and have reported, and safe mode is over: the first write will not have to
+  // wait.
   auto deadline = timer.now() + REGISTER_PATIENCE;
   while (timer.now() < deadline) {
-    auto answer = co_await line.peer().call({"status", REGISTER_PATIENCE}, [](rpc::Metaserver::Client& metaserver) {
-      return metaserver.statusRequest().send();
-    });
+    auto answer = co_await line.peer().call(
+        {"status", REGISTER_PATIENCE},
+        [](rpc::Metaserver::Client& metaserver) { return metaserver.statusRequest().send(); });
     auto cluster = answer.getStatus();
     size_t ready = 0;
     for (auto server : cluster.getServers()) ready += server.getState() == "up";
@@ -153,7 +158,8 @@ class Foreman {
                        .then([](siginfo_t) { return Problem("it was told to stop"); });
     auto specs = directory.daemons(plan, programsDirectory());
     auto started = supervisor.start(std::move(specs), plan.minReplicas)
-                       .exclusiveJoin(kj::mv(stopped)).wait(io.waitScope);
+                       .exclusiveJoin(kj::mv(stopped))
+                       .wait(io.waitScope);
     if (!started.empty()) return giveUp(supervisor, started);
 
     auto hangup = reviveOnHangup(io.unixEventPort, supervisor).eagerlyEvaluate(nullptr);
@@ -165,7 +171,8 @@ class Foreman {
     auto number = io.unixEventPort.onSignal(SIGTERM)
                       .exclusiveJoin(io.unixEventPort.onSignal(SIGINT))
                       .exclusiveJoin(keeping.then([]() { return siginfo_t{}; }))
-                      .wait(io.waitScope).si_signo;
+                      .wait(io.waitScope)
+                      .si_signo;
     reporter.say("signal " + std::to_string(number) + " -> stop the cluster");
     hangup = nullptr;
     supervisor.stop();
@@ -182,9 +189,10 @@ class Foreman {
   ExitCode giveUp(Supervisor& supervisor, const Problem& problem) {
     reporter.say(problem, Word::FAILURE);
     supervisor.stop();
-    reporter.say("The cluster has been stopped again; its data is untouched. When the cause is gone, run the same "
-                 "`cairn up` once more.",
-                 Word::FAILURE);
+    reporter.say(
+        "The cluster has been stopped again; its data is untouched. When the cause is gone, run the same "
+        "`cairn up` once more.",
+        Word::FAILURE);
     return ExitCode::FAILED;
   }
 
@@ -200,12 +208,13 @@ class Foreman {
   void reportRegistered(kj::AsyncIoContext& io) {
     MetaserverLine line(io, plan.metaserver());
     bool all = false;
-    kj::runCatchingExceptions([&]() {
-      all = untilRegistered(line, io.provider->getTimer(), servingChunkds()).wait(io.waitScope);
-    });
+    kj::runCatchingExceptions(
+        [&]() { all = untilRegistered(line, io.provider->getTimer(), servingChunkds()).wait(io.waitScope); });
     if (!all) {
-      reporter.say("WARNING: not all chunk daemons have registered with the metaserver yet; "
-                   "`cairn status --dir " + directory.path().string() + "` shows which");
+      reporter.say(
+          "WARNING: not all chunk daemons have registered with the metaserver yet; "
+          "`cairn status --dir " +
+          directory.path().string() + "` shows which");
     }
   }
 };
@@ -214,7 +223,8 @@ ExitCode superviseHere(const UpOptions& options, const ClusterDirectory& directo
                        Reporter& reporter, const std::function<void()>& whenUp) {
   auto lock = becomeSupervisor(directory);
   if (!lock) {
-    reporter.say("another `cairn up` is starting this cluster just now: try again in a moment", Word::FAILURE);
+    reporter.say("another `cairn up` is starting this cluster just now: try again in a moment",
+                 Word::FAILURE);
     return ExitCode::FAILED;
   }
   try {
@@ -239,10 +249,12 @@ bool allServe(const ClusterDirectory& directory, const std::vector<DaemonSpec>& 
 ExitCode finish(const UpOptions& options, const ClusterDirectory& directory, const ClusterPlan& plan,
                 std::string_view state) {
   printSummary(options, directory, plan, state);
-  return allServe(directory, directory.daemons(plan, programsDirectory())) ? ExitCode::DONE : ExitCode::UNHEALTHY;
+  return allServe(directory, directory.daemons(plan, programsDirectory())) ? ExitCode::DONE
+                                                                           : ExitCode::UNHEALTHY;
 }
 
-ExitCode superviseDetached(const UpOptions& options, const ClusterDirectory& directory, const ClusterPlan& plan) {
+ExitCode superviseDetached(const UpOptions& options, const ClusterDirectory& directory,
+                           const ClusterPlan& plan) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw Failure(std::string("cannot make a pipe: ") + std::strerror(errno));
   pid_t child = fork();
@@ -264,7 +276,7 @@ ExitCode superviseDetached(const UpOptions& options, const ClusterDirectory& dir
   }
   close(ends[1]);
   supervisorToStop = child;
-  struct sigaction onInterrupt {};
+  struct sigaction onInterrupt{};
   onInterrupt.sa_handler = [](int) { kill(supervisorToStop, SIGTERM); };  // and go on to hear how it ends
   onInterrupt.sa_flags = SA_RESTART;
   sigaction(SIGINT, &onInterrupt, nullptr);
@@ -283,7 +295,8 @@ ExitCode superviseDetached(const UpOptions& options, const ClusterDirectory& dir
   return done ? finish(options, directory, plan, "up") : ExitCode::FAILED;
 }
 
-ExitCode superviseInForeground(const UpOptions& options, const ClusterDirectory& directory, const ClusterPlan& plan) {
+ExitCode superviseInForeground(const UpOptions& options, const ClusterDirectory& directory,
+                               const ClusterPlan& plan) {
   Reporter reporter(directory.logFile("supervisor"),
                     [&](Word word, std::string_view line) { print(word, line, options); });
   return superviseHere(options, directory, plan, reporter, [&]() {
@@ -292,7 +305,8 @@ ExitCode superviseInForeground(const UpOptions& options, const ClusterDirectory&
   });
 }
 
-ExitCode reviveRunning(const UpOptions& options, const ClusterDirectory& directory, const Process& supervisor) {
+ExitCode reviveRunning(const UpOptions& options, const ClusterDirectory& directory,
+                       const Process& supervisor) {
   auto plan = directory.load();
   if (!plan) throw Failure("a supervisor runs in " + options.dir + ", but there is no cluster.toml");
   checkSame(options, *plan, options.dir);
@@ -334,7 +348,8 @@ ExitCode up(const UpOptions& options) {
   auto before = directory.load();
   auto plan = makePlan(options, before);
   auto held = before ? portsInUse(directory, *before) : std::set<uint16_t>();
-  auto notices = choosePorts(plan, [&](uint16_t port) { return held.contains(port) || canListen(plan.host, port); });
+  auto notices =
+      choosePorts(plan, [&](uint16_t port) { return held.contains(port) || canListen(plan.host, port); });
   for (auto& notice : notices) std::cerr << "cairn up: " << notice << std::endl;
   prepareMountPoint(plan);
   directory.prepare();

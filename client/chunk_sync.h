@@ -31,9 +31,9 @@ class ChunkSync : private kj::TaskSet::ErrorHandler {
   // Answers those that are not on stable storage: none when all is well.
 
   kj::Promise<Status> recall(InodeId inode, uint64_t size, DirtyChunks& chunks);
-  // Adds the file's other chunks, applied in whichever boot. fsync(2) is about the file, not about this open of
-  // it: what an earlier open wrote, here or on another mount, may not be on stable storage yet. A clean chunk
-  // costs its replicas a look at their index. `chunks` outlives the promise.
+  // Adds the file's other chunks, applied in whichever boot. fsync(2) is about the file, not about this open
+  // of it: what an earlier open wrote, here or on another mount, may not be on stable storage yet. A clean
+  // chunk costs its replicas a look at their index. `chunks` outlives the promise.
 
  private:
   struct Target {

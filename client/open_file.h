@@ -90,9 +90,9 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   uint64_t appliedEnd = 0;          // of what was applied since the last publish
   uint64_t certainEnd = 0;          // of what had been flushed: to be published whatever came later
   bool needsPublish = false;
-  DirtyChunks dirty;                              // since the last sync began
+  DirtyChunks dirty;        // since the last sync began
   bool earlierWritesKnown;  // no: earlier opens and other clients may have left some to sync
-  DirtyChunks unsynced;                           // what the last sync took and is not known to be on disk
+  DirtyChunks unsynced;     // what the last sync took and is not known to be on disk
   std::map<ChunkIndex, ChunkHandle> unpublished;  // since the last publish
   kj::Maybe<Status> error;
   Turns order;       // of writes that have to wait, cuts and appends

@@ -111,8 +111,8 @@ class PosixFile final : public DiskFile {
     // Inline, measured against the ring (6.18, ext4, 8 in flight, CPU per write): 4 KiB 4 against 8 us, 64
     // KiB 18 against 26 us, 1 MiB 250 against 220 us. ext4 hands buffered writes on the ring to a worker
     // thread, which costs small ones twice their copy and gains large ones nothing while both cores are busy.
-    // Large ones of whole pages go direct (a replicated sequential write with a loaded machine: 64 MB/s through
-    // the page cache, 329 MB/s past it).
+    // Large ones of whole pages go direct (a replicated sequential write with a loaded machine: 64 MB/s
+    // through the page cache, 329 MB/s past it).
     kj::Vector<struct iovec> list(pieces.size());
     for (auto& piece : pieces) {
       if (piece.size() > 0) list.add(iovec{const_cast<kj::byte*>(piece.begin()), piece.size()});

@@ -45,7 +45,8 @@ void ChunkTable::forget(ChunkHandle chunk) {
 
 kj::Vector<ChunkHandle> ChunkTable::handlesAfter(ChunkHandle after, uint32_t limit) const {
   kj::Vector<ChunkHandle> result;
-  for (auto it = table.upper_bound(after); it != table.end() && result.size() < limit; ++it) result.add(it->first);
+  for (auto it = table.upper_bound(after); it != table.end() && result.size() < limit; ++it)
+    result.add(it->first);
   return result;
 }
 

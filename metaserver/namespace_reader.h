@@ -43,7 +43,8 @@ class NamespaceReader {
   // ".." is the parent, "." the directory itself. NOT_DIRECTORY, NAME_TOO_LONG, NOT_FOUND, STALE (the
   // parent).
 
-  Result<DirectoryListing> list(InodeId directory, uint64_t cookie, uint32_t limit, ListingDetail detail) const;
+  Result<DirectoryListing> list(InodeId directory, uint64_t cookie, uint32_t limit,
+                                ListingDetail detail) const;
   // In an order in which an entry keeps its place while others come and go. Cookies are never below 1024.
 
   Result<Attributes> resolve(kj::StringPtr path) const;

@@ -6,8 +6,10 @@
 //   DOWN       its connection is gone, or it has not come since the start
 //   REPORTING  connected; its list of chunks is not complete yet
 //   UP         connected, complete, heartbeats in time
-//   SILENT     connected, but HEARTBEATS_MISSED_MAX heartbeats are missing, or an order went unanswered and nothing
-//              was heard since: hung, stopped or cut off. It gets no new chunks and stands last in answers; it is not dead, and may come back any moment.
+//   SILENT     connected, but HEARTBEATS_MISSED_MAX heartbeats are missing, or an order went unanswered and
+//   nothing
+//              was heard since: hung, stopped or cut off. It gets no new chunks and stands last in answers;
+//              it is not dead, and may come back any moment.
 // A registration counts up for each time a store registers: events of an old connection (its end may be
 // noticed after the new one began) name the registration they belong to and are then ignored. Pure: the
 // caller passes `now`. Called by meta_service.cc, fleet_handlers.cc and chunk_grants.cc.
@@ -53,7 +55,10 @@ struct Server {
   enum class Connection { GONE, OPEN } connection = Connection::GONE;
   enum class Report { PARTIAL, COMPLETE } report = Report::PARTIAL;
   kj::TimePoint heard = kj::origin<kj::TimePoint>();
-  enum class Orders { ANSWERED, MISSED } orders = Orders::ANSWERED;  // MISSED: one passed its deadline, nothing heard since
+  enum class Orders {
+    ANSWERED,
+    MISSED
+  } orders = Orders::ANSWERED;  // MISSED: one passed its deadline, nothing heard since
   kj::TimePoint registered = kj::origin<kj::TimePoint>();
   kj::Vector<kj::TimePoint> creations;  // of chunks, within CREATIONS_WINDOW
 
@@ -83,7 +88,7 @@ class ServerTable {
   bool heartbeat(ServerId id, uint32_t registration, const ServerSpace& space, kj::TimePoint now);
   bool reportComplete(ServerId id, uint32_t registration, kj::TimePoint now);
   bool heard(ServerId id, uint32_t registration,
-             kj::TimePoint now);  // any sign of life: an order was answered
+             kj::TimePoint now);                    // any sign of life: an order was answered
   bool missed(ServerId id, uint32_t registration);  // an order passed its deadline
   bool disconnected(ServerId id, uint32_t registration);
   // Each answers whether it was about the current registration.

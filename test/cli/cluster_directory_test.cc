@@ -57,7 +57,8 @@ TEST(ClusterPlan, BrokenTomlIsNamedWithItsLine) {
 TEST(ClusterPlan, ImpossibleValuesAreRefused) {
   EXPECT_NE(refusal("format = 1\nmetaserver_port = 70000\nchunkd_ports = [1]").find("metaserver_port"),
             std::string::npos);
-  EXPECT_NE(refusal("format = 1\nmetaserver_port = 1\nchunkd_ports = [0]").find("chunkd_ports"), std::string::npos);
+  EXPECT_NE(refusal("format = 1\nmetaserver_port = 1\nchunkd_ports = [0]").find("chunkd_ports"),
+            std::string::npos);
   EXPECT_NE(refusal("format = 1\nmetaserver_port = 1").find("chunkd_ports"), std::string::npos);
   EXPECT_NE(refusal("").find("format 0"), std::string::npos);
 }
@@ -133,7 +134,9 @@ TEST(CanListen, NotWhereSomebodyListens) {
   EXPECT_TRUE(canListen("127.0.0.1", ntohs(address.sin_port)));
 }
 
-TEST(CanListen, AnAddressOfAnotherMachineIsASentence) { EXPECT_THROW(canListen("192.0.2.1", 9400), Failure); }
+TEST(CanListen, AnAddressOfAnotherMachineIsASentence) {
+  EXPECT_THROW(canListen("192.0.2.1", 9400), Failure);
+}
 
 TEST(ClusterDirectory, IsUnusedUntilSaved) {
   test::TemporaryDirectory temporary;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What `cairn up` starts, given its options and what was started before; what it refuses; restarts and their pauses.
+// What `cairn up` starts, given its options and what was started before; what it refuses; restarts and their
+// pauses.
 #include "cli/cluster_plan.h"
 
 #include <gtest/gtest.h>

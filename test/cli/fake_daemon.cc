@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// A daemon as the supervisor sees one: writes its ready file, then waits for SIGTERM. With --deaf as its first word it
-// ignores that, as a hung daemon does.
+// A daemon as the supervisor sees one: writes its ready file, then waits for SIGTERM. With --deaf as its
+// first word it ignores that, as a hung daemon does.
 #include <signal.h>
 #include <unistd.h>
 

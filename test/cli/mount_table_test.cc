@@ -54,15 +54,17 @@ TEST(MountTable, APathBelowAMountIsNotAMountPoint) {
 }
 
 TEST(MountTable, MalformedLinesAreLeftOut) {
-  for (std::string_view line : {"", "\n\n", "1 2 3", "90 28 0:55 / /srv/a rw - fuse.cairn", "90 28 x:y / /a rw - t s o",
-                                "90 28 055 / /a rw - t s o", "- - - - - - -"}) {
+  for (std::string_view line : {"", "\n\n", "1 2 3", "90 28 0:55 / /srv/a rw - fuse.cairn",
+                                "90 28 x:y / /a rw - t s o", "90 28 055 / /a rw - t s o", "- - - - - - -"}) {
     EXPECT_TRUE(parseMountTable(line).empty()) << line;
   }
   EXPECT_EQ(parseMountTable("nonsense\n" + std::string(TABLE)).size(), 4u);
   EXPECT_EQ(parseMountTable("1 2 0:1 / /trailing\\04 rw - t s o").at(0).path, "/trailing\\04");
 }
 
-TEST(MountTable, TheTableOfThisMachineHasARoot) { EXPECT_TRUE(mountAt(readMountTable(), "/")); }
+TEST(MountTable, TheTableOfThisMachineHasARoot) {
+  EXPECT_TRUE(mountAt(readMountTable(), "/"));
+}
 
 TEST(MountTable, SourceMayNameSeveralMetaservers) {
   EXPECT_EQ(splitAddresses("a:1,b:2"), (std::vector<std::string>{"a:1", "b:2"}));

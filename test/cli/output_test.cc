@@ -12,9 +12,18 @@ namespace {
 TEST(Json, NestsObjectsAndArrays) {
   JsonWriter json;
   json.beginObject().field("name", "a").field("count", 3u).field("fine", true).key("list").beginArray();
-  json.value(1).value("two").beginObject().endObject().endArray().key("none").beginArray().endArray().endObject();
+  json.value(1)
+      .value("two")
+      .beginObject()
+      .endObject()
+      .endArray()
+      .key("none")
+      .beginArray()
+      .endArray()
+      .endObject();
   EXPECT_EQ(json.text(),
-            "{\n  \"name\": \"a\",\n  \"count\": 3,\n  \"fine\": true,\n  \"list\": [\n    1,\n    \"two\",\n    {}\n"
+            "{\n  \"name\": \"a\",\n  \"count\": 3,\n  \"fine\": true,\n  \"list\": [\n    1,\n    "
+            "\"two\",\n    {}\n"
             "  ],\n  \"none\": []\n}");
 }
 
@@ -24,7 +33,9 @@ TEST(Json, NumbersOf64BitsKeepAllDigits) {
   EXPECT_EQ(json.text(), "[\n  18446744073709551615,\n  -9223372036854775808\n]");
 }
 
-std::string quoted(std::string_view text) { return JsonWriter().value(text).text(); }
+std::string quoted(std::string_view text) {
+  return JsonWriter().value(text).text();
+}
 
 TEST(Json, QuotesAndControlCharactersAreEscaped) {
   EXPECT_EQ(quoted("a\"b\\c\n\x01"), "\"a\\\"b\\\\c\\u000a\\u0001\"");
@@ -32,7 +43,8 @@ TEST(Json, QuotesAndControlCharactersAreEscaped) {
 
 TEST(Json, Utf8PassesAndOtherBytesAreReplaced) {
   EXPECT_EQ(quoted("st\xc3\xa9\xe2\x82\xac\xf0\x9f\x97\xbf"), "\"st\xc3\xa9\xe2\x82\xac\xf0\x9f\x97\xbf\"");
-  for (std::string_view bad : {"\xff", "\x80", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82"}) {
+  for (std::string_view bad :
+       {"\xff", "\x80", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82"}) {
     auto text = quoted(bad);
     EXPECT_NE(text.find("\xef\xbf\xbd"), std::string::npos);
     EXPECT_EQ(text.find(bad), std::string::npos);

@@ -61,7 +61,8 @@ class SupervisorOfFakes : public testing::Test {
     return std::make_unique<Supervisor>(io.unixEventPort, io.provider->getTimer(), directory, restart,
                                         [this](const std::string& line) {
                                           said.push_back(line);
-                                          if (!awaited.empty() && line.find(awaited) != std::string::npos) heard->fulfill();
+                                          if (!awaited.empty() && line.find(awaited) != std::string::npos)
+                                            heard->fulfill();
                                         });
   }
 
@@ -69,8 +70,9 @@ class SupervisorOfFakes : public testing::Test {
     awaited = std::move(text);
     auto paf = kj::newPromiseAndFulfiller<void>();
     heard = kj::mv(paf.fulfiller);
-    return paf.promise.exclusiveJoin(io.provider->getTimer().afterDelay(30 * kj::SECONDS).then(
-        [this]() { ADD_FAILURE() << "never said: " << awaited; }));
+    return paf.promise.exclusiveJoin(io.provider->getTimer().afterDelay(30 * kj::SECONDS).then([this]() {
+      ADD_FAILURE() << "never said: " << awaited;
+    }));
   }
 
   pid_t pidOf(const std::string& name) {
@@ -80,7 +82,8 @@ class SupervisorOfFakes : public testing::Test {
     return 0;
   }
   bool wasSaid(const std::string& text) {
-    return std::any_of(said.begin(), said.end(), [&](auto& line) { return line.find(text) != std::string::npos; });
+    return std::any_of(said.begin(), said.end(),
+                       [&](auto& line) { return line.find(text) != std::string::npos; });
   }
   DaemonRecord recordOf(const std::string& name) {
     for (auto& record : readState(directory)) {

@@ -33,7 +33,8 @@ class IdentityTest : public testing::Test {
     ASSERT_TRUE(file.write(0, text.asBytes()).wait(scope).ok());
   }
   std::string refusal() {
-    KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { claim(); })) return exception->getDescription().cStr();
+    KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { claim(); }))
+      return exception->getDescription().cStr();
     return "";
   }
   void expectRefused(const char* word) {
@@ -75,9 +76,10 @@ TEST_F(IdentityTest, ANewerFormatSaysWhatToDo) {
 }
 
 TEST_F(IdentityTest, DamageIsNamedAtEveryPlace) {
-  for (const char* text : {"cairn metaserver\n", "cairn metaserver\nformat 1\n", "cairn metaserver\nformat 0\ncluster 1\n",
-                           "cairn metaserver\nformat 1\ncluster xyz\n",
-                           "cairn metaserver\nformat 1\ncluster 00000000000000000000000000000000\n"}) {
+  for (const char* text :
+       {"cairn metaserver\n", "cairn metaserver\nformat 1\n", "cairn metaserver\nformat 0\ncluster 1\n",
+        "cairn metaserver\nformat 1\ncluster xyz\n",
+        "cairn metaserver\nformat 1\ncluster 00000000000000000000000000000000\n"}) {
     put("IDENTITY", text);
     expectRefused("damaged");
   }
