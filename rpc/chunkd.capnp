@@ -97,6 +97,20 @@ interface ChunkServer {
 
   checksums @10 (chunk :ChunkId) -> (status :Status, length :UInt32, checksums :Data);
   # The chunk's checksum table: 4 bytes little-endian a block. For comparing replicas.
+
+  copy @11 (epoch :UInt64, chunk :ChunkId, sources :List(Replica), replace :UInt64, limit :UInt64, commit :Bool)
+      -> (status :Status, copied :UInt64, left :UInt64, length :UInt32, bad :List(UInt32));
+  # An order of the metaserver: make this store's copy of the chunk like that of the first of `sources` that holds exactly
+  # this version, by comparing checksum tables and reading the blocks that differ, at most `limit` bytes of them. Each
+  # block is verified before it is written. The copy is not a replica, and survives no restart of the daemon, until a
+  # call with `commit` has found that nothing differs and has put it on stable storage; from then on it is a replica of that
+  # version. Committing is right only under a version whose bytes cannot change any more: one that no lease was granted
+  # under. Without `commit` the version may be one that is being written: what has changed meanwhile differs next time.
+  # `replace`: a replica that this store holds may be used up for it if its version is not above this one.
+  # Answers how many bytes were `copied`, and how many still differ (`left`). `bad`: sources whose bytes do not match their
+  # checksums. Refuses: exists (holds a replica that may not be replaced), staleVersion (holds a newer one, or
+  # the sources do), noReplica (no source has it), corrupt (those that have it are bad), replicaFailed (no source answers), noSpace, ioError,
+  # busy (another such call runs). A copy that no call has touched for two minutes is dropped.
 }
 
 struct Adoption {

@@ -14,6 +14,8 @@ using import "chunkd.capnp".ChunkId;
 using import "chunkd.capnp".Replica;
 using import "chunkd.capnp".ChunkReport;
 using import "chunkd.capnp".ChunkServer;
+using import "administration.capnp".Administration;
+using import "administration.capnp".RepairStatus;
 
 enum FileType {
   regular @0;
@@ -204,6 +206,9 @@ interface Metaserver {
   describeFile @4 (inode :UInt64, first :UInt64, count :UInt32)
       -> (status :Status, attributes :Attributes, chunks :List(ChunkDetail), more :Bool);
   # For `cairn info`: the chunks with index `first` and after, at most `count` (and 1,000), holes left out.
+
+  administration @5 () -> (administration :Administration);
+  # For `cairn drain`, `cairn rebalance`, `cairn replicas`.
 }
 
 struct ChunkDetail {
@@ -309,12 +314,20 @@ interface Fleet {
   # metaserver may instead order deletes later, through `orders` (this one does: each is judged again first).
 
   heartbeat @1 (bytesTotal :UInt64, bytesFree :UInt64, chunks :UInt64, load :UInt32, extend :List(ChunkId),
-                removed :List(UInt64)) -> (status :Status, epoch :UInt64, leaseMs :UInt32, extended :List(UInt64), delete :List(ChunkId));
+                removed :List(UInt64), scrub :ScrubStatus) -> (status :Status, epoch :UInt64, leaseMs :UInt32, extended :List(UInt64), delete :List(ChunkId));
   # Every heartbeatMs. `extend`: leases in use that this primary wants to keep; those in `extended` run `leaseMs` from when this was
   # SENT. `load`: operations in flight. `removed`: replicas that it has lost or quarantined.
 
   failed @2 (chunk :ChunkId, servers :List(UInt32)) -> (status :Status);
   # From a primary: these secondaries did not apply a write. The lease has ended here; the next locate makes a new version without them.
+}
+
+struct ScrubStatus {
+  # How a store checks the bytes of all its chunks against their checksums, round and round.
+  oldestS @0 :UInt64;       # seconds since the chunk that waits longest was checked, or came to the store
+  bytes @1 :UInt64;         # checked since the daemon started
+  damaged @2 :UInt64;       # chunks found damaged since then
+  rate @3 :UInt64;          # bytes per second it may check at the most; 0: it does not
 }
 
 struct ServerStatus {
@@ -327,6 +340,10 @@ struct ServerStatus {
   chunks @6 :UInt64;
   lastHeartbeatMs @7 :UInt64;
   pid @8 :UInt32;
+  draining @9 :Bool;        # its chunks are being copied away
+  leaving @10 :UInt64;      # when draining: chunks that still count on it
+  copying @11 :UInt32;      # chunks being copied to it
+  scrub @12 :ScrubStatus;
 }
 
 struct ClusterStatus {
@@ -345,4 +362,5 @@ struct ClusterStatus {
   garbage @12 :UInt64;           # chunks waiting to be deleted
   brake @13 :Text;               # why deletes are held back; empty: they are not
   replicas @14 :UInt8;           # default count
+  repair @15 :RepairStatus;
 }

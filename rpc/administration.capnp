@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the CairnFS authors
+@0xc0a1f5d0c0330004;
+# What an operator may ask of a cluster besides looking at it, and how repair tells of itself.
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("cairn::rpc");
+using import "common.capnp".Status;
+
+struct RepairStatus {
+  # Chunks with fewer good replicas than wanted, and what is done about it. A chunk counts once, under the worst that holds.
+  lastCopy @0 :UInt64;      # one good replica left of more that are wanted
+  blocking @1 :UInt64;      # fewer than the minimum: nobody may write it
+  under @2 :UInt64;         # fewer than wanted
+  waiting @3 :UInt64;       # of all these: fewer only because a daemon is away that may be back in a moment
+  stuck @4 :UInt64;         # of all these: no source, or no store that could take a copy
+  moving @5 :UInt64;        # enough, but on a store that is drained, or moved by rebalance
+  excess @6 :UInt64;        # more than wanted
+  copying @7 :UInt32;       # copies under way
+  bytesPerSecond @8 :UInt64;  # of the last ten seconds
+  bytesLeft @9 :UInt64;     # to be copied, estimated
+  etaS @10 :UInt64;         # seconds at that rate; 0: nothing to do, or no rate yet
+  copied @11 :UInt64;       # chunks copied since the metaserver started
+  copiedBytes @12 :UInt64;
+  failed @13 :UInt64;       # attempts that failed since then
+  surveyed @14 :Bool;       # all chunks have been looked at since a store last came or went
+  stuckBecause @15 :Text;   # an example, for people; empty: none is stuck
+}
+
+interface Administration {
+  # Reached through Metaserver.administration.
+
+  drain @0 (server :UInt32, undo :Bool) -> (status :Status);
+  # The store gets no new chunks, and those it has are copied to others, until no chunk counts on it: then
+  # ServerStatus.leaving is 0, and it may be taken away. Durable before it is answered; idempotent. `undo`: it is one like any other
+  # again. notFound: no such store.
+
+  remove @1 (server :UInt32, force :Bool) -> (status :Status, chunks :UInt64);
+  # The store will not come back: it is forgotten, and its id is not given again. Refuses: notFound; busy (it is connected: stop it
+  # first); notEmpty (`chunks` count on it that have no other good replica, or it is not known whether there are any). `force`: all the same.
+
+  rebalance @2 (start :Bool) -> (status :Status, running :Bool, moves :UInt64, spread :UInt32);
+  # `start`: chunks are moved from fuller stores to emptier ones until they are nearly equally full; it ends by itself.
+  # Answers whether it is under way, how many chunks it has moved since it was started, and how far the fullest and the emptiest store are
+  # apart, in hundredths of a percent of their size.
+
+  setReplicas @3 (path :Text, replicas :UInt8, recursive :Bool) -> (status :Status, files :UInt64, chunks :UInt64);
+  # A file shall have so many copies (1 to 16); a directory: what is made in it from now on; `recursive`: all below it
+  # as well. In the log when it answers; repair does the rest. Refuses: notFound, notDirectory, invalid.
+}
