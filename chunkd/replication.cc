@@ -13,8 +13,8 @@ namespace cairn {
 namespace {
 
 constexpr kj::Duration APPLY_DEADLINE = 30 * kj::SECONDS;        // of a hop that is slow and alive
-constexpr kj::Duration PROBE_INTERVAL = 500 * kj::MILLISECONDS;  // without an answer, then we ask
-constexpr kj::Duration PROBE_DEADLINE = 1000 * kj::MILLISECONDS;
+constexpr kj::Duration PROBE_INTERVAL = 350 * kj::MILLISECONDS;  // without an answer, then we ask
+constexpr kj::Duration PROBE_DEADLINE = 550 * kj::MILLISECONDS;
 
 struct Release {
   // Goes with the message that refers to the payload.

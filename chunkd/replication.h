@@ -4,7 +4,7 @@
 // The chain: a write goes from the primary to the nearest secondary, and from each to the next, while each
 // applies it itself. The payload is sent from the message it arrived in, without a copy. INVARIANT: writes of
 // one chunk leave towards a hop in the order in which forward() was called. A hop that is slow but answers a
-// probe is waited for; one that does not answer is dropped within 1.5 s. Used by chunk_service.cc.
+// probe is waited for; one that does not answer is dropped within 0.9 s. Used by chunk_service.cc.
 #pragma once
 
 #include <kj/async.h>

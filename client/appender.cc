@@ -4,6 +4,7 @@
 
 #include <kj/debug.h>
 
+#include "client/liveness.h"
 #include "env/checksum.h"
 
 namespace cairn::client {
@@ -22,8 +23,8 @@ kj::Promise<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkInd
     Tried<capnp::Response<rpc::ChunkServer::AppendResults>> tried;
     KJ_IF_MAYBE (primary, servers.find(location.primary)) {
       // 16 MiB to three replicas may take a while: as much time again as a write for each 4 MiB.
-      auto deadline = patience.deadline(timing.chunkDeadline) + (size >> 22) * timing.chunkDeadline;
-      tried = co_await tryOnce(primary->call(
+      auto deadline = patience.deadline(timing.writeDeadline) + (size >> 22) * timing.writeDeadline;
+      auto call = primary->call(
           {"append", deadline, WhenDown::FAIL},
           [&](rpc::ChunkServer::Client& service) {
             auto request = service.appendRequest();
@@ -35,7 +36,8 @@ kj::Promise<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkInd
                     .referenceExternalData(bytes));
             return request.send();
           },
-          record->addRef()));
+          record->addRef());
+      tried = co_await tryOnce(whileAlive(timer, timing, *primary, kj::mv(call)));
     } else {
       tried.exception = KJ_EXCEPTION(DISCONNECTED, "the metaserver named a primary without an address");
     }

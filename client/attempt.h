@@ -48,10 +48,12 @@ struct Timing {
   // time.
   kj::Duration patience = 60 * kj::SECONDS;              // of one call of the application, whatever happens
   kj::Duration metaserverDeadline = 2 * kj::SECONDS;     // of one attempt
-  kj::Duration chunkDeadline = 1500 * kj::MILLISECONDS;  // of one write or read
+  kj::Duration chunkDeadline = 1500 * kj::MILLISECONDS;  // of one read: another replica has the same bytes
+  kj::Duration writeDeadline = 5 * kj::SECONDS;          // of one write, while its primary answers pings
   kj::Duration deadlineMax = 15 * kj::SECONDS;
   kj::Duration hedgeAfter = 500 * kj::MILLISECONDS;    // then a read asks a second replica, too
-  kj::Duration pingInterval = 500 * kj::MILLISECONDS;  // while a sync runs: is the daemon alive?
+  kj::Duration pingInterval = 350 * kj::MILLISECONDS;  // while a write or sync runs: is the daemon alive?
+  kj::Duration pingDeadline = 500 * kj::MILLISECONDS;  // then it hangs
   kj::Duration publishInterval = 1 * kj::SECONDS;      // of the length, while writing
   kj::Duration renewInterval = 5 * kj::SECONDS;        // of the session
   kj::Duration suspectTime = 10 * kj::SECONDS;         // a server that failed us is named for so long

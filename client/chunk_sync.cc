@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "client/liveness.h"
+
 namespace cairn::client {
 
 kj::Promise<DirtyChunks> ChunkSync::sync(InodeId inode, DirtyChunks chunks) {
@@ -103,20 +105,7 @@ kj::Promise<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ChunkSync::as
     }
     return request.send();
   });
-  using Response = capnp::Response<rpc::ChunkServer::SyncResults>;
-  co_return co_await tryOnce(call.exclusiveJoin(watch(peer).then(
-      []() -> kj::Promise<Response> { return KJ_EXCEPTION(OVERLOADED, "the daemon hangs"); })));
-}
-
-kj::Promise<void> ChunkSync::watch(ChunkPeer& peer) {
-  // Resolves when the daemon does not answer a question that costs it nothing.
-  for (;;) {
-    co_await timer.afterDelay(timing.pingInterval);
-    auto tried = co_await tryOnce(
-        peer.call({"describe", timing.chunkDeadline, WhenDown::FAIL},
-                  [](rpc::ChunkServer::Client& service) { return service.describeRequest().send(); }));
-    if (tried.exception != nullptr) co_return;
-  }
+  co_return co_await tryOnce(whileAlive(timer, timing, peer, kj::mv(call)));
 }
 
 kj::Promise<void> ChunkSync::leaveOutTheBad(InodeId inode, ChunkIndex index, DirtyChunk& chunk, Round& round,
@@ -158,10 +147,6 @@ kj::Promise<void> ChunkSync::leaveOutTheBad(InodeId inode, ChunkIndex index, Dir
     }
   }
   chunk.boots = std::move(current);
-}
-
-void ChunkSync::taskFailed(kj::Exception&& exception) {
-  log.error("a ping broke: ", exception.getDescription(), " -> ignored");
 }
 
 }  // namespace cairn::client

@@ -14,7 +14,7 @@
 
 namespace cairn::client {
 
-class ChunkSync : private kj::TaskSet::ErrorHandler {
+class ChunkSync {
  public:
   ChunkSync(kj::Timer& timer, kj::EntropySource& entropy, const Timing& timing, env::Logger log,
             Locator& locator, ChunkServers& servers)
@@ -23,8 +23,7 @@ class ChunkSync : private kj::TaskSet::ErrorHandler {
         timing(timing),
         log(kj::mv(log)),
         locator(locator),
-        servers(servers),
-        pings(*this) {}
+        servers(servers) {}
   KJ_DISALLOW_COPY(ChunkSync);
 
   kj::Promise<DirtyChunks> sync(InodeId inode, DirtyChunks chunks);
@@ -52,16 +51,13 @@ class ChunkSync : private kj::TaskSet::ErrorHandler {
   env::Logger log;
   Locator& locator;
   ChunkServers& servers;
-  kj::TaskSet pings;
 
   kj::Promise<void> syncAt(const DirtyChunks& chunks, Target target, Round& round);
   kj::Promise<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ask(const DirtyChunks& chunks,
                                                                          const Target& target,
                                                                          ChunkPeer& peer);
-  kj::Promise<void> watch(ChunkPeer& peer);
   kj::Promise<void> leaveOutTheBad(InodeId inode, ChunkIndex index, DirtyChunk& chunk, Round& round,
                                    Patience& patience);
-  void taskFailed(kj::Exception&& exception) override;
 };
 
 }  // namespace cairn::client

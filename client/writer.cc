@@ -4,6 +4,7 @@
 
 #include <kj/debug.h>
 
+#include "client/liveness.h"
 #include "env/checksum.h"
 
 namespace cairn::client {
@@ -64,8 +65,8 @@ kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
 
     Tried<capnp::Response<rpc::ChunkServer::WriteResults>> tried;
     KJ_IF_MAYBE (primary, servers.find(location.primary)) {
-      tried = co_await tryOnce(primary->call(
-          {"write", patience.deadline(timing.chunkDeadline), WhenDown::FAIL},
+      auto call = primary->call(
+          {"write", patience.deadline(timing.writeDeadline), WhenDown::FAIL},
           [&](rpc::ChunkServer::Client& service) {
             auto request = service.writeRequest();
             auto chunk = request.initChunk();
@@ -79,7 +80,8 @@ kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
                     .referenceExternalData(extent.bytes));
             return request.send();
           },
-          extent.memory->addRef()));
+          extent.memory->addRef());
+      tried = co_await tryOnce(whileAlive(timer, timing, *primary, kj::mv(call)));
     } else {
       tried.exception = KJ_EXCEPTION(DISCONNECTED, "the metaserver named a primary without an address");
     }

@@ -15,6 +15,7 @@ namespace cairn {
 
 namespace {
 
+constexpr ChunkVersion FIRST_VERSION{1};
 constexpr uint32_t ATTEMPTS_MAX = 4;    // of one grant, when stores fail or truncates come between
 constexpr uint32_t COMPLAINTS_MAX = 2;  // about a primary that answers us: then another takes over
 constexpr kj::Duration READ_PATIENCE = 2 * kj::SECONDS;  // for a grant under way
@@ -190,8 +191,20 @@ kj::Promise<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const S
   // Which of them to do without: those who do not answer us either, and a primary that this client has
   // complained about repeatedly though it does (they may not reach each other, or it fails for this chunk
   // only).
+  // What is known already costs no time: who is down or silent, and who has failed this chunk, which its
+  // primary has told: the grant does without such a replica anyway.
   auto probes = kj::heapArrayBuilder<kj::Promise<Life>>(suspects.size());
-  for (auto suspect : suspects) probes.add(orders.probe(suspect));
+  auto replicas = view.chunks.replicas(handle);
+  for (auto suspect : suspects) {
+    bool answers = false, failed = false;
+    KJ_IF_MAYBE (server, view.servers.find(suspect)) answers = server->answers(timer.now());
+    for (auto& replica : replicas) {
+      failed |= replica.server == suspect && replica.state != ReplicaFacts::State::GOOD;
+    }
+    probes.add(!answers ? kj::Promise<Life>(Life::NO_ANSWER)
+               : failed ? kj::Promise<Life>(Life::ALIVE)
+                        : orders.probe(suspect));
+  }
   auto lives = co_await kj::joinPromises(probes.finish());
   kj::Vector<ServerId> out;
   for (size_t i = 0; i < lives.size(); ++i) {
@@ -291,10 +304,9 @@ kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj:
   auto taken = co_await handles.take();
   if (!taken.ok()) co_return taken.status();
   auto handle = *taken;
-  constexpr ChunkVersion FIRST{1};
   auto round = kj::heapArrayBuilder<AdoptOrder>(chosen.size());
   for (auto server : chosen) {
-    round.add(AdoptOrder{server, handle, ChunkVersion(), FIRST});
+    round.add(AdoptOrder{server, handle, ChunkVersion(), FIRST_VERSION});
     view.servers.created(server, now);
   }
   auto answers = co_await orders.adoptAll(round.finish());
@@ -327,12 +339,13 @@ kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj:
     co_return outcome.status;
   }
   for (auto& answer : answers) {
-    view.chunks.put(handle, {answer.server, answer.registration, FIRST, 0, ReplicaFacts::State::GOOD});
+    view.chunks.put(handle,
+                    {answer.server, answer.registration, FIRST_VERSION, 0, ReplicaFacts::State::GOOD});
   }
   log.debug("chunk ", where.second, " of inode ", where.first, " is new -> chunk ", handle, " v1 on ",
             describe(members));
   // A lease that its primary does not take is no failure of the creation: the next step grants another.
-  co_await lend(handle, FIRST, members.releaseAsArray());
+  co_await lend(handle, FIRST_VERSION, members.releaseAsArray());
   co_return Status::OK;
 }
 
@@ -479,8 +492,11 @@ kj::Promise<Status> ChunkGrants::lend(ChunkHandle handle, ChunkVersion version, 
   KJ_IF_MAYBE (status, answer) {
     if (ok(*status)) {
       view.leases.confirmed(handle, version, timer.now());
-      log.info("chunk ", handle, " v", version, " is to be written -> lease to store ", primary, ", chain ",
-               line);
+      // For each new chunk that is one for each file: only what comes after a change of hands is news.
+      if (version > FIRST_VERSION) {
+        log.info("chunk ", handle, " v", version, " is to be written -> lease to store ", primary, ", chain ",
+                 line);
+      }
       co_return Status::OK;
     }
     view.leases.ended(handle, version);

@@ -126,6 +126,7 @@ kj::Promise<void> FleetHandlers::failed(FailedContext context) {
     }
   }
   if (news) {
+    for (auto id : failed) service.doubt(id);
     service.log.warning("primary ", server, " of chunk ", chunk, " v", version, " could not write to ",
                         kj::strArray(failed, ","), " -> the lease is over, the next version does without");
   }

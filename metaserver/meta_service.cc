@@ -122,6 +122,12 @@ void MetaService::left(ServerId server, uint32_t registration) {
   log.warning("the connection of store ", server, " is gone -> it is down");
 }
 
+void MetaService::doubt(ServerId server) {
+  KJ_IF_MAYBE (known, view.servers.find(server)) {
+    if (known->answers(timer.now())) tasks.add(orders.probe(server).ignoreResult());
+  }
+}
+
 kj::Promise<void> MetaService::corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server) {
   auto found = view.orders.find(server);
   if (found == view.orders.end()) co_return;

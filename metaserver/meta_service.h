@@ -52,6 +52,9 @@ class MetaService : private kj::TaskSet::ErrorHandler {
   void writeLocation(rpc::Location::Builder builder, const ChunkLocation& location) const;
   void writeStatus(rpc::ClusterStatus::Builder builder) const;
 
+  void doubt(ServerId server);
+  // Somebody says that it did not answer: asked at once, so that a hung store counts as silent for all.
+
   kj::Promise<void> corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server);
   // A client has read bytes there that fail their checksum.
 

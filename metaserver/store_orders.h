@@ -18,7 +18,7 @@ namespace cairn {
 
 constexpr kj::Duration ORDER_DEADLINE = 1250 * kj::MILLISECONDS;  // a heartbeat fits in, even a late one
 constexpr kj::Duration ORDER_DEADLINE_MAX = 5 * kj::SECONDS;
-constexpr kj::Duration PROBE_DEADLINE = 500 * kj::MILLISECONDS;
+constexpr kj::Duration PROBE_DEADLINE = 400 * kj::MILLISECONDS;
 
 struct AdoptOrder {
   ServerId server;
