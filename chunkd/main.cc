@@ -9,16 +9,17 @@
 #include <kj/thread.h>
 #include <rocksdb/env.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include "chunkd/chunk_server.h"
 #include "chunkd/inspect.h"
+#include "env/daemon.h"
 #include "env/entropy.h"
 #include "env/machine.h"
 #include "env/worker.h"
@@ -54,15 +55,13 @@ std::string metaserverLocalOf(const std::string& address) {
   // A metaserver of this machine is reached by its Unix socket, if it is in our network namespace.
   auto colon = address.rfind(':');
   auto host = address.substr(0, colon);
-  if (colon == std::string::npos || (host != "127.0.0.1" && host != "localhost" && host != "[::1]"))
-    return "";
+  if (host != "127.0.0.1" && host != "localhost" && host != "[::1]") return "";
   return env::localAddress("metaserver", uint16_t(std::stoul(address.substr(colon + 1)))).cStr();
 }
 
 std::string listenOf(const CommandOptions& options, size_t number) {
   // The stores after the first listen on the ports after its port.
   auto colon = options.listen.rfind(':');
-  if (colon == std::string::npos) return options.listen + ":0";
   auto port = std::stoul(options.listen.substr(colon + 1));
   return options.listen.substr(0, colon + 1) + std::to_string(port == 0 ? 0 : port + number);
 }
@@ -148,9 +147,11 @@ class StoreThread {
                            .then([&] { say(Event::Kind::READY, kj::str(chunkServer.address())); },
                                  [&](kj::Exception&& e) {
                                    refused = true;
-                                   say(Event::Kind::FAILED, kj::str(e.getDescription()));
+                                   kj::throwFatalException(kj::mv(e));
                                  })
-                           .eagerlyEvaluate(nullptr);
+                           .eagerlyEvaluate([&](kj::Exception&& e) {
+                             say(Event::Kind::FAILED, kj::str(e.getDescription()));
+                           });
       stopping.promise.wait(io.waitScope);
       if (!refused) chunkServer.stop().wait(io.waitScope);
     } else {
@@ -159,28 +160,11 @@ class StoreThread {
   }
 };
 
-void writeReadyFile(const std::string& path, const std::string& text) {
-  // Complete or not there: whoever waits for it reads it at once.
-  auto fresh = path + ".new";
-  auto file = fopen(fresh.c_str(), "we");
-  KJ_REQUIRE(file != nullptr, "cannot write the ready file", path.c_str());
-  fputs(text.c_str(), file);
-  fclose(file);
-  KJ_SYSCALL(rename(fresh.c_str(), path.c_str()));
-}
-
-void raiseDescriptorLimit() {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int serve(const CommandOptions& options) {
   kj::UnixEventPort::captureSignal(SIGTERM);
   kj::UnixEventPort::captureSignal(SIGINT);
   signal(SIGPIPE, SIG_IGN);
-  raiseDescriptorLimit();
+  env::raiseDescriptorLimit();
   auto io = kj::setupAsyncIo();
   for (auto& store : options.stores) std::filesystem::create_directories(store);
   auto sink = options.logFile.empty() ? env::newStderrSink() : env::newFileSink(options.logFile.c_str());
@@ -188,7 +172,8 @@ int serve(const CommandOptions& options) {
   auto done = kj::newPromiseAndFulfiller<int>();
   std::vector<std::string> addresses(options.stores.size());
   auto allEnded = kj::newPromiseAndFulfiller<void>();
-  size_t ready = 0, ended = 0;
+  size_t serving = 0, ended = 0;
+  env::PresenceFile ready;
   auto tell = [&](Event event) {
     if (event.kind == Event::Kind::ENDED) {
       if (++ended == options.stores.size()) allEnded.fulfiller->fulfill();
@@ -201,10 +186,10 @@ int serve(const CommandOptions& options) {
     }
     addresses[event.store] = event.text.cStr();
     std::cout << "serving " << options.stores[event.store] << " on " << event.text.cStr() << std::endl;
-    if (++ready < options.stores.size() || options.readyFile.empty()) return;
+    if (++serving < options.stores.size() || options.readyFile.empty()) return;
     std::string text;
     for (auto& address : addresses) text += address + "\n";
-    writeReadyFile(options.readyFile, text);
+    ready = env::PresenceFile(options.readyFile, text);
   };
   auto finished = io.unixEventPort.onSignal(SIGTERM)
                       .exclusiveJoin(io.unixEventPort.onSignal(SIGINT))
@@ -223,7 +208,6 @@ int serve(const CommandOptions& options) {
     allEnded.promise.wait(
         io.waitScope);  // joining a thread that still wants to say something would never end
   }
-  if (!options.readyFile.empty()) ::unlink(options.readyFile.c_str());
   return status;
 }
 
@@ -236,10 +220,13 @@ int run(int argc, char** argv) {
   auto stores = app.add_option("--store", options.stores,
                                "directory to keep chunks in; repeat it for several disks, each gets a "
                                "loop and a port of its own");
-  app.add_option("--metaserver", options.metaserver, "HOST:PORT of the metaserver")->capture_default_str();
+  app.add_option("--metaserver", options.metaserver, "HOST:PORT of the metaserver")
+      ->capture_default_str()
+      ->check(env::hostPortProblem);
   app.add_option("--listen", options.listen,
                  "HOST:PORT to listen on; port 0: any free one; further stores take the next ports")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(env::hostPortProblem);
   app.add_option("--advertise", options.advertise,
                  "host name or address at which others reach us; default: that of --listen");
   app.add_option("--rack", options.rack, "name of the rack: replicas are spread over racks");
@@ -256,7 +243,8 @@ int run(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
 
-  std::string inspected, chunk;
+  std::string inspected;
+  std::optional<uint64_t> chunk;
   bool json = false, verify = false;
   auto look = app.add_subcommand("inspect", "print what is in a store or a chunk's files; reads only");
   look->add_option("PATH", inspected, "a store directory, or a .data or .sum file in one")->required();
@@ -270,30 +258,14 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  int status = 1;
-  auto problem = kj::runCatchingExceptions([&] {
-    try {
-      if (look->parsed()) {
-        InspectOptions inspection{inspected.c_str()};
-        if (!chunk.empty()) inspection.chunk = ChunkHandle(std::stoull(chunk, nullptr, 0));
-        if (json) inspection.form = InspectOptions::Form::JSON;
-        if (verify) inspection.check = InspectOptions::Check::BYTES;
-        status = inspect(inspection, std::cout, std::cerr);
-      } else {
-        status = serve(options);
-      }
-    } catch (const std::filesystem::filesystem_error& error) {
-      std::cerr << "cairn-chunkd: " << error.what() << std::endl;
-    } catch (const std::logic_error& error) {  // of stoul
-      std::cerr << "cairn-chunkd: that is not a number: " << error.what() << std::endl;
-      status = 2;
-    }
+  return env::runDaemon("cairn-chunkd", [&] {
+    if (!look->parsed()) return serve(options);
+    InspectOptions inspection{inspected.c_str()};
+    if (chunk) inspection.chunk = ChunkHandle(*chunk);
+    if (json) inspection.form = InspectOptions::Form::JSON;
+    if (verify) inspection.check = InspectOptions::Check::BYTES;
+    return inspect(inspection, std::cout, std::cerr);
   });
-  KJ_IF_MAYBE (exception, problem) {
-    std::cerr << "cairn-chunkd: " << exception->getDescription().cStr() << std::endl;
-    return 1;
-  }
-  return status;
 }
 
 }  // namespace

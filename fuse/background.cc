@@ -145,12 +145,18 @@ Starter Starter::background() {
   return starter;
 }
 
-void Starter::mounted() {
+void Starter::mounted(const std::string& lastWords) {
   if (pipe < 0) return;
   // Whoever reads our output waits for its end: let go of it.
   int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, fd);
   close(null);
+  int file =
+      lastWords.empty() ? -1 : open(lastWords.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (file >= 0) {
+    dup2(file, STDERR_FILENO);
+    close(file);
+  }
   say(pipe, "mounted\n");
   close(pipe);
   pipe = -1;

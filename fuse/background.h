@@ -22,7 +22,9 @@ class Starter {
   static Starter background();  // forks; the caller's process ends in here with the code that report() gives
   static Starter foreground() { return Starter(); }
 
-  void mounted();                        // exit code 0; the process is a daemon from here on
+  void mounted(const std::string& lastWords);
+  // Exit code 0; the process is a daemon from here on. What it says on stderr (why it crashes) goes to the
+  // end of this file, when there is one.
   void failed(const std::string& text);  // exit code 1 and the text on stderr
 
  private:

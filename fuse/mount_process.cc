@@ -11,12 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <iostream>
 
+#include "env/daemon.h"
 #include "env/worker.h"
 #include "fuse/background.h"
 #include "fuse/mount_table.h"
@@ -31,34 +30,8 @@ constexpr kj::Duration CONNECT_PATIENCE = 10 * kj::SECONDS;
 constexpr kj::Duration UNMOUNT_PATIENCE = 30 * kj::SECONDS;  // of syncfs and umount through our own loop
 constexpr kj::Duration FLUSH_PATIENCE = 60 * kj::SECONDS;
 
-class TemporaryFile {
-  // Tells others about us while we serve. Appears whole.
- public:
-  TemporaryFile(const std::string& path, const std::string& content) : path(path) {
-    if (path.empty()) return;
-    auto fresh = path + ".new";
-    std::ofstream(fresh) << content << std::flush;
-    if (rename(fresh.c_str(), path.c_str()) != 0) {
-      auto error = errno;
-      this->path.clear();
-      KJ_FAIL_REQUIRE("cannot write the file", path, strerror(error));
-    }
-  }
-  ~TemporaryFile() {
-    if (!path.empty()) unlink(path.c_str());
-  }
-  KJ_DISALLOW_COPY(TemporaryFile);
-
- private:
-  std::string path;
-};
-
 void raiseLimits() {
-  struct rlimit files;
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-  }
+  env::raiseDescriptorLimit();
   // Memory that we ask for must not be made free by writing pages through us. Needs root; matters only under
   // pressure.
 #ifdef PR_SET_IO_FLUSHER
@@ -136,11 +109,11 @@ void MountProcess::run(Connect& connect) {
       }))
       .wait(io.waitScope);
 
-  TemporaryFile pid(command.pidFile, std::to_string(getpid()) + "\n");
-  TemporaryFile ready(command.readyFile, command.mountPoint + "\n");
+  env::PresenceFile pid(command.pidFile, std::to_string(getpid()) + "\n");
+  env::PresenceFile ready(command.readyFile, command.mountPoint + "\n");
   log.info("mounted ", command.metaserver.c_str(), " on ", command.mountPoint.c_str(), " (", device,
            ") -> serving");
-  starter.mounted();
+  starter.mounted(command.logFile);
 
   auto end = served.addBranch()
                  .then([]() { return End::UNMOUNTED; })

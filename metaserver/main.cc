@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "env/daemon.h"
 #include "env/disk.h"
 #include "env/entropy.h"
 #include "env/log.h"
@@ -42,17 +43,7 @@ struct CommandOptions {
   bool releaseBrake = false;
 };
 
-void writeReadyFile(const std::string& path, const std::string& text) {
-  // Complete or not there: whoever waits for it reads it at once.
-  auto fresh = path + ".new";
-  auto file = fopen(fresh.c_str(), "we");
-  KJ_REQUIRE(file != nullptr, "cannot write the ready file", path.c_str());
-  fputs((text + "\n").c_str(), file);
-  fclose(file);
-  KJ_SYSCALL(rename(fresh.c_str(), path.c_str()));
-}
-
-kj::Promise<void> announce(MetaServer& server, const CommandOptions& options) {
+kj::Promise<env::PresenceFile> announce(MetaServer& server, const CommandOptions& options) {
   auto port = co_await server.listen(options.listen.c_str());
   auto local = env::localAddress("metaserver", port);
   // Refused only when the same port is in use on another address of this machine: then callers use the
@@ -67,7 +58,7 @@ kj::Promise<void> announce(MetaServer& server, const CommandOptions& options) {
   auto host = options.listen.substr(0, options.listen.rfind(':'));
   auto address = host + ":" + std::to_string(port);
   server.service().log.info("listening on ", address, " and ", local);
-  if (!options.readyFile.empty()) writeReadyFile(options.readyFile, address);
+  co_return env::PresenceFile(options.readyFile, address + "\n");
 }
 
 int serve(const CommandOptions& options) {
@@ -76,6 +67,7 @@ int serve(const CommandOptions& options) {
   kj::UnixEventPort::captureSignal(SIGTERM);
   kj::UnixEventPort::captureSignal(SIGINT);
   signal(SIGPIPE, SIG_IGN);
+  env::raiseDescriptorLimit();
   std::filesystem::create_directories(options.directory);
   auto& clock = kj::systemPreciseCalendarClock();
   auto sink = options.logFile.empty() ? env::newStderrSink() : env::newFileSink(options.logFile.c_str());
@@ -97,12 +89,11 @@ int serve(const CommandOptions& options) {
                                    entropy, pool, log},
                                   serverOptions)
                     .wait(io.waitScope);
-  announce(*server, options).wait(io.waitScope);
+  auto ready = announce(*server, options).wait(io.waitScope);
   auto broken = server->whenBroken().then([]() -> int { KJ_UNREACHABLE; });
   auto signo = stopped.exclusiveJoin(kj::mv(broken)).wait(io.waitScope);
   log.info("signal ", signo, " -> make everything durable and stop");
   server->stop().wait(io.waitScope);
-  if (!options.readyFile.empty()) ::unlink(options.readyFile.c_str());
   return 0;
 }
 
@@ -113,7 +104,9 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "cairn-metaserver " CAIRN_VERSION);
   app.set_config("--config", "", "TOML file with these options");
   auto directory = app.add_option("--dir", options.directory, "where it keeps its data; made when missing");
-  app.add_option("--listen", options.listen, "HOST:PORT, port 0: any free one")->capture_default_str();
+  app.add_option("--listen", options.listen, "HOST:PORT, port 0: any free one")
+      ->capture_default_str()
+      ->check(env::hostPortProblem);
   app.add_option("--commit", options.commit,
                  "when a change is answered: memory (in the log's page cache, on disk soon after; fsync "
                  "waits) or disk")
@@ -145,22 +138,11 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  kj::Maybe<kj::Exception> problem;
-  int status = 1;
-  problem = kj::runCatchingExceptions([&]() {
-    try {
-      status = inspect->parsed()
-                   ? inspectDirectory(inspected.c_str(), json ? InspectFormat::JSON : InspectFormat::TEXT)
-                   : serve(options);
-    } catch (const std::filesystem::filesystem_error& error) {
-      std::cerr << "cairn-metaserver: " << error.what() << std::endl;
-    }
+  return env::runDaemon("cairn-metaserver", [&]() {
+    return inspect->parsed()
+               ? inspectDirectory(inspected.c_str(), json ? InspectFormat::JSON : InspectFormat::TEXT)
+               : serve(options);
   });
-  KJ_IF_MAYBE (exception, problem) {
-    std::cerr << "cairn-metaserver: " << exception->getDescription().cStr() << std::endl;
-    return 1;
-  }
-  return status;
 }
 
 }  // namespace

@@ -19,6 +19,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "test/support/crash_report.h"
+
 namespace cairn::e2e {
 
 namespace {
@@ -73,6 +75,7 @@ LocalCluster::LocalCluster(ClusterOptions options) : options(std::move(options))
 LocalCluster::~LocalCluster() {
   down();
   killEverything();
+  expectNoCrash();
   for (auto& [number, megabytes] : options.smallStores) ::umount2(store(number).c_str(), MNT_DETACH);
 }
 
@@ -183,6 +186,13 @@ void LocalCluster::killEverything() {
     eventually(10s, [&]() { return !processRuns(victim); });
   }
   while (::umount2(mount().c_str(), MNT_DETACH) == 0) continue;
+}
+
+void LocalCluster::expectNoCrash() const {
+  std::error_code error;
+  for (auto& entry : fs::directory_iterator(directory() + "/log", error)) {
+    EXPECT_EQ(test::crashReport(readFile(entry.path())), "") << "in " << entry.path();
+  }
 }
 
 std::string LocalCluster::log(const std::string& name) const {

@@ -3,7 +3,8 @@
 //
 // A cluster of real processes with a real mount, as `cairn up --detach` makes it, for one test or one suite.
 // INVARIANT: processes are only ever ended through the pid files of this cluster's own directory; when the
-// object goes, none of them runs and nothing is mounted.
+// object goes, none of them runs and nothing is mounted. A daemon that crashed fails the test, though the
+// supervisor has started it again.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -77,6 +78,8 @@ class LocalCluster {
  private:
   ClusterOptions options;
   test::TemporaryDirectory temporary;
+
+  void expectNoCrash() const;
 };
 
 std::string programs();  // the directory with our programs: $CAIRN_PROGRAMS, else bin/ of the build

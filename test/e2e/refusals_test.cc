@@ -68,6 +68,21 @@ TEST_F(Refusals, ASecondDaemonOnADirectory) {
   EXPECT_OK(c.sh("echo fine > f; cat f"));
 }
 
+TEST_F(Refusals, AReadyFileThatCannotBeWritten) {
+  // Whoever waits for the file would wait for ever.
+  auto& c = start({.chunkds = 1, .replicas = 1});
+  auto words = chunkdOn(c.scratch("store"), c.address());
+  words.insert(words.end(), {"--ready-file", c.scratch("missing") + "/ready"});
+  EXPECT_REFUSES(test::run(words, {.patience = 20s}), c.scratch("missing"));
+  EXPECT_REFUSES(test::run({program("cairn-metaserver"), "--dir", c.scratch("meta"), "--listen",
+                            "127.0.0.1:0", "--ready-file", c.scratch("missing") + "/ready"},
+                           {.patience = 20s}),
+                 c.scratch("missing"));
+  EXPECT_REFUSES(
+      test::run({program("cairn-metaserver"), "--dir", c.scratch("meta"), "--listen", "localhost:94x"}),
+      "94x");
+}
+
 TEST_F(Refusals, AStoreOfAnotherCluster) {
   auto& c = start({.chunkds = 1, .replicas = 1});
   ASSERT_OK(c.sh("echo mine > f; sync f"));

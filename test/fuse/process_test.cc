@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "fuse/mount_table.h"
+#include "test/support/crash_report.h"
 
 namespace cairn::fuse {
 namespace {
@@ -45,6 +46,7 @@ class Process : public testing::Test {
     auto process = pid();
     umount2(mountPoint.c_str(), MNT_DETACH);
     EXPECT_TRUE(process == 0 || soon([&]() { return ended(process); }));  // it removes its files
+    EXPECT_EQ(test::crashReport(contentOf(file("log"))), "");
     fs::remove_all(directory);
   }
   void SetUp() override {
@@ -128,6 +130,11 @@ TEST_F(Process, UnmountingFromOutsideEndsTheProcess) {
   EXPECT_NE(contentOf(file("log")).find("was unmounted -> flush and end"), std::string::npos);
 }
 
+TEST_F(Process, WhatItSaysWhenItCrashesGoesToItsLog) {
+  mount();
+  EXPECT_EQ(fs::read_symlink("/proc/" + std::to_string(pid()) + "/fd/2"), file("log"));
+}
+
 TEST_F(Process, AKilledProcessLeavesAnOrdinaryDirectory) {
   mount();
   std::ofstream(mountPoint / "f") << "x";
@@ -177,10 +184,13 @@ TEST_F(Process, StoppingWhileItConnectsEndsAtOnce) {
     execl(MEMORY_MOUNT, "cairn-fuse", "--metaserver", "memory:1", mountPoint.c_str(), "-f", nullptr);
     _exit(127);
   }
-  EXPECT_TRUE(soon([&]() {  // until it takes signals through its loop
+  EXPECT_TRUE(soon([&]() {
+    // Until it takes SIGTERM through its loop. Who blocks SIGQUIT too, blocks all while a thread starts.
     auto status = contentOf("/proc/" + std::to_string(child) + "/status");
     auto blocked = status.find("SigBlk:\t");
-    return blocked != std::string::npos && status.compare(blocked + 8, 16, "0000000000000000") != 0;
+    if (blocked == std::string::npos) return false;
+    auto mask = std::stoull(status.substr(blocked + 8, 16), nullptr, 16);
+    return (mask >> (SIGTERM - 1) & 1) == 1 && (mask >> (SIGQUIT - 1) & 1) == 0;
   }));
   kill(child, SIGTERM);
   int status = 0;

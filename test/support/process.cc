@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "test/support/crash_report.h"
 #include "test/support/eventually.h"
 
 namespace cairn::test {
@@ -83,6 +85,7 @@ Process::~Process() {
     ::kill(-child, SIGKILL);
     reap(true);
   }
+  EXPECT_EQ(crashReport(words()), "") << line[0] << " has not ended as a program should";
   ::close(outFd);
   ::close(errFd);
 }

@@ -2,7 +2,8 @@
 // Copyright 2026 the CairnFS authors
 //
 // A program that a test runs, with its words caught and a deadline on it.
-// INVARIANT: when the object goes, the program and all it started in its process group are gone.
+// INVARIANT: when the object goes, the program and all it started in its process group are gone; if it has
+// crashed or a sanitizer has found something, the test has failed.
 #pragma once
 
 #include <sys/types.h>

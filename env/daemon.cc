@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// See daemon.h.
+#include "env/daemon.h"
+
+#include <errno.h>
+#include <kj/debug.h>
+#include <kj/exception.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <utility>
+
+namespace cairn::env {
+
+void raiseDescriptorLimit() {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+std::string hostPortProblem(const std::string& address) {
+  auto colon = address.rfind(':');
+  unsigned port = 0;
+  auto end = address.data() + address.size();
+  if (colon != std::string::npos && colon > 0) {
+    auto parsed = std::from_chars(address.data() + colon + 1, end, port);
+    if (parsed.ec == std::errc() && parsed.ptr == end && port <= UINT16_MAX) return "";
+  }
+  return "'" + address + "' is not HOST:PORT with a port from 0 to 65535";
+}
+
+PresenceFile::PresenceFile(const std::string& path, const std::string& content) {
+  if (path.empty()) return;
+  auto fresh = path + ".new";
+  std::ofstream file(fresh, std::ios::trunc);
+  file << content << std::flush;
+  if (!file || rename(fresh.c_str(), path.c_str()) != 0) {
+    auto error = errno;
+    unlink(fresh.c_str());
+    KJ_FAIL_REQUIRE("cannot write the file that tells others that we serve", path.c_str(), strerror(error));
+  }
+  this->path = path;
+}
+
+PresenceFile::~PresenceFile() {
+  if (!path.empty()) unlink(path.c_str());
+}
+
+PresenceFile::PresenceFile(PresenceFile&& other) : path(std::exchange(other.path, {})) {}
+
+PresenceFile& PresenceFile::operator=(PresenceFile&& other) {
+  std::swap(path, other.path);
+  return *this;
+}
+
+int runDaemon(const char* name, kj::Function<int()> serve) {
+  try {
+    return serve();
+  } catch (const kj::Exception&
+               exception) {  // before std::exception: a thrown one is both, with a stack in its what()
+    std::cerr << name << ": " << exception.getDescription().cStr() << std::endl;
+  } catch (const std::exception& exception) {
+    std::cerr << name << ": " << exception.what() << std::endl;
+  }
+  return 1;
+}
+
+}  // namespace cairn::env
