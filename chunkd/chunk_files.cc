@@ -20,7 +20,8 @@ kj::Promise<Status> ChunkStore::openFiles(Live& chunk, Want want) {
     auto* record = index->find(chunk.handle);
     if (record == nullptr) co_return Status::NO_REPLICA;
     if (record->has(CORRUPT)) co_return Status::CORRUPT;
-    if (want == Want::READ && record->has(FRESH) && record->length == 0) co_return Status::OK;
+    if (want == Want::READ && record->has(FRESH) && !record->has(CREATED) && record->length == 0)
+      co_return Status::OK;
     if (chunk.opening == nullptr || chunk.openingDone) {
       chunk.openingDone = false;
       chunk.opening = openFilesOnce(chunk, want).fork();
@@ -43,7 +44,7 @@ kj::Promise<Status> ChunkStore::openFilesOnce(Live& chunk, Want want) {
   }
   auto* record = index->find(handle);
   if (record == nullptr) co_return Status::NO_REPLICA;
-  if (data.error == ENOENT && record->has(FRESH) && record->length == 0) {
+  if (data.error == ENOENT && record->has(FRESH) && !record->has(CREATED) && record->length == 0) {
     if (want == Want::READ) co_return Status::OK;
     co_return co_await createFiles(chunk);
   }
@@ -73,6 +74,13 @@ kj::Promise<Status> ChunkStore::createFiles(Live& chunk) {
     if (!outcome.ok()) co_return failed(handle, "creating its checksum file", outcome);
     auto data = co_await environment.disk.open(dataPath(handle), env::OpenMode::CREATE_OR_OPEN);
     if (data.error != 0) co_return failed(handle, "creating its data file", env::IoOutcome{0, data.error});
+    // Before any byte is acknowledged: a start that finds no file then knows that there was one.
+    auto* record = index->find(handle);
+    if (record == nullptr) co_return Status::NO_REPLICA;
+    auto created = *record;
+    created.set(CREATED);
+    auto status = index->put(handle, created);
+    if (!ok(status)) co_return status;
     chunk.data = kj::mv(data.file);
     chunk.sums = kj::mv(*file);
     chunk.words.clear();

@@ -209,6 +209,7 @@ void Inspection::chunk(const fs::path& directory, ChunkHandle handle, const Inde
   printer.flag("suspect", record.has(SUSPECT));
   printer.flag("corrupt", record.has(CORRUPT));
   printer.flag("fresh", record.has(FRESH));
+  printer.flag("created", record.has(CREATED));
   printer.flag("deleting", record.has(DELETING));
   bool bytesToo = options.check == InspectOptions::Check::BYTES || options.chunk != nullptr;
   fs::path data = directory / dataPath(handle).cStr(), sums = directory / sumPath(handle).cStr();
@@ -219,7 +220,7 @@ void Inspection::chunk(const fs::path& directory, ChunkHandle handle, const Inde
     if (fs::exists(moved)) sums = moved;
     damaged = true;
   }
-  bool empty = record.has(FRESH) && !fs::exists(data);
+  bool empty = record.has(FRESH) && !record.has(CREATED) && !fs::exists(data);
   if (!empty) chunkFiles(data, sums, bytesToo);
   printer.close();
 }

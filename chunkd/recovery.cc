@@ -260,8 +260,9 @@ kj::Promise<void> ChunkStore::refreshLength(ChunkHandle handle) {
       co_await quarantine(handle, size.ok() ? kj::str("its data file has ", size.bytes, " bytes")
                                             : kj::str("its data file cannot be looked at: ", size));
     }
-  } else if (opened.error == ENOENT && record->has(FRESH)) {
+  } else if (opened.error == ENOENT && record->has(FRESH) && (machineRebooted || !record->has(CREATED))) {
     record->length = 0;
+    record->clear(CREATED);
   } else {
     co_await quarantine(handle,
                         kj::str("its data file cannot be opened: ", env::describeError(opened.error)));
@@ -274,7 +275,7 @@ kj::Promise<void> ChunkStore::settleIntent(IntentSlot intent) {
   if (record == nullptr || record->has(CORRUPT) || record->has(DELETING)) co_return;
   auto data = co_await environment.disk.open(dataPath(handle), env::OpenMode::WRITE);
   auto sums = co_await environment.disk.open(sumPath(handle), env::OpenMode::WRITE);
-  if (data.error == ENOENT && record->has(FRESH)) co_return;
+  if (data.error == ENOENT && record->has(FRESH) && !record->has(CREATED)) co_return;
   if (data.error != 0 || sums.error != 0) {
     co_await quarantine(handle, kj::str("its files cannot be opened to settle a write: ",
                                         env::describeError(data.error != 0 ? data.error : sums.error)));

@@ -30,7 +30,8 @@
 //   the mark set                                                        match, the chunk is suspect:
 //   reconcile without the mark           consistent                               nothing
 // Truncation: intent (TRUNCATE) -> data cut -> sums cut -> intent cleared; found armed, it is done again.
-// Creation: index record with FRESH; the files come with the first write. FRESH ends with the first sync.
+// Creation: index record with FRESH; the files come with the first write, then CREATED. FRESH ends with the
+// first sync. CREATED and no file while the machine stayed up: somebody took it away, the replica is damaged.
 // Deletion: record DELETING -> files -> record gone; found DELETING, it is carried on.
 #pragma once
 
@@ -76,6 +77,7 @@ enum ChunkFlags : uint8_t {
   CORRUPT = 4,    // quarantined
   FRESH = 8,      // never synced: its files may be missing
   DELETING = 16,  // its files are going
+  CREATED = 32,   // its files have been made; a FRESH chunk's may be missing only after the machine went down
 };
 
 struct IndexRecord {

@@ -122,7 +122,7 @@ kj::Promise<void> InodeTable::close(InodeId inode) {
   }
   KJ_IF_MAYBE (status, state->takeError()) {
     parts.log.error("inode ", inode, " was closed before its error could be told: ", *status,
-                    " -> written bytes are lost");
+                    " -> written bytes are lost, its next sync says so");
   }
   unsynced.closed(inode, state->takeUnsynced());
   entries.erase(entry);

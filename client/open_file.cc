@@ -295,11 +295,18 @@ void FileState::fail(Status status) {
   parts.log.error("inode ", id, ": written bytes are lost: ", status,
                   " -> the next write, flush or sync says so");
   if (error == nullptr) error = status;
+  if (syncError == nullptr) syncError = status;
 }
 
 kj::Maybe<Status> FileState::takeError() {
   auto taken = kj::mv(error);
   error = nullptr;
+  return taken;
+}
+
+kj::Maybe<Status> FileState::takeSyncError() {
+  auto taken = kj::mv(syncError);
+  syncError = nullptr;
   return taken;
 }
 
@@ -430,10 +437,15 @@ kj::Promise<Status> FileState::publishDurably() {
   co_return answer.status();
 }
 
-DirtyChunks FileState::takeUnsynced() {
+UnsyncedFile FileState::takeUnsynced() {
   merge(unsynced, std::move(dirty));
   dirty.clear();
-  return std::exchange(unsynced, {});
+  return {std::exchange(unsynced, {}), takeSyncError()};
+}
+
+void FileState::inherit(UnsyncedFile left) {
+  merge(unsynced, std::move(left.chunks));
+  if (syncError == nullptr) syncError = left.error;
 }
 
 kj::Promise<Status> FileState::sync() {
@@ -459,7 +471,8 @@ kj::Promise<Status> FileState::syncInTurn() {
   unsynced = co_await parts.chunkSync.sync(id, unsynced);
   bool complete = unsynced.empty();
   auto status = co_await metadata;
-  KJ_IF_MAYBE (earlier, takeError()) co_return *earlier;
+  (void)takeError();
+  KJ_IF_MAYBE (earlier, takeSyncError()) co_return *earlier;
   if (!complete) co_return Status::IO_ERROR;
   co_return status;
 }

@@ -43,6 +43,14 @@ struct FileParts {
   MemoryPressure& pressure;
 };
 
+struct UnsyncedFile {
+  // What is left of a file when it is closed: a sync through a later open must know of it.
+  DirtyChunks chunks;       // applied, not known to be on stable storage
+  kj::Maybe<Status> error;  // bytes were lost, and no sync has said so
+
+  bool empty() const { return chunks.empty() && error == nullptr; }
+};
+
 void fillAttributes(rpc::Change::Builder change, InodeId inode, const AttributeChange& wanted);
 
 class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
@@ -70,8 +78,9 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
     return buffer.isEmpty() && !needsPublish && order.isFree() && publishing.isFree();
   }
   kj::Maybe<Status> takeError();
-  DirtyChunks takeUnsynced();  // what no sync has covered; nothing may be under way
-  void inherit(DirtyChunks chunks) { merge(unsynced, std::move(chunks)); }
+  kj::Maybe<Status> takeSyncError();  // of bytes that were lost and that no sync has told of
+  UnsyncedFile takeUnsynced();  // what no sync has covered; nothing may be under way
+  void inherit(UnsyncedFile left);
   void relieve();
 
  private:
@@ -94,7 +103,8 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   bool earlierWritesKnown;  // no: earlier opens and other clients may have left some to sync
   DirtyChunks unsynced;     // what the last sync took and is not known to be on disk
   std::map<ChunkIndex, ChunkHandle> unpublished;  // since the last publish
-  kj::Maybe<Status> error;
+  kj::Maybe<Status> error;      // the next write, flush or sync tells it
+  kj::Maybe<Status> syncError;  // the next sync tells it, whether or not a write or close has: close is often not asked
   Turns order;       // of writes that have to wait, cuts and appends
   Turns publishing;  // lengths must not overtake each other
   Turns syncing;

@@ -8,10 +8,11 @@
 
 namespace cairn::client {
 
-void UnsyncedFiles::closed(InodeId inode, DirtyChunks chunks) {
-  if (chunks.empty()) return;
+void UnsyncedFiles::closed(InodeId inode, UnsyncedFile left) {
+  if (left.empty()) return;
   auto& entry = files[inode];
-  merge(entry.chunks, std::move(chunks));
+  merge(entry.left.chunks, std::move(left.chunks));
+  if (entry.left.error == nullptr) entry.left.error = left.error;
   entry.closing = ++closings;
   order.push_back({parts.timer.now() + AGE, inode, entry.closing});
   if (sweeping) return;
@@ -22,12 +23,12 @@ void UnsyncedFiles::closed(InodeId inode, DirtyChunks chunks) {
   });
 }
 
-DirtyChunks UnsyncedFiles::reopened(InodeId inode) {
+UnsyncedFile UnsyncedFiles::reopened(InodeId inode) {
   auto found = files.find(inode);
   if (found == files.end()) return {};
-  auto chunks = std::move(found->second.chunks);
+  auto left = kj::mv(found->second.left);
   files.erase(found);
-  return chunks;
+  return left;
 }
 
 kj::Promise<Status> UnsyncedFiles::sync(InodeId inode) {
@@ -35,22 +36,25 @@ kj::Promise<Status> UnsyncedFiles::sync(InodeId inode) {
   auto found = files.find(inode);
   if (found == files.end()) co_return Status::OK;
   auto closing = found->second.closing;
-  auto left = co_await parts.chunkSync.sync(inode, found->second.chunks);
+  auto left = co_await parts.chunkSync.sync(inode, found->second.left.chunks);
   auto status = left.empty() ? Status::OK : Status::IO_ERROR;
   found = files.find(inode);
   if (found == files.end() || found->second.closing != closing) co_return status;
-  if (left.empty()) {
-    files.erase(found);
-  } else {
-    found->second.chunks = std::move(left);
-  }
+  found->second.left.chunks = std::move(left);
+  if (found->second.left.empty()) files.erase(found);
   co_return status;
 }
 
 kj::Promise<Status> UnsyncedFiles::syncAll() {
   std::vector<InodeId> inodes;
-  for (auto& [inode, entry] : files) inodes.push_back(inode);
   auto result = Status::OK;
+  for (auto& [inode, entry] : files) {
+    inodes.push_back(inode);
+    KJ_IF_MAYBE (error, entry.left.error) {
+      if (ok(result)) result = *error;
+      entry.left.error = nullptr;
+    }
+  }
   std::deque<kj::Promise<Status>> underWay;
   for (size_t next = 0; next < inodes.size() || !underWay.empty();) {
     while (next < inodes.size() && underWay.size() < SYNCS_AT_ONCE) {

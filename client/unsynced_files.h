@@ -4,7 +4,7 @@
 // What was written to files that are closed now and that no fsync has covered: syncfs must cover it, and so
 // must an fsync through a later open, with the boots in which it was written. INVARIANT: a chunk that this
 // client has written is in an open file's lists or here until a sync of every replica that counts has
-// succeeded. Bounded in time: what lies here for long is synced on our own account, when the chunk daemons
+// succeeded. Likewise an error of bytes that were lost is here until a sync has told it. Bounded in time: what lies here for long is synced on our own account, when the chunk daemons
 // have done so by themselves and it costs them nothing. Called by inode_table.cc.
 #pragma once
 
@@ -20,8 +20,8 @@ class UnsyncedFiles {
   explicit UnsyncedFiles(FileParts& parts) : parts(parts) {}
   KJ_DISALLOW_COPY(UnsyncedFiles);
 
-  void closed(InodeId inode, DirtyChunks chunks);
-  DirtyChunks reopened(InodeId inode);  // they are the open file's from now on
+  void closed(InodeId inode, UnsyncedFile left);
+  UnsyncedFile reopened(InodeId inode);  // they are the open file's from now on
   void removed(InodeId inode) { files.erase(inode); }
 
   kj::Promise<Status> syncAll();
@@ -32,7 +32,7 @@ class UnsyncedFiles {
   static constexpr size_t SYNCS_AT_ONCE = 64;
 
   struct Entry {
-    DirtyChunks chunks;
+    UnsyncedFile left;
     uint64_t closing = 0;  // which one it was
   };
   struct Due {
@@ -47,7 +47,7 @@ class UnsyncedFiles {
   bool sweeping = false;
   kj::Promise<void> sweeper = nullptr;
 
-  kj::Promise<Status> sync(InodeId inode);
+  kj::Promise<Status> sync(InodeId inode);  // of its chunks; leaves an error for its owner
   kj::Promise<void> sweep();
 };
 

@@ -115,7 +115,11 @@ Result<ChunkLocation> ChunkGrants::readable(ChunkIndex index, ChunkHandle handle
                          (salt >> (replica.server.value() % 32)) ^ (salt * replica.server.value())}});
     }
   }
-  if (ranked.empty()) return view.moreMayCome(now) ? Status::NOT_READY : Status::NO_REPLICA;
+  if (ranked.empty()) {
+    auto status = view.noneLeft(now);
+    log.warning("a reader wants chunk ", handle, " v", record.version, ", no good replica is known -> ", status);
+    return status;
+  }
   std::sort(ranked.begin(), ranked.end(), [](auto& a, auto& b) { return a.rank < b.rank; });
   for (auto& entry : ranked) location.replicas.add(entry.server);
   KJ_IF_MAYBE (lease, view.leases.usable(handle, now)) {
@@ -401,7 +405,7 @@ kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, kj::StringPtr hos
     log.warning("chunk ", handle, " v", known.version, " wants ", known.replicas, " replicas, ",
                 candidates.size(), " are known, ", members.size(), " answer, the minimum is ", minimum,
                 " -> no lease for now");
-    co_return candidates.empty() ? Status::NO_REPLICA : Status::NOT_READY;
+    co_return candidates.empty() ? view.noneLeft(now) : Status::NOT_READY;
   }
   kj::Vector<ServerId> reachable;
   for (auto& replica : members) reachable.add(replica.server);

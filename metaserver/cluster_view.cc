@@ -14,6 +14,14 @@ bool ClusterView::moreMayCome(kj::TimePoint now) const {
   return false;
 }
 
+Status ClusterView::noneLeft(kj::TimePoint now) const {
+  if (moreMayCome(now)) return Status::NOT_READY;
+  for (auto& [id, server] : servers.all()) {
+    if (server.state(now) != ServerState::UP) return Status::NO_REPLICA;
+  }
+  return Status::IO_ERROR;
+}
+
 ClusterView::Nearness ClusterView::nearness(ServerId a, ServerId b) const {
   KJ_IF_MAYBE (one, servers.find(a)) {
     KJ_IF_MAYBE (two, servers.find(b)) {

@@ -17,6 +17,7 @@
 #include "metaserver/safe_mode.h"
 #include "metaserver/server_table.h"
 #include "rpc/chunkd.capnp.h"
+#include "rpc/result.h"
 
 namespace cairn {
 
@@ -40,6 +41,10 @@ struct ClusterView {
 
   bool moreMayCome(kj::TimePoint now) const;
   // Replicas that we miss may only not have been reported yet: worth a pause, not worth giving them up.
+
+  Status noneLeft(kj::TimePoint now) const;
+  // The answer for a chunk of which no good replica is known: NOT_READY, NO_REPLICA (a store is away that may
+  // hold one), or IO_ERROR: every store of the cluster is here and has reported, so waiting brings none.
 
   enum class Nearness { SAME_HOST, SAME_RACK, ELSEWHERE };
   Nearness nearness(ServerId a, ServerId b) const;

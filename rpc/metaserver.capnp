@@ -278,7 +278,8 @@ interface Session {
   # The chunks with index first to first + count - 1 (at most 64; the answer may hold fewer, at least one). For writing: exactly one chunk; it is made when missing,
   # a lease is granted when none is out (version raised, persisted, replicas told, before this answers).
   # `suspects`: servers that failed the caller just now; for writing they are probed and left out when they do not answer.
-  # Refuses: notFound, notReady (retry), noSpace, noReplica (none of a chunk's replicas is known: retry while daemons come back).
+  # Refuses: notFound, notReady (retry), noSpace, noReplica (none of a chunk's good replicas is known: retry while
+  # daemons come back), ioError (likewise, and every store of the cluster is there: none will come).
 
   sync @10 (index :UInt64) -> (status :Status);
   # Barrier: the log is on stable storage up to this operation (0: all until now).

@@ -408,6 +408,28 @@ TEST_P(DamagedChunk, IsNamedAndQuarantinedAndTheRestServes) {
   EXPECT_EQ(house.disk.list("quarantine").wait(house.waitScope).names.size(), 0u);
 }
 
+TEST_P(DamagedChunk, IsFoundAlsoWhenItWasNeverSynced) {
+  house.open();
+  auto chunk = house.create(1), untouched = house.create(3);
+  ASSERT_EQ(house.write(chunk, 0, pattern(20000, 1)), Status::OK);
+  house.current = nullptr;
+  GetParam().inflict(place.disk, house.waitScope);
+  house.open();
+  auto answer = house.read(chunk, 0, 1 << 15);
+  EXPECT_TRUE(answer.status == Status::CORRUPT || !answer.valid) << "bytes that nobody wrote";
+  EXPECT_EQ(house.read(untouched, 0, 1 << 15).status, Status::OK) << "no file is no damage before a write";
+}
+
+TEST_F(StoreRefusal, AFreshChunkWhoseFilesAreAllGoneIsDamagedNotEmpty) {
+  auto chunk = house.create(1);
+  ASSERT_EQ(house.write(chunk, 0, pattern(20000, 1)), Status::OK);
+  house.current = nullptr;
+  ASSERT_TRUE(place.disk.remove(dataPath(chunk.handle)).wait(house.waitScope).ok());
+  ASSERT_TRUE(place.disk.remove(sumPath(chunk.handle)).wait(house.waitScope).ok());
+  house.open();
+  EXPECT_EQ(house.read(chunk, 0, 1 << 15).status, Status::CORRUPT);
+}
+
 INSTANTIATE_TEST_SUITE_P(Each, DamagedChunk, testing::ValuesIn(DAMAGES),
                          [](auto& info) { return std::string(info.param.name); });
 

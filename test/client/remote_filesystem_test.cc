@@ -233,6 +233,33 @@ TEST_F(RemoteFilesystemTest, AFullDiskIsToldAtTheNextFlushOnce) {
   EXPECT_EQ(file->attributes().size, 0u) << "a length without data is not claimed";
 }
 
+TEST_F(RemoteFilesystemTest, ASyncTellsOfLostBytesAlsoWhenACloseHasAndTheFileWasOpenedAnew) {
+  // As `echo x > f; sync f`: the shell may not look at what close says.
+  auto file = create();
+  auto inode = file->inode();
+  cluster.locateRefusal = Status::NO_SPACE;
+  EXPECT_EQ(cluster.write(*file, 0, "hello"), Status::OK);
+  EXPECT_EQ(flush(*file), Status::NO_SPACE);
+  file = nullptr;
+  cluster.pass(100 * kj::SECONDS);  // however long it lay there
+  cluster.locateRefusal = Status::OK;
+  file = cluster.run(filesystem->open(inode)).value();
+  EXPECT_EQ(sync(*file), Status::NO_SPACE);
+  EXPECT_EQ(sync(*file), Status::OK) << "once";
+}
+
+TEST_F(RemoteFilesystemTest, SyncAllTellsOfBytesThatClosedFilesHaveLost) {
+  auto file = create();
+  cluster.locateRefusal = Status::NO_SPACE;
+  cluster.write(*file, 0, "hello");
+  EXPECT_EQ(flush(*file), Status::NO_SPACE);
+  file = nullptr;
+  cluster.pass(1 * kj::SECONDS);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_EQ(cluster.run(filesystem->syncAll()), Status::NO_SPACE);
+  EXPECT_EQ(cluster.run(filesystem->syncAll()), Status::OK);
+}
+
 TEST_F(RemoteFilesystemTest, AnErrorIsToldByTheNextWriteToo) {
   auto file = create();
   cluster.locateRefusal = Status::NO_SPACE;

@@ -56,6 +56,23 @@ TEST_F(Grants, ANewChunkIsOnThreeStoresBeforeTheClientHearsOfIt) {
   EXPECT_EQ(record(location.handle).floor, ChunkVersion(1));
 }
 
+TEST_F(Grants, WithoutAnyGoodReplicaItIsAnErrorOnceAllStoresAreThereAndAPauseBefore) {
+  created();
+  restart();
+  for (uint32_t i = 1; i <= 3; ++i) store(i).chunks.clear();  // their disks were exchanged
+  joinAll(2);
+  client->session = nullptr;
+  EXPECT_EQ(openSession(*client, {file}), Status::OK);
+  EXPECT_EQ(read().status, Status::NOT_READY);
+  advance(11'000);
+  EXPECT_FALSE(service->view.safeMode.on());
+  EXPECT_EQ(read().status, Status::NO_REPLICA) << "store 3 may bring one";
+  EXPECT_EQ(again().status, Status::NO_REPLICA);
+  join(store(3));
+  EXPECT_EQ(read().status, Status::IO_ERROR);
+  EXPECT_EQ(again().status, Status::IO_ERROR);
+}
+
 TEST_F(Grants, TwoClientsAtOnceGetTheSameChunkUnderOneLease) {
   joinAll();
   auto& one = mount();
