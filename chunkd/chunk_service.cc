@@ -107,12 +107,14 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<void> lease(LeaseContext context) override { return tracked(doLease(context)); }
   kj::Promise<void> revoke(RevokeContext context) override { return tracked(doRevoke(context)); }
   kj::Promise<void> delete_(DeleteContext context) override { return tracked(doDelete(context)); }
+  kj::Promise<void> verify(VerifyContext context) override { return tracked(doVerify(context)); }
 
  private:
   kj::Promise<void> doAdopt(AdoptContext context);
   kj::Promise<void> doLease(LeaseContext context);
   kj::Promise<void> doRevoke(RevokeContext context);
   kj::Promise<void> doDelete(DeleteContext context);
+  kj::Promise<void> doVerify(VerifyContext context);
   kj::Promise<Status> obey(Epoch epoch);
 };
 
@@ -420,6 +422,11 @@ kj::Promise<void> OrderHandlers::doDelete(DeleteContext context) {
     service.log.info("the metaserver has ", params.getChunks().size(), " replicas deleted -> ", status);
   }
   context.getResults().setStatus(status);
+}
+
+kj::Promise<void> OrderHandlers::doVerify(VerifyContext context) {
+  auto answer = co_await service.store.verify(keyOf(context.getParams().getChunk()));
+  context.getResults().setStatus(answer.status);
 }
 
 }  // namespace cairn

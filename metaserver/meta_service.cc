@@ -128,36 +128,36 @@ void MetaService::doubt(ServerId server) {
   }
 }
 
-kj::Promise<void> MetaService::corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server) {
-  auto found = view.orders.find(server);
-  if (found == view.orders.end()) co_return;
-  auto client = found->second;
-  auto request = client.describeRequest();
-  request.initChunks(1).set(0, chunk.value());
-  uint32_t registration = 0;
-  KJ_IF_MAYBE (known, view.servers.find(server)) registration = known->registration;
-  kj::Promise<capnp::Response<rpc::ChunkServer::DescribeResults>> sent = request.send();
-  auto response =
-      co_await withDeadline(timer, kj::mv(sent), ORDER_DEADLINE, kj::str("describe at store ", server));
-
+kj::Maybe<ReplicaFacts> MetaService::replicaAt(ChunkHandle chunk, ServerId server) const {
   auto record = names.chunk(chunk);
-  if (record == nullptr) co_return;
+  if (record == nullptr) return nullptr;
   for (auto& replica : view.chunks.candidates(chunk, KJ_ASSERT_NONNULL(record))) {
-    if (replica.server != server || replica.registration != registration) continue;
-    auto facts = replica;
-    facts.state = ReplicaFacts::State::FAILED;  // second choice from now on, on a client's word alone
-    for (auto report : response.getChunks()) {
-      if (report.getHandle() == chunk.value() && report.getCorrupt())
-        facts.state = ReplicaFacts::State::CORRUPT;
-    }
-    if (facts.state != ReplicaFacts::State::CORRUPT &&
-        view.chunks.currentElsewhere(chunk, KJ_ASSERT_NONNULL(record), server, timer.now()) == 0) {
-      co_return;
-    }
-    view.chunks.put(chunk, facts);
-    log.error("a client read bad bytes of chunk ", chunk, " v", version, " from store ", server, " -> ",
-              facts.state == ReplicaFacts::State::CORRUPT ? "the store agrees, the replica is out"
-                                                          : "others are read first");
+    if (replica.server == server) return replica;
+  }
+  return nullptr;
+}
+
+kj::Promise<void> MetaService::corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server) {
+  // A client's word alone takes nothing out: bytes may go bad on their way, too. The store reads them all.
+  auto verifying = std::make_pair(chunk, server);
+  if (!verified.insert(verifying).second) co_return;  // asked already
+  KJ_DEFER(verified.erase(verifying));
+  auto found = replicaAt(chunk, server);
+  if (found == nullptr) co_return;
+  auto facts = KJ_ASSERT_NONNULL(found);
+  auto answer = co_await orders.verify(server, chunk, facts.version);
+  auto status = answer.orDefault(Status::NOT_READY);
+  if (status != Status::CORRUPT) {
+    log.warning("a client read bad bytes of chunk ", chunk, " v", version, " from store ", server,
+                ", which finds: ", status, " -> it stays; damage on the way, or of memory, looks like this");
+    co_return;
+  }
+  KJ_IF_MAYBE (now, replicaAt(chunk, server)) {
+    if (now->registration != facts.registration) co_return;
+    now->state = ReplicaFacts::State::CORRUPT;
+    view.chunks.put(chunk, *now);
+    log.error("a client read bad bytes of chunk ", chunk, " v", version, " from store ", server,
+              ", which finds the same -> the replica is out");
   }
 }
 

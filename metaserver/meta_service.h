@@ -12,6 +12,8 @@
 #include <kj/compat/http.h>  // EntropySource
 #include <kj/timer.h>
 
+#include <set>
+
 #include "env/log.h"
 #include "metaserver/chunk_grants.h"
 #include "metaserver/chunk_survey.h"
@@ -74,6 +76,8 @@ class MetaService : private kj::TaskSet::ErrorHandler {
 
  private:
   kj::Promise<void> watch();
+  kj::Maybe<ReplicaFacts> replicaAt(ChunkHandle chunk, ServerId server) const;  // if it is a candidate
+  std::set<std::pair<ChunkHandle, ServerId>> verified;  // by their stores, at this moment
   void taskFailed(kj::Exception&& exception) override;
   kj::TaskSet tasks;
   kj::Canceler canceler;  // last: handlers go before what they use

@@ -188,4 +188,24 @@ kj::Promise<Life> StoreOrders::probe(ServerId server) {
   co_return Life::NO_ANSWER;
 }
 
+kj::Promise<kj::Maybe<Status>> StoreOrders::verify(ServerId server, ChunkHandle chunk, ChunkVersion version) {
+  auto registration = registrationOf(server);
+  auto found = capability(server);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->verifyRequest();
+      request.getChunk().setHandle(chunk.value());
+      request.getChunk().setVersion(version.value());
+      kj::Promise<capnp::Response<rpc::ChunkServer::VerifyResults>> sent = request.send();
+      auto response =
+          co_await withDeadline(timer, kj::mv(sent), VERIFY_DEADLINE, kj::str("verify at store ", server));
+      view.servers.heard(server, registration, timer.now());
+      co_return kj::Maybe<Status>(response.getStatus());
+    } catch (const kj::Exception& exception) {
+      noAnswer(server, registration, "verify", exception);
+    }
+  }
+  co_return nullptr;
+}
+
 }  // namespace cairn

@@ -18,6 +18,7 @@ namespace cairn {
 
 constexpr kj::Duration ORDER_DEADLINE = 1250 * kj::MILLISECONDS;  // a heartbeat fits in, even a late one
 constexpr kj::Duration ORDER_DEADLINE_MAX = 5 * kj::SECONDS;
+constexpr kj::Duration VERIFY_DEADLINE = 60 * kj::SECONDS;  // a whole chunk from a slow, busy disk
 constexpr kj::Duration PROBE_DEADLINE = 400 * kj::MILLISECONDS;
 
 struct AdoptOrder {
@@ -51,6 +52,8 @@ class StoreOrders {
   kj::Promise<kj::Maybe<Status>> revoke(ServerId server, ChunkHandle chunk, ChunkVersion version);
   kj::Promise<kj::Maybe<Status>> remove(ServerId server, kj::Array<DoomedReplica> replicas);
   kj::Promise<Life> probe(ServerId server);
+  kj::Promise<kj::Maybe<Status>> verify(ServerId server, ChunkHandle chunk, ChunkVersion version);
+  // The store reads all of its replica: OK, CORRUPT, or why it could not. Takes as long as that takes.
 
  private:
   kj::Promise<void> patience(ServerId server);

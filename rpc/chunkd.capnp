@@ -111,6 +111,10 @@ interface ChunkServer {
   # checksums. Refuses: exists (holds a replica that may not be replaced), staleVersion (holds a newer one, or
   # the sources do), noReplica (no source has it), corrupt (those that have it are bad), replicaFailed (no source answers), noSpace, ioError,
   # busy (another such call runs). A copy that no call has touched for two minutes is dropped.
+
+  verify @12 (chunk :ChunkId) -> (status :Status);
+  # Reads the whole replica and compares it with its checksums, as the scrub does: ok, or corrupt (it is quarantined now).
+  # Changes nothing else. Refuses: behindVersion, staleVersion, noReplica, ioError.
 }
 
 struct Adoption {

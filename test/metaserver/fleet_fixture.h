@@ -77,7 +77,7 @@ struct FakeStore {
   struct Chunk {
     uint64_t version = 0;
     uint32_t truncated = ALL_BYTES_VALID;
-    bool suspect = false;
+    bool suspect = false, rotten = false;
   };
   explicit FakeStore(uint32_t number) : number(number) {}
 
@@ -96,7 +96,7 @@ struct FakeStore {
   uint32_t pid = 100;
   bool heartbeats = true;
   uint64_t epochSeen = 0;
-  uint32_t adopts = 0, revokes = 0, probes = 0;
+  uint32_t adopts = 0, revokes = 0, probes = 0, verifies = 0;
   std::vector<uint64_t> deleted;
   kj::Maybe<rpc::Fleet::Client> fleet;  // while connected
   kj::Maybe<rpc::ChunkServer::Client> self;
@@ -168,6 +168,17 @@ class FakeProcess final : public rpc::ChunkServer::Server {
   kj::Promise<void> describe(DescribeContext context) override {
     ++store.probes;
     return react(store.mood, []() {}, []() {});
+  }
+
+  kj::Promise<void> verify(VerifyContext context) override {
+    ++store.verifies;
+    return react(
+        store.mood,
+        [this, context]() mutable {
+          auto handle = context.getParams().getChunk().getHandle();
+          context.getResults().setStatus(store.chunks[handle].rotten ? Status::CORRUPT : Status::OK);
+        },
+        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
   }
 
  private:

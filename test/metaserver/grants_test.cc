@@ -73,6 +73,28 @@ TEST_F(Grants, WithoutAnyGoodReplicaItIsAnErrorOnceAllStoresAreThereAndAPauseBef
   EXPECT_EQ(again().status, Status::IO_ERROR);
 }
 
+TEST_F(Grants, BadBytesThatAClientReportsTakeAReplicaOutOnceItsStoreFindsThemToo) {
+  auto location = created();
+  auto reportBad = [&](uint32_t server) {
+    auto request = client->session.reportCorruptRequest();
+    request.getChunk().setHandle(location.handle.value());
+    request.getChunk().setVersion(location.version.value());
+    request.setServer(server);
+    await(request.send().ignoreResult());
+  };
+  auto liar = location.replicas[1], victim = location.replicas[2];
+  reportBad(liar);
+  EXPECT_EQ(byId(liar).verifies, 1u);
+  EXPECT_EQ(read().replicas.size(), 3u) << "on a client's word alone nothing is taken out";
+  for (auto server : {victim, liar, location.replicas[0]}) {
+    byId(server).chunks[location.handle.value()].rotten = true;
+    reportBad(server);
+    auto left = read();
+    EXPECT_EQ(std::count(left.replicas.begin(), left.replicas.end(), server), 0);
+  }
+  EXPECT_EQ(read().status, Status::IO_ERROR) << "all three are bad, and no store is away";
+}
+
 TEST_F(Grants, TwoClientsAtOnceGetTheSameChunkUnderOneLease) {
   joinAll();
   auto& one = mount();
