@@ -110,6 +110,27 @@ TEST_F(Refusals, AStoreOfANewerFormat) {
   EXPECT_OK(c.up());
 }
 
+TEST_F(Refusals, AMetaserverDirectoryOfANewerFormat) {
+  auto& c = start({.chunkds = 1, .replicas = 1});
+  ASSERT_OK(c.sh("echo mine > f; sync f"));
+  ASSERT_OK(c.down());
+  auto path = c.directory() + "/metaserver-1/IDENTITY";
+  auto identity = readFile(path);
+  auto newer = identity;
+  auto format = newer.find("format 1");
+  ASSERT_NE(format, std::string::npos) << identity;
+  newer[format + 7] = '9';
+  writeFile(path, newer);
+  EXPECT_REFUSES(test::run({program("cairn-metaserver"), "--dir", c.directory() + "/metaserver-1", "--listen",
+                            "127.0.0.1:0"},
+                           {.patience = 20s}),
+                 "format 9");
+  EXPECT_EQ(readFile(path), newer) << "it changed what it refused";
+  writeFile(path, identity);
+  ASSERT_OK(c.up());
+  EXPECT_EQ(readFile(c / "f"), "mine\n");
+}
+
 TEST_F(Refusals, AnotherProtocolVersionOrCluster) {
   auto& c = start({.chunkds = 1, .replicas = 1});
   for (auto& address : {c.address(), c.chunkdAddress(1)}) {
