@@ -24,7 +24,7 @@ class Intents {
     // write fails halfway, and when the process dies with it.
    public:
     Armed(Intents& intents, size_t slot) : intents(&intents), slot(slot) {}
-    Armed(Armed&& other) : intents(other.intents), slot(other.slot) { other.intents = nullptr; }
+    Armed(Armed&& other) noexcept : intents(other.intents), slot(other.slot) { other.intents = nullptr; }
     void clear();
 
    private:

@@ -195,7 +195,8 @@ SumHeaderOrReason decodeSumHeader(kj::ArrayPtr<const kj::byte> bytes) {
 
 uint32_t intentCrc(const IntentSlot& slot) {
   auto start = reinterpret_cast<const kj::byte*>(&slot.format);
-  auto end = reinterpret_cast<const kj::byte*>(slot.words + 2 * kj::min(slot.count, INTENT_BLOCKS_MAX));
+  auto end =
+      reinterpret_cast<const kj::byte*>(slot.words + size_t(2) * kj::min(slot.count, INTENT_BLOCKS_MAX));
   return env::crc32c(kj::arrayPtr(start, end));
 }
 

@@ -170,7 +170,8 @@ void ClusterDirectory::save(const ClusterPlan& plan) const {
 
 std::vector<DaemonSpec> ClusterDirectory::daemons(const ClusterPlan& plan, const fs::path& programs) const {
   std::vector<DaemonSpec> specs;
-  auto add = [&](DaemonKind kind, const char* program, std::string name, std::vector<std::string> arguments) {
+  auto add = [&](DaemonKind kind, const char* program, const std::string& name,
+                 std::vector<std::string> arguments) {
     auto ready = runPath() / (name + ".ready");
     for (auto& word :
          {std::string("--ready-file"), ready.string(), std::string("--log-file"), logFile(name).string()}) {

@@ -56,9 +56,9 @@ PresenceFile::~PresenceFile() {
   if (!path.empty()) unlink(path.c_str());
 }
 
-PresenceFile::PresenceFile(PresenceFile&& other) : path(std::exchange(other.path, {})) {}
+PresenceFile::PresenceFile(PresenceFile&& other) noexcept : path(std::exchange(other.path, {})) {}
 
-PresenceFile& PresenceFile::operator=(PresenceFile&& other) {
+PresenceFile& PresenceFile::operator=(PresenceFile&& other) noexcept {
   std::swap(path, other.path);
   return *this;
 }

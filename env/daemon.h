@@ -26,8 +26,8 @@ class PresenceFile {
   PresenceFile(const std::string& path,
                const std::string& content);  // no path, no file. Throws with the reason
   ~PresenceFile();
-  PresenceFile(PresenceFile&& other);
-  PresenceFile& operator=(PresenceFile&& other);
+  PresenceFile(PresenceFile&& other) noexcept;
+  PresenceFile& operator=(PresenceFile&& other) noexcept;
 
  private:
   std::string path;
