@@ -29,7 +29,7 @@ struct MetaServiceOptions {
   enum class Brake { KEEP, RELEASE } brake = Brake::KEEP;
 };
 
-class MetaService : private kj::TaskSet::ErrorHandler {
+class MetaService final : private kj::TaskSet::ErrorHandler {
  public:
   MetaService(const MetaServiceOptions& options, OperationLog& log, const NamespaceReader& names,
               kj::Timer& timer, kj::EntropySource& entropy, env::Logger logger);
