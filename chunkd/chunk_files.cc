@@ -19,7 +19,7 @@ kj::Promise<Status> ChunkStore::openFiles(Live& chunk, Want want) {
   while (!chunk.open()) {
     auto* record = index->find(chunk.handle);
     if (record == nullptr) co_return Status::NO_REPLICA;
-    if (record->has(CORRUPT)) co_return Status::CORRUPT;
+    if (record->has(CORRUPT) && !record->has(STAGING)) co_return Status::CORRUPT;
     if (want == Want::READ && record->has(FRESH) && !record->has(CREATED) && record->length == 0)
       co_return Status::OK;
     if (chunk.opening == nullptr || chunk.openingDone) {
@@ -168,7 +168,15 @@ kj::Promise<Status> ChunkStore::damaged(ChunkHandle handle, kj::String reason) {
 
 kj::Promise<void> ChunkStore::quarantine(ChunkHandle handle, kj::String reason) {
   auto* record = index->find(handle);
-  if (record == nullptr || record->has(CORRUPT)) co_return;
+  if (record == nullptr) co_return;
+  if (record->has(STAGING)) {
+    // Of a copy nobody needs the remains. Whoever takes it finds it gone and begins anew.
+    environment.log.error("chunk ", handle, ": in a copy that is being taken: ", reason, " -> dropped");
+    stagings.erase(handle);
+    tasks.add(dropStaging(handle).ignoreResult());
+    co_return;
+  }
+  if (record->has(CORRUPT)) co_return;
   auto version = record->version;
   environment.log.error("chunk ", handle, " v", version, ": ", reason,
                         " -> quarantined; another replica serves");

@@ -11,6 +11,8 @@ namespace cairn {
 
 namespace {
 
+constexpr uint32_t SCRUB_LOAD_MAX = 4;  // calls under way with which it goes on
+
 kj::String hostPart(kj::StringPtr address) {
   KJ_IF_MAYBE (colon, address.findLast(':')) return kj::str(address.slice(0, *colon));
   return kj::str(address);
@@ -29,7 +31,8 @@ ChunkServer::ChunkServer(ChunkServerEnvironment environmentParam, ChunkServerOpt
       callerName(kj::str("chunkd ", options.directory)),
       peers{environment.timer, environment.network, environment.pool, environment.entropy,
             cluster,           callerName,          options.host},
-      replication(peers, log) {
+      replication(peers, log),
+      copier(*store, peers, log) {
   registration = kj::heap<Registration>(
       *store, peers,
       RegistrationOptions{
@@ -37,11 +40,12 @@ ChunkServer::ChunkServer(ChunkServerEnvironment environmentParam, ChunkServerOpt
                       options.metaserverLocal.size() > 0 ? kj::str(options.host) : kj::String()},
           kj::str(options.rack), options.pid},
       log);
-  service = kj::heap<ChunkService>(*store, replication, *registration, cluster, environment.timer,
+  service = kj::heap<ChunkService>(*store, replication, copier, *registration, cluster, environment.timer,
                                    environment.pool, log);
 }
 
 ChunkServer::~ChunkServer() noexcept(false) {
+  scrubbing = nullptr;
   // Callers first, then the line to the metaserver, then the work under way, then what it stands on.
   acceptor = nullptr;
   registration->stop();
@@ -96,7 +100,14 @@ kj::Promise<kj::Maybe<kj::String>> ChunkServer::listen() {
   }
   log.info("store ", options.directory, " (", store->count(), " chunks) listens on ", networkAddress,
            local.size() > 0 ? " and " : "", local);
-  registration->start(*service, PeerAddress{kj::str(networkAddress), kj::mv(local), kj::str(options.host)});
+  scrubber = kj::heap<Scrubber>(
+      *store, options.scrub, environment.timer, environment.clock,
+      [this] { return service->callsUnderWay() > SCRUB_LOAD_MAX; }, log);
+  scrubbing = scrubber->run().eagerlyEvaluate([this](kj::Exception&& exception) {
+    log.error("scrubbing has failed (", exception.getDescription(), ") -> not checked until the next start");
+  });
+  registration->start(*service, *scrubber,
+                      PeerAddress{kj::str(networkAddress), kj::mv(local), kj::str(options.host)});
   co_return nullptr;
 }
 

@@ -6,8 +6,10 @@
 // main.cc and the simulator.
 #pragma once
 
+#include "chunkd/chunk_copy.h"
 #include "chunkd/chunk_service.h"
 #include "chunkd/registration.h"
+#include "chunkd/scrubber.h"
 #include "rpc/acceptor.h"
 #include "rpc/buffer_pool.h"
 
@@ -23,6 +25,7 @@ struct ChunkServerEnvironment {
   kj::EntropySource& entropy;
   BufferPool& pool;  // outlives the event loop, too: Cap'n Proto lets calls of a gone connection end in it
   const env::Logger& log;
+  const kj::Clock& clock = kj::nullClock();  // for how long a chunk has not been checked
 };
 
 struct ChunkServerOptions {
@@ -37,6 +40,7 @@ struct ChunkServerOptions {
   kj::String rack;
   uint32_t pid = 0;
   kj::Maybe<uint64_t> reserveBytes;
+  ScrubOptions scrub;
 };
 
 class ChunkServer {
@@ -69,8 +73,11 @@ class ChunkServer {
   kj::String networkAddress, callerName;
   PeerEnvironment peers;
   Replication replication;
+  ChunkCopier copier;
   kj::Own<ChunkService> service;
   kj::Own<Registration> registration;
+  kj::Own<Scrubber> scrubber;
+  kj::Promise<void> scrubbing = nullptr;
   kj::Own<Acceptor> acceptor;
 
   ChunkServer(ChunkServerEnvironment environment, ChunkServerOptions options, kj::Own<ChunkStore> store);

@@ -4,6 +4,7 @@
 
 #include <kj/debug.h>
 
+#include "chunkd/chunk_copy.h"
 #include "env/checksum.h"
 #include "rpc/coroutine.h"
 #include "rpc/message_builder.h"
@@ -108,6 +109,7 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<void> revoke(RevokeContext context) override { return tracked(doRevoke(context)); }
   kj::Promise<void> delete_(DeleteContext context) override { return tracked(doDelete(context)); }
   kj::Promise<void> verify(VerifyContext context) override { return tracked(doVerify(context)); }
+  kj::Promise<void> copy(CopyContext context) override { return tracked(doCopy(context)); }
 
  private:
   kj::Promise<void> doAdopt(AdoptContext context);
@@ -115,6 +117,7 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<void> doRevoke(RevokeContext context);
   kj::Promise<void> doDelete(DeleteContext context);
   kj::Promise<void> doVerify(VerifyContext context);
+  kj::Promise<void> doCopy(CopyContext context);
   kj::Promise<Status> obey(Epoch epoch);
 };
 
@@ -406,6 +409,27 @@ kj::Promise<void> OrderHandlers::doRevoke(RevokeContext context) {
     for (auto chunk : params.getChunks()) co_await service.drained(keyOf(chunk).handle);
   }
   context.getResults().setStatus(status);
+}
+
+kj::Promise<void> OrderHandlers::doCopy(CopyContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  auto status = co_await obey(Epoch(params.getEpoch()));
+  if (!ok(status)) {
+    results.setStatus(status);
+    co_return;
+  }
+  CopyOrder order{keyOf(params.getChunk()), addressesOf(params.getSources()),
+                  ChunkVersion(params.getReplace()), params.getLimit()};
+  if (params.getCommit()) order.end = CopyOrder::End::COMMIT;
+  service.leases.endUpTo({order.chunk.handle, order.replace});
+  auto answer = co_await service.copier.copy(kj::mv(order));
+  results.setStatus(answer.status);
+  results.setCopied(answer.copied);
+  results.setLeft(answer.left);
+  results.setLength(answer.length);
+  auto bad = results.initBad(unsigned(answer.bad.size()));
+  for (unsigned i = 0; i < answer.bad.size(); i++) bad.set(i, answer.bad[i].value());
 }
 
 kj::Promise<void> OrderHandlers::doDelete(DeleteContext context) {

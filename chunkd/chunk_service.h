@@ -17,6 +17,7 @@
 namespace cairn {
 
 class BufferPool;
+class ChunkCopier;
 
 void writeReport(rpc::ChunkReport::Builder report, const ChunkState& state);
 
@@ -30,11 +31,12 @@ class FailureReporter {
 
 class ChunkService {
  public:
-  ChunkService(ChunkStore& store, Replication& replication, FailureReporter& reporter,
+  ChunkService(ChunkStore& store, Replication& replication, ChunkCopier& copier, FailureReporter& reporter,
                const ClusterId& cluster, kj::Timer& timer, BufferPool& pool, const env::Logger& log)
       : clusterId(cluster),
         store(store),
         replication(replication),
+        copier(copier),
         reporter(reporter),
         timer(timer),
         pool(pool),
@@ -55,6 +57,7 @@ class ChunkService {
   const ClusterId& clusterId;  // becomes known with the first hello of a metaserver
   ChunkStore& store;
   Replication& replication;
+  ChunkCopier& copier;
   FailureReporter& reporter;
   kj::Timer& timer;
   BufferPool& pool;

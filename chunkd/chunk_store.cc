@@ -19,6 +19,10 @@ namespace {
 constexpr kj::Duration CLEAN_INTERVAL = 1 * kj::SECONDS;
 alignas(64) constexpr kj::byte ZEROS[BLOCK_SIZE] = {};
 
+bool isPureStaging(const IndexRecord& record) {
+  return record.has(STAGING) && !record.has(CORRUPT);
+}
+
 constexpr uint32_t firstBlockOf(uint32_t offset) {
   return offset / BLOCK_SIZE;
 }
@@ -75,6 +79,7 @@ kj::Maybe<Status> ChunkStore::refuse(ChunkKey chunk) const {
   auto* record = index->find(chunk.handle);
   if (record == nullptr || record->has(DELETING)) return Status::NO_REPLICA;
   if (record->has(CORRUPT)) return Status::CORRUPT;
+  if (record->has(STAGING)) return Status::NO_REPLICA;
   if (chunk.version < record->version) return Status::STALE_VERSION;
   if (chunk.version > record->version) return Status::BEHIND_VERSION;
   return nullptr;
@@ -142,13 +147,18 @@ kj::Promise<Status> ChunkStore::write(ChunkKey key, uint32_t offset, kj::ArrayPt
 
 kj::Maybe<Status> ChunkStore::refuseWrite(ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
                                           kj::ArrayPtr<const uint32_t> checksums) const {
-  if (data.size() == 0 || data.size() > TRANSFER_SIZE_MAX || offset + uint64_t(data.size()) > CHUNK_SIZE) {
-    return Status::INVALID;
-  }
-  if (checksums.size() != endBlockOf(offset, data.size()) - firstBlockOf(offset)) return Status::INVALID;
+  if (!wellFormed(offset, data, checksums)) return Status::INVALID;
   KJ_IF_MAYBE (refusal, refuse(key)) return *refusal;
   if (!matchChecksums(data, offset, checksums)) return Status::BAD_CHECKSUM;
   return nullptr;
+}
+
+bool ChunkStore::wellFormed(uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                            kj::ArrayPtr<const uint32_t> checksums) {
+  if (data.size() == 0 || data.size() > TRANSFER_SIZE_MAX || offset + uint64_t(data.size()) > CHUNK_SIZE) {
+    return false;
+  }
+  return checksums.size() == endBlockOf(offset, data.size()) - firstBlockOf(offset);
 }
 
 kj::Promise<Status> ChunkStore::writeVerified(ChunkKey key, uint32_t offset,
@@ -160,14 +170,21 @@ kj::Promise<Status> ChunkStore::writeVerified(ChunkKey key, uint32_t offset,
   if (!hold->granted()) co_await hold->whenGranted();
   // Meanwhile the chunk may have been adopted, removed or quarantined; from here on our hold keeps it.
   KJ_IF_MAYBE (refusal, refuse(key)) co_return *refusal;
+  co_return co_await writeHeld(*chunk, key, offset, data, checksums);
+}
+
+kj::Promise<Status> ChunkStore::writeHeld(Live& chunk, ChunkKey key, uint32_t offset,
+                                          kj::ArrayPtr<const kj::byte> data,
+                                          kj::ArrayPtr<const uint32_t> checksums) {
+  // The caller holds the blocks.
   if (offset + data.size() > index->find(key.handle)->length && freeBytesLeft < data.size()) {
     co_return Status::NO_SPACE;
   }
   auto marked = co_await markUnsynced(key.handle);
   if (!ok(marked)) co_return marked;
-  auto opened = co_await openFiles(*chunk, Want::WRITE);
+  auto opened = co_await openFiles(chunk, Want::WRITE);
   if (!ok(opened)) co_return opened;
-  auto applied = co_await apply(*chunk, key, offset, data, checksums);
+  auto applied = co_await apply(chunk, key, offset, data, checksums);
   // Counted again: a sync that began while this was under way has not covered it.
   auto entry = dirty.find(key.handle);
   if (entry != dirty.end()) {
@@ -405,6 +422,7 @@ kj::Promise<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
 
   auto* record = index->find(handle);
   if (record != nullptr && record->has(CORRUPT)) co_return AdoptAnswer{Status::CORRUPT};
+  if (record != nullptr && record->has(STAGING)) co_return AdoptAnswer{Status::NO_REPLICA};
   if (record != nullptr && record->version > adoption.version)
     co_return AdoptAnswer{Status::STALE_VERSION, record->length};
   if (record != nullptr && record->version == adoption.version) {
@@ -513,6 +531,7 @@ kj::Promise<Status> ChunkStore::remove(ChunkKey key) {
   chunk->data = nullptr;
   chunk->sums = nullptr;
   chunk->words.clear();
+  stagings.erase(key.handle);
   co_return index->remove(key.handle);
 }
 
@@ -527,6 +546,7 @@ kj::Promise<void> ChunkStore::cleanForEver() {
 
 kj::Promise<void> ChunkStore::cleanRound() {
   space();  // refreshes the estimate that writes are checked against
+  co_await dropIdleStagings();
   kj::Vector<ChunkHandle> quiet;
   auto now = environment.timer.now();
   for (auto& entry : dirty) {
@@ -538,6 +558,7 @@ kj::Promise<void> ChunkStore::cleanRound() {
       dirty.erase(handle);
       continue;
     }
+    if (record->has(STAGING)) continue;
     auto synced = co_await sync({handle, record->version});
     record = index->find(handle);
     auto entry = dirty.find(handle);
@@ -558,18 +579,27 @@ kj::Promise<void> ChunkStore::cleanRound() {
 
 // -- what there is
 
+void ChunkStore::markChecked(ChunkHandle handle, CheckTime when) {
+  auto* record = index->find(handle);
+  if (record == nullptr || record->has(DELETING) || record->has(CORRUPT) || record->has(STAGING)) return;
+  auto checked = *record;
+  checked.checked = when;
+  (void)index->put(handle, checked);  // lost, it is checked earlier than it need be
+}
+
 kj::Maybe<ChunkState> ChunkStore::describe(ChunkHandle handle) const {
   auto* record = index->find(handle);
-  if (record == nullptr || record->has(DELETING)) return nullptr;
-  return ChunkState{handle, record->version, record->length, record->flags};
+  if (record == nullptr || record->has(DELETING) || isPureStaging(*record)) return nullptr;
+  return ChunkState{handle, record->version, record->length, record->flags, record->checked};
 }
 
 kj::Vector<ChunkState> ChunkStore::list(ChunkHandle after, size_t limit) const {
   kj::Vector<ChunkState> states;
   auto& table = index->table();
   for (auto at = table.upper_bound(after); at != table.end() && states.size() < limit; ++at) {
-    if (at->second.has(DELETING)) continue;
-    states.add(ChunkState{at->first, at->second.version, at->second.length, at->second.flags});
+    if (at->second.has(DELETING) || isPureStaging(at->second)) continue;
+    states.add(
+        ChunkState{at->first, at->second.version, at->second.length, at->second.flags, at->second.checked});
   }
   return states;
 }

@@ -44,6 +44,7 @@ struct ChunkState {
   ChunkVersion version;
   uint32_t length = 0;
   uint8_t flags = 0;  // ChunkFlags
+  CheckTime checked;
 };
 
 struct StoreOptions {
@@ -149,10 +150,27 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   };
   kj::Promise<TableAnswer> checksums(ChunkKey chunk);
 
+  // -- copies from other stores (chunk_staging.cc)
+  kj::Promise<Status> stage(ChunkHandle handle, ChunkVersion wanted, ChunkVersion replace);
+  // Makes room for a copy that is to become version `wanted`, or goes on with the one there is. A replica not
+  // above `replace`, or a corrupt one, is used up for it. ok as well when the store holds version `wanted`
+  // already. Refuses: exists, staleVersion, busy.
+  bool isStaging(ChunkHandle handle) { return staging(handle) != nullptr; }
+  kj::Promise<TableAnswer> stagedTable(ChunkHandle handle);  // as checksums()
+  kj::Promise<Status> writeStaged(ChunkHandle handle, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                  kj::ArrayPtr<const uint32_t> checksums);  // the caller has verified them
+  kj::Promise<Status> cutStaged(ChunkHandle handle, uint32_t length);       // to at most that
+  kj::Promise<Status> syncStaged(ChunkHandle handle);  // so that there is little left to sync at the commit
+  kj::Promise<Status> commitStaged(ChunkHandle handle, ChunkVersion version, uint32_t length,
+                                   kj::ArrayPtr<const uint32_t> table);
+  // Once it answers ok the copy is a replica, on stable storage. badChecksum: it is not what `table` says.
+  kj::Promise<Status> dropStaging(ChunkHandle handle);
+
   kj::Promise<void> quarantine(ChunkHandle handle, kj::String reason);
   // Never serves it again under this handle; the files stay below quarantine/ until the metaserver has it
   // deleted.
 
+  void markChecked(ChunkHandle handle, CheckTime when);  // all its bytes match their checksums, or it is new
   kj::Maybe<ChunkState> describe(ChunkHandle handle) const;
   kj::Vector<ChunkState> list(ChunkHandle after, size_t limit) const;  // in order of handles
   size_t count() const { return index->table().size(); }
@@ -177,6 +195,9 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     kj::TimePoint lastWrite = kj::origin<kj::TimePoint>();
   };
   enum class Want { READ, WRITE };
+  struct Staging {
+    kj::TimePoint touched = kj::origin<kj::TimePoint>();
+  };
 
   StoreEnvironment environment;
   StoreOptions options;
@@ -190,6 +211,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   std::unordered_map<ChunkHandle, kj::Own<Live>> live;
   std::list<ChunkHandle> liveByUse;  // latest first
   std::unordered_map<ChunkHandle, Dirty> dirty;
+  std::unordered_map<ChunkHandle, Staging> stagings;
   kj::Vector<ChunkHandle> quarantined;
   uint64_t freeBytesLeft = 0;  // estimate between two looks at the disk
   kj::TaskSet tasks;
@@ -203,6 +225,10 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Own<Live> enliven(ChunkHandle handle);
   void retire();
   kj::Promise<Status> markUnsynced(ChunkHandle handle);
+  static bool wellFormed(uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                         kj::ArrayPtr<const uint32_t> checksums);
+  kj::Promise<Status> writeHeld(Live& chunk, ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                kj::ArrayPtr<const uint32_t> checksums);
   kj::Promise<Status> apply(Live& chunk, ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
                             kj::ArrayPtr<const uint32_t> checksums);
   kj::Promise<Status> mergeEdge(Live& chunk, uint32_t block, uint32_t within,
@@ -224,6 +250,11 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> settle(Live& chunk, uint32_t firstBlock, kj::ArrayPtr<const uint32_t> intended,
                              kj::ArrayPtr<const uint32_t> before, bool& torn);
   kj::Promise<Status> removeFiles(ChunkHandle handle, ChunkVersion version);
+
+  // chunk_staging.cc
+  kj::Maybe<Status> refuseStaging(ChunkHandle handle, ChunkVersion wanted, ChunkVersion replace) const;
+  kj::Maybe<Staging&> staging(ChunkHandle handle);  // null: there is none (any more)
+  kj::Promise<void> dropIdleStagings();
 
   // recovery.cc
   kj::Promise<void> recover();

@@ -43,6 +43,7 @@ struct CommandOptions {
   std::string listen = "127.0.0.1:0";
   std::string advertise, rack, readyFile, logFile, logLevel = "info", io = "auto";
   uint64_t reserveMib = 256;
+  double scrubMib = 8;
 };
 
 env::IoEngineChoice engineOf(const std::string& name) {
@@ -136,9 +137,11 @@ class StoreThread {
     server.rack = kj::str(options.rack.c_str());
     server.pid = uint32_t(getpid());
     server.reserveBytes = options.reserveMib << 20;
-    auto started = ChunkServer::start({io.provider->getTimer(), io.provider->getNetwork(), *disk,
-                                       *rocksdb::Env::Default(), *worker, entropy, pool, log},
-                                      kj::mv(server))
+    server.scrub.bytesPerSecond = uint64_t(options.scrubMib * (1 << 20));
+    auto started = ChunkServer::start(
+                       {io.provider->getTimer(), io.provider->getNetwork(), *disk, *rocksdb::Env::Default(),
+                        *worker, entropy, pool, log, kj::systemPreciseCalendarClock()},
+                       kj::mv(server))
                        .wait(io.waitScope);
     KJ_IF_MAYBE (running, started.server) {
       auto& chunkServer = **running;
@@ -233,6 +236,10 @@ int run(int argc, char** argv) {
   app.add_option("--reserve-mib", options.reserveMib,
                  "free space in MiB that chunks leave to the rest of the disk")
       ->capture_default_str();
+  app.add_option("--scrub-mib", options.scrubMib,
+                 "MiB a second of chunks that are read to compare them with their checksums; 0: not at all")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1e6));
   app.add_option("--io", options.io, "how the disk is reached")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "uring", "pool"}));

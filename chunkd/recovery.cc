@@ -209,15 +209,21 @@ kj::Promise<void> ChunkStore::recover() {
     environment.log.error("chunk ", handle,
                           ": its index record is not of this program's format -> not served");
   }
-  kj::Vector<ChunkHandle> marked, going;
+  kj::Vector<ChunkHandle> marked, going, staged;
   for (auto& entry : index->table()) {
     if (entry.second.has(DELETING)) {
       going.add(entry.first);
+    } else if (entry.second.has(STAGING)) {
+      staged.add(entry.first);
     } else if (entry.second.has(UNSYNCED) && !entry.second.has(CORRUPT)) {
       marked.add(entry.first);
     }
   }
   for (auto handle : going) co_await carryOnRemoving(handle);
+  for (auto handle : staged) {
+    auto status = co_await dropStaging(handle);
+    environment.log.info("chunk ", handle, ": a copy of it was being taken -> dropped: ", status);
+  }
 
   auto found = intents->found();
   if (machineRebooted) {

@@ -4,6 +4,7 @@
 
 #include <kj/debug.h>
 
+#include "chunkd/scrubber.h"
 #include "rpc/coroutine.h"
 #include "rpc/deadline.h"
 
@@ -39,8 +40,9 @@ void Registration::taskFailed(kj::Exception&& exception) {
   log.error("the line to the metaserver failed in a way not foreseen: ", exception.getDescription());
 }
 
-void Registration::start(ChunkService& chunkService, PeerAddress ourAddress) {
+void Registration::start(ChunkService& chunkService, const Scrubber& chunkScrubber, PeerAddress ourAddress) {
   service = chunkService;
+  scrubber = &chunkScrubber;
   address = kj::mv(ourAddress);
   peer->onConnect([this](rpc::Metaserver::Client metaserver, ConnectionGeneration) {
     return registerWith(kj::mv(metaserver));
@@ -169,6 +171,13 @@ kj::Promise<void> Registration::beat() {
   auto lostReplicas = store.takeQuarantined();
   auto removed = request.initRemoved(unsigned(lostReplicas.size()));
   for (unsigned i = 0; i < lostReplicas.size(); i++) removed.set(i, lostReplicas[i].value());
+
+  auto scrubbed = scrubber->progress();
+  auto scrub = request.initScrub();
+  scrub.setOldestS(scrubbed.oldestSeconds);
+  scrub.setBytes(scrubbed.bytes);
+  scrub.setDamaged(scrubbed.damaged);
+  scrub.setRate(scrubbed.bytesPerSecond);
 
   auto answer = co_await withDeadline<capnp::Response<rpc::Fleet::HeartbeatResults>>(
       timer, request.send(), BEAT_DEADLINE, kj::str("heartbeat"));

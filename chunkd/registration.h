@@ -14,6 +14,8 @@
 
 namespace cairn {
 
+class Scrubber;
+
 struct RegistrationOptions {
   PeerAddress metaserver;
   kj::String rack;
@@ -28,7 +30,7 @@ class Registration final : public FailureReporter, private kj::TaskSet::ErrorHan
   ~Registration() noexcept(false);
   KJ_DISALLOW_COPY(Registration);
 
-  void start(ChunkService& service, PeerAddress ourAddress);
+  void start(ChunkService& service, const Scrubber& scrubber, PeerAddress ourAddress);
   // Connects, and again after each loss, until stop().
 
   void stop();  // before `service` goes
@@ -53,6 +55,7 @@ class Registration final : public FailureReporter, private kj::TaskSet::ErrorHan
   const env::Logger& log;
   kj::Own<Peer<rpc::Metaserver>> peer;
   kj::Maybe<ChunkService&> service;
+  const Scrubber* scrubber = nullptr;
   PeerAddress address;
   kj::Maybe<Line> line;
   bool registeredOnce = false;

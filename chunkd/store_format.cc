@@ -120,6 +120,21 @@ IdentityOrReason decodeIdentity(kj::StringPtr text) {
   return {kj::mv(identity), kj::String()};
 }
 
+namespace {
+constexpr kj::Duration CHECK_UNIT = 3 * kj::HOURS;
+constexpr kj::Date CHECK_ERA = kj::UNIX_EPOCH + 20454 * kj::DAYS;  // 2026-01-01
+}  // namespace
+
+CheckTime checkTimeOf(kj::Date date) {
+  if (date < CHECK_ERA) return CheckTime(1);
+  return CheckTime(uint16_t(kj::min(uint64_t((date - CHECK_ERA) / CHECK_UNIT) + 1, uint64_t(UINT16_MAX))));
+}
+
+uint64_t secondsBetween(CheckTime earlier, CheckTime later) {
+  if (earlier >= later) return 0;
+  return uint64_t(later.value() - earlier.value()) * uint64_t(CHECK_UNIT / kj::SECONDS);
+}
+
 void encodeIndexKey(ChunkHandle handle, kj::byte (&key)[INDEX_KEY_SIZE]) {
   for (size_t i = 0; i < INDEX_KEY_SIZE; i++) key[i] = kj::byte(handle.value() >> (8 * (7 - i)));
 }
@@ -134,7 +149,7 @@ kj::Maybe<ChunkHandle> decodeIndexKey(kj::ArrayPtr<const kj::byte> key) {
 void encodeIndexRecord(const IndexRecord& record, kj::byte (&bytes)[INDEX_RECORD_SIZE]) {
   put<uint8_t>(bytes + 0, uint8_t(STORE_FORMAT));
   put<uint8_t>(bytes + 1, record.flags);
-  put<uint16_t>(bytes + 2, 0);
+  put<uint16_t>(bytes + 2, record.checked.value());
   put<uint32_t>(bytes + 4, record.length);
   put<uint64_t>(bytes + 8, record.version.value());
 }
@@ -143,6 +158,7 @@ kj::Maybe<IndexRecord> decodeIndexRecord(kj::ArrayPtr<const kj::byte> bytes) {
   if (bytes.size() != INDEX_RECORD_SIZE || bytes[0] != STORE_FORMAT) return nullptr;
   IndexRecord record;
   record.flags = bytes[1];
+  record.checked = CheckTime(get<uint16_t>(bytes.begin() + 2));
   record.length = get<uint32_t>(bytes.begin() + 4);
   record.version = ChunkVersion(get<uint64_t>(bytes.begin() + 8));
   if (record.length > CHUNK_SIZE) return nullptr;

@@ -33,10 +33,14 @@
 // Creation: index record with FRESH; the files come with the first write, then CREATED. FRESH ends with the
 // first sync. CREATED and no file while the machine stayed up: somebody took it away, the replica is damaged.
 // Deletion: record DELETING -> files -> record gone; found DELETING, it is carried on.
+// A copy from another store: record STAGING (synced first, if it uses up the bytes of an older replica) ->
+// bytes as of any write -> bytes, sums and names synced -> record without STAGING, synced. Found STAGING: the
+// files go; the record goes, or says CORRUPT again if what it replaces is in quarantine.
 #pragma once
 
 #include <kj/array.h>
 #include <kj/string.h>
+#include <kj/time.h>
 
 #include <cstdint>
 
@@ -78,12 +82,20 @@ enum ChunkFlags : uint8_t {
   FRESH = 8,      // never synced: its files may be missing
   DELETING = 16,  // its files are going
   CREATED = 32,   // its files have been made; a FRESH chunk's may be missing only after the machine went down
+  STAGING = 128,  // a copy that is being taken, and no replica (with CORRUPT: of one that is in quarantine)
 };
+
+using CheckTime = Strong<struct CheckTimeTag, uint16_t>;
+// When bytes were compared with their checksums: in units of three hours since the start of 2026, from 1
+// (until 2048); 0 is not known.
+CheckTime checkTimeOf(kj::Date date);
+uint64_t secondsBetween(CheckTime earlier, CheckTime later);
 
 struct IndexRecord {
   ChunkVersion version;
   uint32_t length = 0;  // bytes; of an UNSYNCED chunk the data file's size counts
   uint8_t flags = 0;
+  CheckTime checked;  // last scrubbed, or come to the store
 
   bool has(ChunkFlags flag) const { return (flags & flag) != 0; }
   void set(ChunkFlags flag) { flags = uint8_t(flags | flag); }
@@ -91,7 +103,7 @@ struct IndexRecord {
 };
 
 constexpr size_t INDEX_KEY_SIZE = 8;
-constexpr size_t INDEX_RECORD_SIZE = 16;  // format u8, flags u8, zero u16, length u32, version u64
+constexpr size_t INDEX_RECORD_SIZE = 16;  // format u8, flags u8, checked u16, length u32, version u64
 void encodeIndexKey(ChunkHandle handle, kj::byte (&key)[INDEX_KEY_SIZE]);
 kj::Maybe<ChunkHandle> decodeIndexKey(kj::ArrayPtr<const kj::byte> key);
 void encodeIndexRecord(const IndexRecord& record, kj::byte (&bytes)[INDEX_RECORD_SIZE]);

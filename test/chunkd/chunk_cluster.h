@@ -161,6 +161,13 @@ struct Daemon {
   kj::Maybe<kj::Own<ChunkServer>> server;
 };
 
+struct CopyWords {
+  // Of an order to copy a chunk.
+  uint64_t replace = 0, limit = UINT64_MAX;
+  bool commit = true;
+  kj::Maybe<Epoch> epoch = nullptr;
+};
+
 class ChunkCluster {
  public:
   explicit ChunkCluster(uint32_t count)
@@ -184,6 +191,7 @@ class ChunkCluster {
   sim::SimNetwork network;
   FakeMetaserver meta;
   std::vector<std::unique_ptr<Daemon>> daemons;
+  ScrubOptions scrub{.bytesPerSecond = 0};  // of daemons that are started from now on
   ClusterId clientCluster;
   BufferPool clientPool;
   SeededEntropy clientEntropy;
@@ -205,8 +213,9 @@ class ChunkCluster {
     options.advertise = kj::str(one.host.c_str());
     options.localPrefix = kj::str("unix-abstract:cairn-chunkd-");
     options.reserveBytes = uint64_t(0);
+    options.scrub = scrub;
     auto started = ChunkServer::start({time.timer(), network.at(one.host.c_str()), one.disk, *one.rocksdbEnv,
-                                       *one.worker, one.entropy, pool, one.log.log},
+                                       *one.worker, one.entropy, pool, one.log.log, time},
                                       kj::mv(options))
                        .wait(scope);
     one.server = kj::mv(started.server);
@@ -265,6 +274,35 @@ class ChunkCluster {
     KJ_ASSERT(lease(replicas[0], key, std::vector<uint32_t>(replicas.begin() + 1, replicas.end())) ==
               Status::OK);
     return key;
+  }
+
+  struct CopyResult {
+    Status status;
+    uint64_t copied, left;
+    uint32_t length;
+    std::set<uint32_t> bad;
+  };
+  kj::Promise<CopyResult> startCopy(uint32_t id, ChunkKey key, std::vector<uint32_t> sources,
+                                    CopyWords words) {
+    auto request = orders(id).copyRequest();
+    request.setEpoch(words.epoch.orDefault(meta.epoch).value());
+    request.getChunk().setHandle(key.handle.value());
+    request.getChunk().setVersion(key.version.value());
+    request.setReplace(words.replace);
+    request.setLimit(words.limit);
+    request.setCommit(words.commit);
+    auto list = request.initSources(unsigned(sources.size()));
+    for (unsigned i = 0; i < list.size(); i++) {
+      list[i].setServer(sources[i]);
+      list[i].getAddress().setNetwork(meta.stores[sources[i]].address);
+    }
+    auto answer = co_await request.send();
+    CopyResult result{answer.getStatus(), answer.getCopied(), answer.getLeft(), answer.getLength(), {}};
+    for (auto server : answer.getBad()) result.bad.insert(server);
+    co_return kj::mv(result);
+  }
+  CopyResult copy(uint32_t id, ChunkKey key, std::vector<uint32_t> sources, CopyWords words = {}) {
+    return time.run(startCopy(id, key, kj::mv(sources), words), scope);
   }
 
   // -- what a client does

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Scrubbing: reads all chunks of the store, round and round, and compares their bytes with their checksums,
+// so that what rots unread is found while there are other replicas to replace it from. The one that has
+// waited longest comes first, and when that was is kept in the index: a restart goes on where it was.
+// INVARIANT: it reads at most `bytesPerSecond`, a piece at a time, and steps aside while others have work for
+// the store. Owned by chunk_server.cc.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/function.h>
+#include <kj/timer.h>
+
+#include <deque>
+
+#include "chunkd/chunk_store.h"
+
+namespace cairn {
+
+struct ScrubOptions {
+  uint64_t bytesPerSecond = 8 << 20;  // a terabyte in a day and a half; 0: not at all
+};
+
+struct ScrubProgress {
+  uint64_t oldestSeconds = 0;  // since the chunk that waits longest was checked
+  uint64_t bytes = 0;          // since the start
+  uint64_t damaged = 0;        // chunks
+  uint64_t bytesPerSecond = 0;
+};
+
+class Scrubber {
+ public:
+  Scrubber(ChunkStore& store, ScrubOptions options, kj::Timer& timer, const kj::Clock& clock,
+           kj::Function<bool()> busy, const env::Logger& log);
+  KJ_DISALLOW_COPY(Scrubber);
+
+  kj::Promise<void> run();  // for ever
+  ScrubProgress progress() const;
+
+ private:
+  ChunkStore& store;
+  const ScrubOptions options;
+  kj::Timer& timer;
+  const kj::Clock& clock;
+  kj::Function<bool()> busy;
+  const env::Logger& log;
+  struct Turn {
+    ChunkHandle handle;
+    CheckTime checked;
+  };
+  std::deque<Turn> queue;  // of this round, oldest first
+  uint64_t bytes = 0, damaged = 0;
+
+  void beginRound();
+  kj::Promise<void> check(ChunkHandle handle);
+  kj::Promise<void> stepAside();
+};
+
+}  // namespace cairn
