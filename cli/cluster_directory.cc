@@ -57,7 +57,9 @@ std::string toToml(const ClusterPlan& plan) {
                     {"min_replicas", int64_t(plan.minReplicas)},
                     {"commit", plan.commit},
                     {"mount", plan.mount},
-                    {"mount_options", plan.mountOptions}};
+                    {"mount_options", plan.mountOptions},
+                    {"metaserver_options", plan.metaserverOptions},
+                    {"chunkd_options", plan.chunkdOptions}};
   std::ostringstream text;
   text << "# Kept by `cairn up`: how this local cluster is started.\n" << table << '\n';
   return text.str();
@@ -83,6 +85,8 @@ ClusterPlan planFromToml(std::string_view text, std::string_view path) {
     plan.commit = table["commit"].value_or(plan.commit);
     plan.mount = table["mount"].value_or(plan.mount);
     plan.mountOptions = table["mount_options"].value_or(plan.mountOptions);
+    plan.metaserverOptions = table["metaserver_options"].value_or(plan.metaserverOptions);
+    plan.chunkdOptions = table["chunkd_options"].value_or(plan.chunkdOptions);
     return plan;
   } catch (const toml::parse_error& error) {
     std::ostringstream place;
@@ -182,15 +186,22 @@ std::vector<DaemonSpec> ClusterDirectory::daemons(const ClusterPlan& plan, const
   };
   auto at = [&](uint16_t port) { return plan.host + ':' + std::to_string(port); };
 
+  auto addWords = [&](const std::string& text) {
+    std::istringstream words(text);
+    for (std::string word; words >> word;) specs.back().arguments.push_back(word);
+  };
+
   add(DaemonKind::METASERVER, "cairn-metaserver", "metaserver-1",
       {"--dir", (root / "metaserver-1").string(), "--listen", plan.metaserver(), "--replicas",
        std::to_string(plan.replicas), "--min-replicas", std::to_string(plan.minReplicas), "--commit",
        plan.commit});
+  addWords(plan.metaserverOptions);
   for (size_t i = 0; i < plan.chunkdPorts.size(); ++i) {
     auto name = "chunkd-" + std::to_string(i + 1);
     add(DaemonKind::CHUNKD, "cairn-chunkd", name,
         {"--store", (root / name).string(), "--metaserver", plan.metaserver(), "--listen",
          at(plan.chunkdPorts[i])});
+    addWords(plan.chunkdOptions);
   }
   if (!plan.mount.empty()) {
     add(DaemonKind::FUSE, "cairn-fuse", "fuse-1", {"--metaserver", plan.metaserver(), plan.mount, "-f"});

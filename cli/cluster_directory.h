@@ -31,8 +31,9 @@ struct ClusterPlan {
   std::vector<uint16_t> chunkdPorts;
   uint32_t replicas = 3, minReplicas = 2;
   std::string commit = "memory";
-  std::string mount;         // absolute; empty: not mounted
-  std::string mountOptions;  // for -o; may be empty
+  std::string mount;                             // absolute; empty: not mounted
+  std::string mountOptions;                      // for -o; may be empty
+  std::string metaserverOptions, chunkdOptions;  // further words for the daemons, separated by spaces
 
   std::string metaserver() const { return host + ':' + std::to_string(metaserverPort); }
   bool operator==(const ClusterPlan&) const = default;

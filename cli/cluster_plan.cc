@@ -59,6 +59,8 @@ ClusterPlan makePlan(const UpOptions& options, const std::optional<ClusterPlan>&
   if (options.commit) plan.commit = *options.commit;
   if (options.host) plan.host = *options.host;
   if (options.mountOptions) plan.mountOptions = *options.mountOptions;
+  if (options.metaserverOptions) plan.metaserverOptions = *options.metaserverOptions;
+  if (options.chunkdOptions) plan.chunkdOptions = *options.chunkdOptions;
   if (!options.mount.empty()) plan.mount = fs::weakly_canonical(fs::absolute(options.mount)).string();
   check(plan);
   return plan;

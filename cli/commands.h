@@ -22,7 +22,7 @@ struct UpOptions {
   std::string dir, mount;
   // Nothing: what the directory was started with before, else the default.
   std::optional<uint32_t> chunkds, replicas, minReplicas;
-  std::optional<std::string> commit, host, mountOptions;
+  std::optional<std::string> commit, host, mountOptions, metaserverOptions, chunkdOptions;
   uint32_t metaservers = 1;
   Mode mode = Mode::FOREGROUND;
   Restart restart = Restart::YES;
@@ -43,6 +43,35 @@ struct StatusOptions {
   Format format = Format::TEXT;
 };
 ExitCode status(const StatusOptions& options);
+
+struct ClusterChoice {
+  std::string dir, metaserver;  // as in StatusOptions
+};
+
+struct DrainOptions {
+  ClusterChoice cluster;
+  std::string server;  // its number, or HOST:PORT
+  enum class What { BEGIN, UNDO, REMOVE } what = What::BEGIN;
+  Force force = Force::NO;                       // of REMOVE
+  enum class Wait { YES, NO } wait = Wait::YES;  // of BEGIN: until it is empty
+  Format format = Format::TEXT;
+};
+ExitCode drain(const DrainOptions& options);
+
+struct RebalanceOptions {
+  ClusterChoice cluster;
+  enum class What { BEGIN, LOOK } what = What::BEGIN;
+  Format format = Format::TEXT;
+};
+ExitCode rebalance(const RebalanceOptions& options);
+
+struct ReplicasOptions {
+  uint32_t replicas = 0;
+  std::string path;
+  enum class Below { NO, YES } below = Below::NO;
+  Format format = Format::TEXT;
+};
+ExitCode replicas(const ReplicasOptions& options);
 
 struct InfoOptions {
   std::string path;

@@ -30,6 +30,9 @@ class CommandLine {
     defineDown();
     defineStatus();
     defineInfo();
+    defineDrain();
+    defineRebalance();
+    defineReplicas();
     defineAppend();
   }
 
@@ -55,6 +58,9 @@ class CommandLine {
   DownOptions downOptions;
   StatusOptions statusOptions;
   InfoOptions infoOptions;
+  DrainOptions drainOptions;
+  RebalanceOptions rebalanceOptions;
+  ReplicasOptions replicasOptions;
   AppendOptions appendOptions;
 
   CLI::App* command(const std::string& name, const std::string& about, std::function<ExitCode()> action) {
@@ -91,6 +97,9 @@ class CommandLine {
         ->check(CLI::IsMember({"memory", "disk"}));
     up->add_option("--host", o.host, "address the daemons listen on (default 127.0.0.1)");
     up->add_option("--mount-options", o.mountOptions, "for `mount -o`");
+    up->add_option("--metaserver-options", o.metaserverOptions,
+                   "further options of the metaserver, such as \"--repair-grace 10\"");
+    up->add_option("--chunkd-options", o.chunkdOptions, "further options of all chunk daemons");
     up->add_flag_callback(
         "--detach", [&o]() { o.mode = Mode::DETACHED; }, "return once it is up; else Ctrl-C stops it");
     up->add_flag_callback(
@@ -122,6 +131,67 @@ class CommandLine {
         "--check", [&o]() { o.check = StatusOptions::Check::YES; },
         "exit with 3 when not everything is well");
     addJson(status, o.format);
+  }
+
+  static void addCluster(CLI::App* command, ClusterChoice& choice) {
+    auto* dir = command->add_option("--dir", choice.dir, "a local cluster's directory (default ./.cairn)")
+                    ->type_name("D");
+    command->add_option("--metaserver", choice.metaserver, "any cluster, by its metaserver")
+        ->type_name("HOST:PORT")
+        ->excludes(dir);
+  }
+
+  void defineDrain() {
+    auto& o = drainOptions;
+    auto* drain = command(
+        "drain",
+        "Empty a store: it gets no new chunks, and those it has are copied to others. Returns when it may be "
+        "taken away; interrupted, the cluster goes on with it.",
+        [&o]() { return cli::drain(o); });
+    drain->add_option("server", o.server, "the store, by its number or HOST:PORT as in `cairn status`")
+        ->required()
+        ->type_name("STORE");
+    drain->add_flag_callback(
+        "--undo", [&o]() { o.what = DrainOptions::What::UNDO; }, "it is a store like any other again");
+    drain->add_flag_callback(
+        "--remove", [&o]() { o.what = DrainOptions::What::REMOVE; },
+        "it has been taken away and will not come back: forget it");
+    drain->add_flag_callback(
+        "--force", [&o]() { o.force = Force::YES; },
+        "with --remove: even if chunks are lost by it that are nowhere else");
+    drain->add_flag_callback(
+        "--no-wait", [&o]() { o.wait = DrainOptions::Wait::NO; },
+        "return at once; `cairn status` tells the rest");
+    addCluster(drain, o.cluster);
+    addJson(drain, o.format);
+  }
+
+  void defineRebalance() {
+    auto& o = rebalanceOptions;
+    auto* rebalance = command(
+        "rebalance", "Move chunks from fuller stores to emptier ones until they are nearly equally full.",
+        [&o]() { return cli::rebalance(o); });
+    rebalance->add_flag_callback(
+        "--status", [&o]() { o.what = RebalanceOptions::What::LOOK; }, "only tell how far it is");
+    addCluster(rebalance, o.cluster);
+    addJson(rebalance, o.format);
+  }
+
+  void defineReplicas() {
+    auto& o = replicasOptions;
+    auto* replicas = command(
+        "replicas", "How many copies a file shall have; of a directory: what is made in it from now on.",
+        [&o]() { return cli::replicas(o); });
+    replicas->add_option("count", o.replicas, "1 to 16")
+        ->required()
+        ->type_name("N")
+        ->check(CLI::Range(1, 16));
+    replicas->add_option("path", o.path, "a file or directory in a mounted CairnFS")
+        ->required()
+        ->type_name("PATH");
+    replicas->add_flag_callback(
+        "-r,--recursive", [&o]() { o.below = ReplicasOptions::Below::YES; }, "and all that is below it");
+    addJson(replicas, o.format);
   }
 
   void defineInfo() {

@@ -8,10 +8,12 @@
 #include <iostream>
 #include <map>
 
+#include "cli/cluster_target.h"
 #include "cli/commands.h"
 #include "cli/metaserver_line.h"
 #include "cli/mount_table.h"
 #include "cli/output.h"
+#include "cli/repair_view.h"
 
 namespace cairn::cli {
 
@@ -20,39 +22,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr kj::Duration ANSWER_PATIENCE = 5 * kj::SECONDS;
-constexpr std::string_view DEFAULT_DIR = ".cairn";
 
 std::string str(capnp::Text::Reader text) {
   return std::string(text.begin(), text.size());
 }
 
-struct Target {
-  std::string metaserver;
-  std::optional<ClusterDirectory> directory;  // of a local cluster
-  std::optional<ClusterPlan> plan;
-};
-
-Target findTarget(const StatusOptions& options) {
-  if (!options.metaserver.empty()) return {options.metaserver, {}, {}};
-  auto dir = options.dir.empty() ? std::string(DEFAULT_DIR) : options.dir;
-  ClusterDirectory directory(fs::weakly_canonical(fs::absolute(dir)));
-  if (auto plan = directory.load()) return {plan->metaserver(), directory, plan};
-  if (!options.dir.empty())
-    throw Failure("there is no cluster in " + directory.path().string() + ": no cluster.toml");
-  std::map<std::string, std::string> clusters;  // source -> mount point
-  for (auto& mount : readMountTable()) {
-    if (mount.isCairn()) clusters.emplace(mount.source, mount.path);
-  }
-  if (clusters.size() != 1) {
-    throw Failure("which cluster? " +
-                      std::string(clusters.empty() ? "None is mounted here" : "Several are mounted here") +
-                      ", and there is no ./.cairn: say --dir D or --metaserver HOST:PORT",
-                  ExitCode::USAGE);
-  }
-  return {splitAddresses(clusters.begin()->first).at(0), {}, {}};
-}
-
-std::vector<DaemonRecord> localDaemons(const Target& target) {
+std::vector<DaemonRecord> localDaemons(const ClusterTarget& target) {
   // What is true now: the supervisor's view, corrected by which processes are alive.
   std::vector<DaemonRecord> records;
   if (!target.directory) return records;
@@ -73,7 +48,7 @@ std::vector<DaemonRecord> localDaemons(const Target& target) {
 }
 
 struct View {
-  Target target;
+  ClusterTarget target;
   std::vector<DaemonRecord> daemons;
   bool supervised = false;
   std::string problem;  // why there is no answer from the metaserver
@@ -119,6 +94,7 @@ void writeCluster(JsonWriter& json, rpc::ClusterStatus::Reader cluster) {
       .field("total", cluster.getChunks())
       .field("healthy", cluster.getChunksHealthy());
   json.field("under", cluster.getChunksUnder()).field("missing", cluster.getChunksMissing()).endObject();
+  writeRepair(json, cluster.getRepair());
   json.key("servers").beginArray();
   for (auto server : cluster.getServers()) {
     json.beginObject().field("server", server.getServer()).field("address", str(server.getAddress()));
@@ -126,9 +102,14 @@ void writeCluster(JsonWriter& json, rpc::ClusterStatus::Reader cluster) {
         .field("state", str(server.getState()))
         .field("pid", server.getPid());
     json.field("bytes_total", server.getBytesTotal()).field("bytes_free", server.getBytesFree());
-    json.field("chunks", server.getChunks())
-        .field("last_heartbeat_ms", server.getLastHeartbeatMs())
-        .endObject();
+    json.field("chunks", server.getChunks()).field("last_heartbeat_ms", server.getLastHeartbeatMs());
+    json.field("copying", server.getCopying())
+        .field("draining", server.getDraining())
+        .field("leaving", server.getLeaving());
+    auto scrub = server.getScrub();
+    json.key("scrub").beginObject().field("oldest_s", scrub.getOldestS()).field("bytes", scrub.getBytes());
+    json.field("damaged", scrub.getDamaged()).field("rate", scrub.getRate()).endObject();
+    json.endObject();
   }
   json.endArray();
 }
@@ -150,18 +131,19 @@ void printCluster(rpc::ClusterStatus::Reader cluster) {
   std::cout << "cluster " << str(cluster.getCluster()) << ", epoch " << cluster.getEpoch() << ", "
             << plural(cluster.getReplicas(), "replica") << " of each chunk, commit to "
             << str(cluster.getCommit()) << "\n\n";
-  Table servers({"STORE", "ADDRESS", "STATE", "CHUNKS", "FREE", "OF", "HEARTBEAT"});
+  Table servers({"STORE", "ADDRESS", "STATE", "CHUNKS", "FREE", "OF", "HEARTBEAT", "CHECKED"});
   for (auto server : cluster.getServers()) {
-    servers.add({std::to_string(server.getServer()), str(server.getAddress()), str(server.getState()),
+    servers.add({std::to_string(server.getServer()), str(server.getAddress()), stateText(server),
                  std::to_string(server.getChunks()), humanBytes(server.getBytesFree()),
-                 humanBytes(server.getBytesTotal()),
-                 std::to_string(server.getLastHeartbeatMs()) + " ms ago"});
+                 humanBytes(server.getBytesTotal()), std::to_string(server.getLastHeartbeatMs()) + " ms ago",
+                 scrubText(server.getScrub())});
   }
   std::cout << servers.text() << '\n';
   std::cout << plural(cluster.getInodes(), "inode") << ", " << plural(cluster.getChunks(), "chunk") << ": "
             << cluster.getChunksHealthy() << " healthy, " << cluster.getChunksUnder()
             << " with too few replicas, " << cluster.getChunksMissing() << " missing; "
             << plural(cluster.getSessions(), "mount") << "\n";
+  std::cout << repairText(cluster.getRepair());
   if (cluster.getSafeMode().size() > 0) std::cout << "SAFE MODE: " << str(cluster.getSafeMode()) << '\n';
   if (cluster.getBrake().size() > 0) std::cout << "DELETES HELD BACK: " << str(cluster.getBrake()) << '\n';
   if (cluster.getGarbage() > 0)
@@ -192,7 +174,7 @@ void printText(View& view) {
 
 ExitCode status(const StatusOptions& options) {
   View view;
-  view.target = findTarget(options);
+  view.target = findCluster({options.dir, options.metaserver});
   view.daemons = localDaemons(view.target);
   view.supervised = view.target.directory && findSupervisor(*view.target.directory);
   bool metaserverRuns = !view.target.directory || (!view.daemons.empty() && view.daemons[0].pid != 0);

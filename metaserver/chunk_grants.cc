@@ -139,7 +139,7 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forReading(InodeId inode, ChunkI
     co_return kj::mv(hole);
   }
   auto running = grants.find(handle);
-  if (running != grants.end()) {
+  if (running != grants.end() && frozen.count(handle) == 0) {
     // Its versions are changing under us: what we could answer now would be refused by some of the replicas.
     auto ended = running->second.addBranch().then([](Status) {}, [](kj::Exception&&) {});
     co_await ended.exclusiveJoin(timer.afterDelay(READ_PATIENCE));
@@ -289,7 +289,7 @@ kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj:
   kj::Vector<PlacementCandidate> candidates;
   uint32_t alive = 0, failedForSpace = 0;
   for (auto& [id, server] : view.servers.all()) {
-    if (!server.answers(now)) continue;
+    if (!server.answers(now) || view.draining.count(id) > 0) continue;
     ++alive;
     if (!hasRoom(server.space.bytesTotal, server.space.bytesFree)) ++failedForSpace;
     if (contains(left, id)) continue;

@@ -39,6 +39,7 @@
 
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "env/log.h"
 #include "metaserver/cluster_view.h"
@@ -67,6 +68,24 @@ struct ChunkLocation {
   uint32_t validBytes = ALL_BYTES_VALID;
 };
 
+class ChunkFreeze {
+  // A chunk that stands still: nobody can write it, and what it holds under `version` will never change.
+ public:
+  ChunkFreeze();
+  ~ChunkFreeze() noexcept(false);  // lets the next grant go on
+  KJ_DISALLOW_COPY(ChunkFreeze);
+  Status status = Status::NOT_READY;  // with any other than ok it is not frozen
+  ChunkVersion version;
+  uint32_t truncated = ALL_BYTES_VALID;
+  kj::Vector<ServerId> members;  // have adopted the version
+  bool isMember(ServerId server) const;
+
+ private:
+  friend class ChunkGrants;
+  class Release;
+  kj::Own<Release> release;
+};
+
 class ChunkGrants : private kj::TaskSet::ErrorHandler {
  public:
   ChunkGrants(ClusterView& view, StoreOrders& orders, OperationLog& log, const NamespaceReader& names,
@@ -82,6 +101,15 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
 
   kj::Promise<void> cut(ChunkHandle chunk);
   // A truncate has set validBytes: returns when no lease from before it can be written under any more.
+
+  // -- for repair (chunk_freeze.cc)
+  kj::Promise<kj::Own<ChunkFreeze>> freeze(ChunkHandle chunk, kj::Array<ServerId> without, kj::Duration most);
+  // Waits for a grant under way, ends the lease, and has all good replicas but `without` adopt a version that
+  // nobody writes under. Grants wait as long as the answer lives, at most `most`. NOT_READY, STALE (the chunk
+  // is gone).
+
+  kj::Promise<Status> confirmFrozen(ChunkHandle chunk, const ChunkFreeze& freeze);
+  // Replicas of older versions are stale from now on. STALE_VERSION: somebody has raised it again.
 
   bool granting(ChunkHandle chunk) const { return grants.find(chunk) != grants.end(); }
 
@@ -111,6 +139,11 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   kj::Array<ServerId> chain(kj::ArrayPtr<const ReplicaFacts> members, ChunkHandle handle, kj::StringPtr host,
                             kj::ArrayPtr<const ServerId> avoided) const;
 
+  void occupy(ChunkHandle handle, kj::Promise<Status> work);
+  kj::Promise<Status> holdStill(ChunkHandle handle, kj::Array<ServerId> without, kj::Duration most,
+                                kj::Own<kj::PromiseFulfiller<kj::Own<ChunkFreeze>>> fulfiller);
+  kj::Promise<Status> makeStill(ChunkHandle handle, kj::ArrayPtr<const ServerId> without,
+                                ChunkFreeze& result);
   kj::Promise<Status> joinGrant(ChunkHandle handle, kj::StringPtr host, kj::Array<ServerId> avoided);
   kj::Promise<Status> joinCreation(Place place, kj::StringPtr host);
   kj::Promise<kj::Array<ServerId>> judgeSuspects(kj::ArrayPtr<const ServerId> suspects, ChunkHandle handle);
@@ -126,6 +159,7 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   env::Logger log;
   HandleRange handles;
   std::map<ChunkHandle, kj::ForkedPromise<Status>> grants;
+  std::unordered_set<ChunkHandle> frozen;  // of `grants`: their versions are settled, readers need not wait
   std::map<Place, kj::ForkedPromise<Status>> creations;
   std::unordered_map<ChunkHandle, Complaints> complaints;  // of clients about a lease whose primary lives
   kj::TaskSet tasks;

@@ -24,11 +24,12 @@ kj::Maybe<ChunkVersion> droppedVersion(const NamespaceReader& names, ChunkHandle
 }  // namespace
 
 ChunkSurvey::ChunkSurvey(ClusterView& view, StoreOrders& orders, OperationLog& log,
-                         const NamespaceReader& names, kj::Timer& timer, env::Logger logger)
+                         const NamespaceReader& names, Repair& repair, kj::Timer& timer, env::Logger logger)
     : view(view),
       orders(orders),
       operations(log),
       names(names),
+      repair(repair),
       timer(timer),
       log(kj::mv(logger)),
       tasks(*this) {}
@@ -54,12 +55,27 @@ void ChunkSurvey::judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica) {
   view.garbage.seen(replica.server, chunk, replica.version, verdict, operations.last(), timer.now());
 }
 
+kj::Maybe<uint64_t> ChunkSurvey::leaving(ServerId server) const {
+  auto found = leavingLatest.find(server);
+  if (found == leavingLatest.end()) return nullptr;
+  return found->second;
+}
+
+void ChunkSurvey::startAnew() {
+  cursor = ChunkHandle();
+  counting = ChunkHealth();
+  leavingCounting.clear();
+  leavingLatest.clear();
+  for (auto server : view.draining) leavingCounting[server] = 0;
+}
+
 void ChunkSurvey::slice() {
   auto handles = view.chunks.handlesAfter(cursor, SLICE);
   for (auto handle : handles) {
     cursor = handle;
     auto record = names.chunk(handle);
     auto replicas = view.chunks.replicas(handle);
+    repair.look(handle);
     KJ_IF_MAYBE (known, record) {
       uint32_t current = 0, counted = 0;
       for (auto& replica : replicas) {
@@ -69,6 +85,8 @@ void ChunkSurvey::slice() {
           counted += good && server->state(timer.now()) != ServerState::DOWN;
         }
         current += good;
+        auto drained = good ? leavingCounting.find(replica.server) : leavingCounting.end();
+        if (drained != leavingCounting.end()) ++drained->second;
       }
       ++(counted >= known->replicas ? counting.healthy : counted > 0 ? counting.under : counting.missing);
       if (current == replicas.size()) continue;  // nothing to judge
@@ -82,6 +100,9 @@ void ChunkSurvey::slice() {
     if (all > seen) counting.missing += all - seen;  // of which no store has told anything
     latest = counting;
     counting = ChunkHealth();
+    leavingLatest = std::move(leavingCounting);
+    leavingCounting.clear();
+    for (auto server : view.draining) leavingCounting[server] = 0;
   }
 }
 
@@ -120,6 +141,7 @@ kj::Promise<void> ChunkSurvey::deleteAt(ServerId server) {
       view.garbage.seen(server, entry.chunk, entry.version, verdict, operations.last(), timer.now());
       continue;
     }
+    if (verdict == Verdict::STALE && repair.mayBuildOn(entry.chunk, server)) continue;
     // The limit up to which this verdict holds: the store may have adopted a version without our hearing.
     auto version = entry.version;
     KJ_IF_MAYBE (record, known.record) version = ChunkVersion(record->floor.value() - 1);

@@ -14,6 +14,7 @@
 #include "metaserver/cluster_view.h"
 #include "metaserver/namespace_reader.h"
 #include "metaserver/operation_log.h"
+#include "metaserver/repair.h"
 #include "metaserver/store_orders.h"
 
 namespace cairn {
@@ -25,11 +26,15 @@ struct ChunkHealth {
 class ChunkSurvey : private kj::TaskSet::ErrorHandler {
  public:
   ChunkSurvey(ClusterView& view, StoreOrders& orders, OperationLog& log, const NamespaceReader& names,
-              kj::Timer& timer, env::Logger logger);
+              Repair& repair, kj::Timer& timer, env::Logger logger);
   KJ_DISALLOW_COPY(ChunkSurvey);
 
   void judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica);  // as the store reports it
   ChunkHealth health() const { return latest; }
+  kj::Maybe<uint64_t> leaving(ServerId server) const;
+  // Chunks that count on that drained store, as of the last round; null: no round has ended since it is
+  // drained.
+  void startAnew();  // with counting
 
   kj::Promise<void> run();  // for ever
 
@@ -44,10 +49,12 @@ class ChunkSurvey : private kj::TaskSet::ErrorHandler {
   StoreOrders& orders;
   OperationLog& operations;
   const NamespaceReader& names;
+  Repair& repair;
   kj::Timer& timer;
   env::Logger log;
   ChunkHandle cursor, garbageCursor;
   ChunkHealth counting, latest;
+  std::map<ServerId, uint64_t> leavingCounting, leavingLatest;  // of drained stores
   kj::TaskSet tasks;
 };
 

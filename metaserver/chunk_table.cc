@@ -13,7 +13,29 @@ bool ChunkTable::counts(const ReplicaFacts& replica) const {
   return false;
 }
 
+void ChunkTable::touch(ChunkHandle chunk) {
+  constexpr size_t TOUCHED_MAX = 100'000;
+  if (touched.chunks.size() < TOUCHED_MAX) {
+    touched.chunks.add(chunk);
+  } else {
+    touched.all = true;
+  }
+}
+
+ChunkTable::Touched ChunkTable::takeTouched() {
+  auto result = kj::mv(touched);
+  touched = Touched();
+  return result;
+}
+
+kj::ArrayPtr<const ReplicaFacts> ChunkTable::known(ChunkHandle chunk) const {
+  auto found = table.find(chunk);
+  if (found == table.end()) return nullptr;
+  return found->second.asPtr();
+}
+
 void ChunkTable::put(ChunkHandle chunk, const ReplicaFacts& replica) {
+  touch(chunk);
   auto& replicas = table[chunk];
   for (auto& known : replicas) {
     if (known.server == replica.server) {
@@ -28,6 +50,7 @@ void ChunkTable::put(ChunkHandle chunk, const ReplicaFacts& replica) {
 void ChunkTable::remove(ChunkHandle chunk, ServerId server) {
   auto found = table.find(chunk);
   if (found == table.end()) return;
+  touch(chunk);
   kj::Vector<ReplicaFacts> rest;
   for (auto& replica : found->second) {
     if (replica.server != server) rest.add(replica);

@@ -39,6 +39,15 @@ class ChunkTable {
   kj::Vector<ReplicaFacts> replicas(ChunkHandle chunk) const;
   // Of current registrations, whatever their version and state, by server id.
 
+  kj::ArrayPtr<const ReplicaFacts> known(ChunkHandle chunk) const;
+  // Of earlier registrations as well: void, but a hint of what a store that reports now is going to say.
+
+  struct Touched {
+    kj::Vector<ChunkHandle> chunks;
+    bool all = false;  // more than could be remembered
+  };
+  Touched takeTouched();  // chunks whose replicas have changed since the last call, some of them twice
+
   kj::Vector<ReplicaFacts> candidates(ChunkHandle chunk, const ChunkRecord& record) const;
   // Those that may have the latest content: version within [floor, version], not corrupt. A raise that was
   // not confirmed leaves several versions among them; nothing was written under the higher one, all are good.
@@ -53,8 +62,10 @@ class ChunkTable {
 
  private:
   bool counts(const ReplicaFacts& replica) const;
+  void touch(ChunkHandle chunk);
   const ServerTable& servers;
   std::map<ChunkHandle, kj::Vector<ReplicaFacts>> table;  // ordered, so that a survey can go on where it was
+  Touched touched;
 };
 
 }  // namespace cairn

@@ -10,6 +10,7 @@
 #include <kj/timer.h>
 
 #include <map>
+#include <set>
 
 #include "metaserver/chunk_table.h"
 #include "metaserver/garbage_plan.h"
@@ -35,6 +36,7 @@ struct ClusterView {
   SafeMode safeMode;
   GarbagePlan garbage;
   std::map<ServerId, rpc::ChunkServer::Client> orders;  // of connected stores
+  std::set<ServerId> draining;                          // persistent in the namespace
   uint32_t minimumReplicas;
 
   uint32_t minimumOf(uint32_t wanted) const { return wanted < minimumReplicas ? wanted : minimumReplicas; }

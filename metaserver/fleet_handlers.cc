@@ -73,7 +73,18 @@ kj::Promise<void> FleetHandlers::heartbeat(HeartbeatContext context) {
       server, registration,
       {params.getBytesTotal(), params.getBytesFree(), params.getChunks(), params.getLoad()}, now);
 
-  for (auto handle : params.getRemoved()) view.chunks.remove(ChunkHandle(handle), server);
+  auto scrub = params.getScrub();
+  view.servers.scrubbed(server, {scrub.getOldestS(), scrub.getBytes(), scrub.getDamaged(), scrub.getRate()});
+
+  for (auto handle : params.getRemoved()) {
+    // Damaged, and in quarantine until there is a better one in its place.
+    for (auto& replica : view.chunks.replicas(ChunkHandle(handle))) {
+      if (replica.server != server) continue;
+      auto facts = replica;
+      facts.state = ReplicaFacts::State::CORRUPT;
+      view.chunks.put(ChunkHandle(handle), facts);
+    }
+  }
 
   kj::Vector<uint64_t> extended;
   for (auto chunk : params.getExtend()) {

@@ -82,8 +82,11 @@ struct SessionRecord {
   int64_t opened = 0;     // ns since 1970
 };
 
+enum class Draining { NO, YES };
+
 struct StoreRecord {
   ServerId server;
+  Draining draining = Draining::NO;
   kj::String store;  // UUID
 };
 

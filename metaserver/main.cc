@@ -41,6 +41,10 @@ struct CommandOptions {
   uint32_t replicas = 3;
   uint32_t minimumReplicas = 0;
   bool releaseBrake = false;
+  double repairGrace = 30;
+  uint64_t repairRateMib = 100;
+  uint32_t repairCopies = 2;
+  bool manualRebalance = false;
 };
 
 kj::Promise<env::PresenceFile> announce(MetaServer& server, const CommandOptions& options) {
@@ -85,6 +89,12 @@ int serve(const CommandOptions& options) {
   serverOptions.replicas = options.replicas;
   if (options.minimumReplicas > 0) serverOptions.minimumReplicas = options.minimumReplicas;
   if (options.releaseBrake) serverOptions.brake = MetaServiceOptions::Brake::RELEASE;
+  serverOptions.repair.grace = int64_t(options.repairGrace * 1000) * kj::MILLISECONDS;
+  serverOptions.repair.lastCopyGrace =
+      kj::min(serverOptions.repair.lastCopyGrace, serverOptions.repair.grace);
+  serverOptions.repair.bytesPerSecond = options.repairRateMib << 20;
+  serverOptions.repair.copiesPerStore = options.repairCopies;
+  if (options.manualRebalance) serverOptions.rebalance = RebalancePlan::Automatic::NO;
   auto server = MetaServer::start({io.provider->getTimer(), clock, io.provider->getNetwork(), *disk, nullptr,
                                    entropy, pool, log},
                                   serverOptions)
@@ -118,6 +128,20 @@ int run(int argc, char** argv) {
   app.add_option("--min-replicas", options.minimumReplicas,
                  "fewest copies with which a chunk may be written (default 2, or 1 with --replicas 1)")
       ->check(CLI::Range(1, 16));
+  app.add_option("--repair-grace", options.repairGrace,
+                 "seconds that a lost chunk daemon has to come back before its chunks are copied to others")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 86400.0));
+  app.add_option("--repair-mib", options.repairRateMib,
+                 "MiB a second that repair may read from a store, and write to one; 0: no limit")
+      ->capture_default_str();
+  app.add_option("--repair-copies", options.repairCopies, "copies at a time from a store, and to one")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  app.add_flag(
+      "--manual-rebalance", options.manualRebalance,
+      "move chunks between stores for balance only when `cairn rebalance` says so; else also when the "
+      "fullest and the emptiest are a quarter apart");
   app.add_option("--ready-file", options.readyFile,
                  "written with HOST:PORT once it serves, removed when it stops");
   app.add_option("--log-file", options.logFile, "default: stderr");

@@ -45,6 +45,8 @@ kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environ
   MetaServiceOptions serviceOptions;
   serviceOptions.minimumReplicas = options.minimumReplicas.orDefault(kj::min(2u, uint32_t(state.replicas)));
   serviceOptions.brake = options.brake;
+  serviceOptions.repair = options.repair;
+  serviceOptions.rebalance = options.rebalance;
   server->metaService = kj::heap<MetaService>(serviceOptions, *server->log, server->names->read(),
                                               world.timer, world.entropy, world.log);
   auto& service = *server->metaService;

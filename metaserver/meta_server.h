@@ -45,6 +45,8 @@ struct MetaServerOptions {
   uint8_t replicas = 3;                 // of a new cluster
   kj::Maybe<uint32_t> minimumReplicas;  // null: 2, or 1 when files want 1
   MetaServiceOptions::Brake brake = MetaServiceOptions::Brake::KEEP;
+  RepairOptions repair;
+  RebalancePlan::Automatic rebalance = RebalancePlan::Automatic::YES;
 };
 
 class MetaServer {

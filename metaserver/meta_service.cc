@@ -19,13 +19,21 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
       view(timer.now(), options.minimumReplicas),
       orders(view, timer, log.epoch(), this->log),
       grants(view, orders, log, names, timer, entropy, this->log),
-      survey(view, orders, log, names, timer, this->log),
+      repair(options.repair, view, orders, grants, names, timer, this->log),
+      rebalance(options.rebalance, view, repair, names, timer, this->log),
+      survey(view, orders, log, names, repair, timer, this->log),
       sessions(log, names, timer, this->log),
       tasks(*this) {
-  for (auto& store : names.stores()) view.servers.known(store.server, store.store);
+  for (auto& store : names.stores()) {
+    view.servers.known(store.server, store.store);
+    if (store.draining == Draining::YES) view.draining.insert(store.server);
+  }
+  survey.startAnew();
   if (options.brake == MetaServiceOptions::Brake::RELEASE) view.garbage.releaseBrake();
   reportsChanged();
   tasks.add(watch());
+  tasks.add(repair.run());
+  tasks.add(rebalance.run());
   tasks.add(survey.run());
   tasks.add(sessions.run());
 }

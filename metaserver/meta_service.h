@@ -18,6 +18,8 @@
 #include "metaserver/chunk_grants.h"
 #include "metaserver/chunk_survey.h"
 #include "metaserver/cluster_view.h"
+#include "metaserver/rebalance.h"
+#include "metaserver/repair.h"
 #include "metaserver/sessions.h"
 #include "metaserver/store_orders.h"
 #include "rpc/metaserver.capnp.h"
@@ -27,6 +29,8 @@ namespace cairn {
 struct MetaServiceOptions {
   uint32_t minimumReplicas = 2;
   enum class Brake { KEEP, RELEASE } brake = Brake::KEEP;
+  RepairOptions repair;
+  RebalancePlan::Automatic rebalance = RebalancePlan::Automatic::YES;
 };
 
 class MetaService final : private kj::TaskSet::ErrorHandler {
@@ -53,6 +57,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   void writeReplica(rpc::Replica::Builder builder, ServerId server) const;
   void writeLocation(rpc::Location::Builder builder, const ChunkLocation& location) const;
   void writeStatus(rpc::ClusterStatus::Builder builder) const;
+  void writeRepairStatus(rpc::RepairStatus::Builder builder) const;
 
   void doubt(ServerId server);
   // Somebody says that it did not answer: asked at once, so that a hung store counts as silent for all.
@@ -71,6 +76,8 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   ClusterView view;
   StoreOrders orders;
   ChunkGrants grants;
+  Repair repair;
+  Rebalance rebalance;
   ChunkSurvey survey;
   Sessions sessions;
 

@@ -4,6 +4,7 @@
 // See metaserver_handlers.h.
 #include "metaserver/metaserver_handlers.h"
 
+#include "metaserver/administration_handlers.h"
 #include "metaserver/fleet_handlers.h"
 #include "metaserver/session_handlers.h"
 #include "rpc/coroutine.h"
@@ -72,6 +73,11 @@ kj::Promise<void> MetaserverHandlers::resolve(ResolveContext context) {
   auto found = service.names.resolve(context.getParams().getPath());
   results.setStatus(found.status());
   if (found.ok()) found->write(results.initAttributes());
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> MetaserverHandlers::administration(AdministrationContext context) {
+  context.getResults().setAdministration(kj::heap<AdministrationHandlers>(service));
   return kj::READY_NOW;
 }
 
@@ -160,6 +166,17 @@ void MetaService::writeStatus(rpc::ClusterStatus::Builder builder) const {
     entry.setChunks(server.space.chunks);
     if (server.registration > 0) entry.setLastHeartbeatMs((now - server.heard) / kj::MILLISECONDS);
     entry.setPid(server.identity.pid);
+    auto scrub = entry.initScrub();
+    scrub.setOldestS(server.scrub.oldestSeconds);
+    scrub.setBytes(server.scrub.bytes);
+    scrub.setDamaged(server.scrub.damaged);
+    scrub.setRate(server.scrub.bytesPerSecond);
+    entry.setCopying(repair.copiesTo(id));
+    if (view.draining.count(id) > 0) {
+      entry.setDraining(true);
+      // Until it has been counted: as many as it says it has, or more than none.
+      entry.setLeaving(survey.leaving(id).orDefault(kj::max(server.space.chunks, uint64_t(1))));
+    }
   }
   builder.setSessions(sessions.count());
   builder.setInodes(state.inodes);
@@ -173,6 +190,27 @@ void MetaService::writeStatus(rpc::ClusterStatus::Builder builder) const {
   builder.setGarbage(view.garbage.waiting());
   builder.setBrake(view.garbage.brake());
   builder.setReplicas(state.replicas);
+  writeRepairStatus(builder.initRepair());
+}
+
+void MetaService::writeRepairStatus(rpc::RepairStatus::Builder builder) const {
+  auto progress = repair.progress();
+  builder.setLastCopy(progress.lastCopy);
+  builder.setBlocking(progress.blocking);
+  builder.setUnder(progress.under);
+  builder.setWaiting(progress.waiting);
+  builder.setStuck(progress.stuck);
+  builder.setMoving(progress.moving);
+  builder.setExcess(progress.excess);
+  builder.setCopying(progress.copying);
+  builder.setBytesPerSecond(progress.bytesPerSecond);
+  builder.setBytesLeft(progress.bytesLeft);
+  builder.setEtaS(progress.etaSeconds);
+  builder.setCopied(progress.copied);
+  builder.setCopiedBytes(progress.copiedBytes);
+  builder.setFailed(progress.failed);
+  builder.setSurveyed(repair.surveyed());
+  builder.setStuckBecause(progress.stuckBecause);
 }
 
 }  // namespace cairn

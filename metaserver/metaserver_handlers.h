@@ -22,6 +22,7 @@ class MetaserverHandlers final : public rpc::Metaserver::Server {
   kj::Promise<void> status(StatusContext context) override;
   kj::Promise<void> resolve(ResolveContext context) override;
   kj::Promise<void> describeFile(DescribeFileContext context) override;
+  kj::Promise<void> administration(AdministrationContext context) override;
 
  private:
   kj::Promise<void> openingSession(OpenSessionContext context);

@@ -184,6 +184,10 @@ Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
       return ops::registerStore(operation, transaction);
     case rpc::Operation::UNREGISTER_STORE:
       return ops::unregisterStore(operation, transaction);
+    case rpc::Operation::DRAIN_STORE:
+      return ops::drainStore(operation, transaction);
+    case rpc::Operation::SET_REPLICAS:
+      return ops::setReplicas(operation, transaction);
     case rpc::Operation::RESERVE_HANDLES:
       return ops::reserveHandles(operation, transaction);
     case rpc::Operation::ATTACH_CHUNK:

@@ -239,7 +239,9 @@ kj::Array<StoreRecord> NamespaceReader::stores() const {
   kj::Vector<StoreRecord> result;
   Key prefix(Table::STORES);
   scan(db, prefix, prefix, [&](KeyReader key, std::string_view value) {
-    result.add(StoreRecord{ServerId(uint32_t(decodeNumber(value))), owned(key.text())});
+    auto number = decodeNumber(value);
+    result.add(StoreRecord{ServerId(uint32_t(number)), number & STORE_DRAINING ? Draining::YES : Draining::NO,
+                           owned(key.text())});
     return true;
   });
   return result.releaseAsArray();

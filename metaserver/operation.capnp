@@ -94,5 +94,20 @@ struct Operation {
 
     unregisterStore @31 :UInt32;
     # A server id that will not come back. Its id is not given again. Refuses: notFound.
+
+    drainStore :group {
+      drained @32 :UInt32;
+      draining @33 :Bool;
+    }
+    # The store is to be emptied, or no longer. Refuses: notFound.
+
+    setReplicas :group {
+      subject @34 :UInt64;  # inode: a regular file or a directory
+      copies @35 :UInt8;    # 1 to 16
+      fromChunk @36 :UInt64;
+    }
+    # So many copies are wanted: of a directory, by what is made in it from now on; of a file, by itself and its chunks
+    # from that index on, as many as go into one operation. Answers the chunk index to go on with, 0: all are done. Refuses: stale,
+    # notFound, invalid.
   }
 }

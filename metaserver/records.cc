@@ -455,8 +455,11 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
       return kj::str("answer of session ", session, " to ", reader.number(), " (answered ", answer.answered,
                      "): ", describe(answer.outcome));
     }
-    case Table::STORES:
-      return kj::str("store ", owned(reader.text()), " is server ", decodeNumber(value));
+    case Table::STORES: {
+      auto number = decodeNumber(value);
+      return kj::str("store ", owned(reader.text()), " is server ", uint32_t(number),
+                     number & STORE_DRAINING ? ", to be drained" : "");
+    }
   }
   return kj::str("unknown record ", kj::encodeHex(kj::arrayPtr(key.data(), key.size()).asBytes()));
 }

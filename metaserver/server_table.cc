@@ -85,6 +85,11 @@ bool ServerTable::heartbeat(ServerId id, uint32_t registration, const ServerSpac
   return true;
 }
 
+void ServerTable::scrubbed(ServerId id, const ServerScrub& scrub) {
+  auto found = servers.find(id);
+  if (found != servers.end()) found->second.scrub = scrub;
+}
+
 bool ServerTable::reportComplete(ServerId id, uint32_t registration, kj::TimePoint now) {
   auto server = current(id, registration);
   if (server == nullptr) return false;

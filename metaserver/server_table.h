@@ -37,6 +37,10 @@ struct ServerSpace {
   uint32_t load = 0;  // operations in flight
 };
 
+struct ServerScrub {
+  uint64_t oldestSeconds = 0, bytes = 0, damaged = 0, bytesPerSecond = 0;  // rpc/metaserver.capnp ScrubStatus
+};
+
 struct ServerIdentity {
   // The process that serves a store.
   uint64_t boot = 0;  // of its machine
@@ -51,6 +55,7 @@ struct Server {
   kj::String rack;
   ServerIdentity identity;
   ServerSpace space;
+  ServerScrub scrub;
   uint32_t registration = 0;  // 0: not since the start
   enum class Connection { GONE, OPEN } connection = Connection::GONE;
   enum class Report { PARTIAL, COMPLETE } report = Report::PARTIAL;
@@ -86,6 +91,7 @@ class ServerTable {
 
   uint32_t registered(Registration registration, kj::TimePoint now);  // answers its number
   bool heartbeat(ServerId id, uint32_t registration, const ServerSpace& space, kj::TimePoint now);
+  void scrubbed(ServerId id, const ServerScrub& scrub);
   bool reportComplete(ServerId id, uint32_t registration, kj::TimePoint now);
   bool heard(ServerId id, uint32_t registration,
              kj::TimePoint now);                    // any sign of life: an order was answered

@@ -27,12 +27,12 @@ uint32_t StoreOrders::registrationOf(ServerId server) const {
   return 0;
 }
 
-kj::Promise<void> StoreOrders::patience(ServerId server) {
+kj::Promise<void> StoreOrders::patience(ServerId server, kj::Duration most) {
   auto sent = timer.now();
   for (;;) {
     co_await timer.afterDelay(ORDER_DEADLINE);
     auto now = timer.now();
-    if (now - sent >= ORDER_DEADLINE_MAX) co_return;
+    if (now - sent >= most) co_return;
     bool lives = false;
     KJ_IF_MAYBE (known, view.servers.find(server)) {
       lives = known->connection == Server::Connection::OPEN && known->heard > sent &&
@@ -43,9 +43,10 @@ kj::Promise<void> StoreOrders::patience(ServerId server) {
 }
 
 template <typename T>
-kj::Promise<T> StoreOrders::bounded(ServerId server, kj::Promise<T> promise) {
-  return promise.exclusiveJoin(patience(server).then(
-      []() -> kj::Promise<T> { return deadlinePassed("an order to a store", ORDER_DEADLINE); }));
+kj::Promise<T> StoreOrders::bounded(ServerId server, kj::Promise<T> promise, kj::Duration most) {
+  return promise.exclusiveJoin(patience(server, most).then([]() -> kj::Promise<T> {
+    return deadlinePassed("an order to a store", ORDER_DEADLINE);
+  }));
 }
 
 void StoreOrders::noAnswer(ServerId server, uint32_t registration, kj::StringPtr what,
@@ -165,6 +166,69 @@ kj::Promise<kj::Maybe<Status>> StoreOrders::remove(ServerId server, kj::Array<Do
       co_return kj::Maybe<Status>(response.getStatus());
     } catch (const kj::Exception& exception) {
       noAnswer(server, registration, "delete", exception);
+    }
+  }
+  co_return nullptr;
+}
+
+kj::Promise<CopyReport> StoreOrders::copy(CopyRequest order) {
+  CopyReport report;
+  report.registration = registrationOf(order.target);
+  auto found = capability(order.target);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->copyRequest();
+      request.setEpoch(epoch.value());
+      request.getChunk().setHandle(order.chunk.value());
+      request.getChunk().setVersion(order.version.value());
+      request.setReplace(order.replace.value());
+      request.setLimit(order.limit);
+      request.setCommit(order.end == CopyRequest::End::COMMIT);
+      auto sources = request.initSources(order.sources.size());
+      for (size_t i = 0; i < order.sources.size(); ++i) {
+        sources[i].setServer(order.sources[i].value());
+        KJ_IF_MAYBE (server, view.servers.find(order.sources[i])) {
+          auto address = sources[i].getAddress();
+          address.setNetwork(server->address.network);
+          address.setLocal(server->address.local);
+          address.setHost(server->address.host);
+        }
+      }
+      kj::Promise<capnp::Response<rpc::ChunkServer::CopyResults>> sent = request.send();
+      auto response = co_await bounded(order.target, kj::mv(sent), COPY_DEADLINE_MAX);
+      view.servers.heard(order.target, report.registration, timer.now());
+      report.status = response.getStatus();
+      report.copied = response.getCopied();
+      report.left = response.getLeft();
+      report.length = response.getLength();
+      for (auto server : response.getBad()) report.bad.add(ServerId(server));
+    } catch (const kj::Exception& exception) {
+      noAnswer(order.target, report.registration, "a copy", exception);
+    }
+  }
+  co_return kj::mv(report);
+}
+
+kj::Promise<kj::Maybe<ReplicaFacts>> StoreOrders::describe(ServerId server, ChunkHandle chunk) {
+  auto registration = registrationOf(server);
+  auto found = capability(server);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->describeRequest();
+      request.initChunks(1).set(0, chunk.value());
+      kj::Promise<capnp::Response<rpc::ChunkServer::DescribeResults>> sent = request.send();
+      auto response = co_await bounded(server, kj::mv(sent));
+      view.servers.heard(server, registration, timer.now());
+      for (auto report : response.getChunks()) {
+        if (report.getHandle() != chunk.value()) continue;
+        auto state = report.getCorrupt()   ? ReplicaFacts::State::CORRUPT
+                     : report.getSuspect() ? ReplicaFacts::State::SUSPECT
+                                           : ReplicaFacts::State::GOOD;
+        co_return ReplicaFacts{server, registration, ChunkVersion(report.getVersion()), report.getLength(),
+                               state};
+      }
+    } catch (const kj::Exception& exception) {
+      noAnswer(server, registration, "a question", exception);
     }
   }
   co_return nullptr;

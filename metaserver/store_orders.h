@@ -19,6 +19,7 @@ namespace cairn {
 constexpr kj::Duration ORDER_DEADLINE = 1250 * kj::MILLISECONDS;  // a heartbeat fits in, even a late one
 constexpr kj::Duration ORDER_DEADLINE_MAX = 5 * kj::SECONDS;
 constexpr kj::Duration VERIFY_DEADLINE = 60 * kj::SECONDS;  // a whole chunk from a slow, busy disk
+constexpr kj::Duration COPY_DEADLINE_MAX = 60 * kj::SECONDS;  // of some megabytes, at a store that is heard
 constexpr kj::Duration PROBE_DEADLINE = 400 * kj::MILLISECONDS;
 
 struct AdoptOrder {
@@ -26,6 +27,24 @@ struct AdoptOrder {
   ChunkHandle chunk;
   ChunkVersion from, version;  // from 0: create
   uint32_t truncate = ALL_BYTES_VALID;
+};
+
+struct CopyRequest {
+  ServerId target;
+  ChunkHandle chunk;
+  ChunkVersion version;
+  kj::Vector<ServerId> sources;
+  ChunkVersion replace;  // a replica at the target up to this version may be used up
+  uint64_t limit = 0;    // bytes
+  enum class End { OPEN, COMMIT } end = End::OPEN;
+};
+
+struct CopyReport {
+  kj::Maybe<Status> status;  // null: no answer, it may go on copying
+  uint64_t copied = 0, left = 0;
+  uint32_t length = 0;
+  kj::Vector<ServerId> bad;   // sources with damaged bytes
+  uint32_t registration = 0;  // of the target, when the order was sent
 };
 
 struct AdoptAnswer {
@@ -51,14 +70,17 @@ class StoreOrders {
 
   kj::Promise<kj::Maybe<Status>> revoke(ServerId server, ChunkHandle chunk, ChunkVersion version);
   kj::Promise<kj::Maybe<Status>> remove(ServerId server, kj::Array<DoomedReplica> replicas);
+  kj::Promise<CopyReport> copy(CopyRequest request);
+  kj::Promise<kj::Maybe<ReplicaFacts>> describe(ServerId server,
+                                                ChunkHandle chunk);  // null: none, or no answer
   kj::Promise<Life> probe(ServerId server);
   kj::Promise<kj::Maybe<Status>> verify(ServerId server, ChunkHandle chunk, ChunkVersion version);
   // The store reads all of its replica: OK, CORRUPT, or why it could not. Takes as long as that takes.
 
  private:
-  kj::Promise<void> patience(ServerId server);
+  kj::Promise<void> patience(ServerId server, kj::Duration most);
   template <typename T>
-  kj::Promise<T> bounded(ServerId server, kj::Promise<T> promise);
+  kj::Promise<T> bounded(ServerId server, kj::Promise<T> promise, kj::Duration most = ORDER_DEADLINE_MAX);
   kj::Maybe<rpc::ChunkServer::Client> capability(ServerId server);
   void noAnswer(ServerId server, uint32_t registration, kj::StringPtr what, const kj::Exception& exception);
   uint32_t registrationOf(ServerId server) const;

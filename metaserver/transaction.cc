@@ -301,8 +301,9 @@ kj::Vector<std::pair<kj::String, ServerId>> Transaction::allStores() {
   return result;
 }
 
-void Transaction::putStore(kj::StringPtr uuid, ServerId server) {
-  set(Key(Table::STORES, uuid), encodeNumber(server.value()));
+void Transaction::putStore(kj::StringPtr uuid, ServerId server, Draining draining) {
+  set(Key(Table::STORES, uuid),
+      encodeNumber(server.value() | (draining == Draining::YES ? STORE_DRAINING : 0)));
 }
 
 void Transaction::dropStore(kj::StringPtr uuid) {

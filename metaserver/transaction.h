@@ -89,7 +89,7 @@ class Transaction {
   void dropOrphan(InodeId inode);
   kj::Maybe<ServerId> store(kj::StringPtr uuid);
   kj::Vector<std::pair<kj::String, ServerId>> allStores();  // settled
-  void putStore(kj::StringPtr uuid, ServerId server);
+  void putStore(kj::StringPtr uuid, ServerId server, Draining draining = Draining::NO);
   void dropStore(kj::StringPtr uuid);
   void putSession(const SessionRecord& session);
   void dropSession(SessionId session);

@@ -44,7 +44,7 @@ interface Administration {
   # Answers whether it is under way, how many chunks it has moved since it was started, and how far the fullest and the emptiest store are
   # apart, in hundredths of a percent of their size.
 
-  setReplicas @3 (path :Text, replicas :UInt8, recursive :Bool) -> (status :Status, files :UInt64, chunks :UInt64);
-  # A file shall have so many copies (1 to 16); a directory: what is made in it from now on; `recursive`: all below it
+  setReplicas @3 (path :Text, replicas :UInt8, recursive :Bool, inode :UInt64) -> (status :Status, files :UInt64, chunks :UInt64);
+  # `inode`, or what `path` leads to when that is 0. A file shall have so many copies (1 to 16); a directory: what is made in it from now on; `recursive`: all below it
   # as well. In the log when it answers; repair does the rest. Refuses: notFound, notDirectory, invalid.
 }

@@ -29,6 +29,8 @@ Outcome openSession(rpc::Operation::Reader operation, Transaction& transaction, 
 Outcome closeSession(rpc::Operation::Reader operation, Transaction& transaction, SessionAnswers& answers);
 Outcome registerStore(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome unregisterStore(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome drainStore(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome setReplicas(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome reserveHandles(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction);

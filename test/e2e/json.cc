@@ -63,6 +63,7 @@ std::vector<Json> Json::items() const {
 
 std::string Json::text() const {
   if (node->value.isNumber()) return std::to_string(uint64_t(node->value.getNumber()));
+  if (node->value.isBoolean()) return node->value.getBoolean() ? "true" : "false";
   KJ_REQUIRE(node->value.isString(), "not a string", document->text.c_str());
   auto text = node->value.getString();
   return std::string(text.begin(), text.size());

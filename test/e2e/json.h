@@ -22,7 +22,7 @@ class Json {
   Json at(const std::string& member) const;
   bool has(const std::string& member) const;
   std::vector<Json> items() const;
-  std::string text() const;  // a number is given as written
+  std::string text() const;  // a number is given as written, a truth as true or false
   uint64_t number() const;   // also from a string of digits: 64 bits do not fit in a JSON number
 
  private:

@@ -77,7 +77,8 @@ struct FakeStore {
   struct Chunk {
     uint64_t version = 0;
     uint32_t truncated = ALL_BYTES_VALID;
-    bool suspect = false, rotten = false;
+    uint32_t length = 0;
+    bool suspect = false, rotten = false, corrupt = false;
   };
   explicit FakeStore(uint32_t number) : number(number) {}
 
@@ -96,7 +97,11 @@ struct FakeStore {
   uint32_t pid = 100;
   bool heartbeats = true;
   uint64_t epochSeen = 0;
-  uint32_t adopts = 0, revokes = 0, probes = 0, verifies = 0;
+  uint32_t adopts = 0, revokes = 0, probes = 0, verifies = 0, copies = 0, commits = 0;
+  Mood onlyCopy = Mood::OBEYS, onlyCommit = Mood::OBEYS;
+  bool copiesBeforeItHangs = false;          // carries the commit out, and does not answer
+  std::map<uint64_t, uint64_t> staged;       // handle -> bytes copied of a copy that is not committed
+  std::deque<FakeStore>* fellows = nullptr;  // where sources are
   std::vector<uint64_t> deleted;
   kj::Maybe<rpc::Fleet::Client> fleet;  // while connected
   kj::Maybe<rpc::ChunkServer::Client> self;
@@ -167,7 +172,36 @@ class FakeProcess final : public rpc::ChunkServer::Server {
   }
   kj::Promise<void> describe(DescribeContext context) override {
     ++store.probes;
-    return react(store.mood, []() {}, []() {});
+    return react(
+        store.mood,
+        [this, context]() mutable {
+          auto asked = context.getParams().getChunks();
+          std::vector<uint64_t> held;
+          for (auto handle : asked) {
+            if (store.chunks.count(handle) > 0) held.push_back(handle);
+          }
+          auto list = context.getResults().initChunks(held.size());
+          for (size_t i = 0; i < held.size(); ++i) {
+            auto& chunk = store.chunks[held[i]];
+            list[i].setHandle(held[i]);
+            list[i].setVersion(chunk.version);
+            list[i].setSuspect(chunk.suspect);
+            list[i].setCorrupt(chunk.corrupt);
+          }
+        },
+        []() {});
+  }
+  kj::Promise<void> copy(CopyContext context) override {
+    store.epochSeen = context.getParams().getEpoch();
+    auto commit = context.getParams().getCommit();
+    ++(commit ? store.commits : store.copies);
+    auto mood = store.mood != FakeStore::Mood::OBEYS ? store.mood
+                : commit                             ? store.onlyCommit
+                                                     : store.onlyCopy;
+    if (commit && mood == FakeStore::Mood::HANGS && store.copiesBeforeItHangs) takeCopy(context);
+    return react(
+        mood, [this, context]() mutable { takeCopy(context); },
+        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
   }
 
   kj::Promise<void> verify(VerifyContext context) override {
@@ -176,7 +210,9 @@ class FakeProcess final : public rpc::ChunkServer::Server {
         store.mood,
         [this, context]() mutable {
           auto handle = context.getParams().getChunk().getHandle();
-          context.getResults().setStatus(store.chunks[handle].rotten ? Status::CORRUPT : Status::OK);
+          auto& chunk = store.chunks[handle];
+          chunk.corrupt |= chunk.rotten;  // and is quarantined
+          context.getResults().setStatus(chunk.corrupt ? Status::CORRUPT : Status::OK);
         },
         [this, context]() mutable { context.getResults().setStatus(store.refusal); });
   }
@@ -198,6 +234,44 @@ class FakeProcess final : public rpc::ChunkServer::Server {
     }
     KJ_UNREACHABLE;
   }
+  void takeCopy(CopyContext context) {
+    // A chunk has CHUNK_BYTES; each is copied once.
+    constexpr uint64_t CHUNK_BYTES = 20ull << 20;
+    auto params = context.getParams();
+    auto results = context.getResults();
+    auto handle = params.getChunk().getHandle(), version = params.getChunk().getVersion();
+    auto found = store.chunks.find(handle);
+    if (found != store.chunks.end() && !found->second.corrupt &&
+        found->second.version > params.getReplace()) {
+      bool same = found->second.version == version && params.getCommit();
+      results.setStatus(same                              ? Status::OK
+                        : found->second.version > version ? Status::STALE_VERSION
+                                                          : Status::EXISTS);
+      return;
+    }
+    auto status = Status::NO_REPLICA;
+    for (auto replica : params.getSources()) {
+      for (auto& other : *store.fellows) {
+        if (other.server != replica.getServer() || other.chunks.count(handle) == 0) continue;
+        auto& chunk = other.chunks[handle];
+        if (chunk.version == version && !chunk.corrupt) status = Status::OK;
+        if (chunk.version != version && status != Status::OK) status = Status::STALE_VERSION;
+      }
+    }
+    results.setStatus(status);
+    if (status != Status::OK) return;
+    if (found != store.chunks.end() && !found->second.corrupt) store.chunks.erase(found);  // used up
+    auto& bytes = store.staged[handle];
+    auto copied = kj::min(CHUNK_BYTES - bytes, params.getLimit());
+    bytes += copied;
+    results.setCopied(copied);
+    results.setLeft(CHUNK_BYTES - bytes);
+    results.setLength(CHUNK_BYTES);
+    if (bytes < CHUNK_BYTES || !params.getCommit()) return;
+    store.chunks[handle] = FakeStore::Chunk{version};
+    store.chunks[handle].length = CHUNK_BYTES;
+    store.staged.erase(handle);
+  }
   void carryOut(AdoptContext context) {
     auto orders = context.getParams().getChunks();
     auto results = context.getResults().initResults(orders.size());
@@ -214,6 +288,7 @@ class FakeProcess final : public rpc::ChunkServer::Server {
       if (chunk.version > order.getVersion()) results[i].setStatus(Status::STALE_VERSION);
       if (results[i].getStatus() != Status::OK) continue;
       chunk.version = order.getVersion();
+      results[i].setLength(chunk.length);
       if (order.getTruncate() != ALL_BYTES_VALID) chunk.truncated = order.getTruncate();
       store.leases.erase(order.getHandle());
     }
@@ -255,7 +330,10 @@ class FleetTest : public testing::Test {
  public:
   ~FleetTest() noexcept override {}
   FleetTest() : memory(rocksdb::NewMemEnv(rocksdb::Env::Default())) {
-    for (uint32_t i = 1; i <= 4; ++i) stores.emplace_back(i);
+    for (uint32_t i = 1; i <= 4; ++i) {
+      stores.emplace_back(i);
+      stores.back().fellows = &stores;
+    }
     NamespaceOptions options;
     options.path = "/names";
     options.env = memory.get();
@@ -264,7 +342,10 @@ class FleetTest : public testing::Test {
   }
 
   void TearDown() override {
-    if (service.get() != nullptr) service->view.leases.checkInvariants();
+    if (service.get() != nullptr) {
+      service->view.leases.checkInvariants();
+      service->repair.checkInvariants();
+    }
     crash();
   }
 
@@ -369,6 +450,7 @@ class FleetTest : public testing::Test {
     for (auto& [handle, chunk] : store.chunks) {
       chunks[i].setHandle(handle);
       chunks[i].setSuspect(chunk.suspect);
+      chunks[i].setCorrupt(chunk.corrupt);
       chunks[i++].setVersion(chunk.version);
     }
     request.setLast(true);

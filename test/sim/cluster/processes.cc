@@ -46,6 +46,7 @@ class ChunkdHost final : public SimHost {
   ChunkdHost(World world, uint32_t number, uint64_t seed, const SimClusterOptions& cluster)
       : SimHost(world, kj::str("chunkd-", number), seed), worker(env::newInlineWorker()) {
     disk.setCapacity(cluster.diskBytes);
+    scrub.bytesPerSecond = cluster.scrubBytesPerSecond;
   }
   ~ChunkdHost() noexcept(false) { kill(); }
 
@@ -55,6 +56,7 @@ class ChunkdHost final : public SimHost {
   };
   kj::Own<env::Worker> worker;
   uint32_t lastPid = 100;
+  ScrubOptions scrub;
 
   kj::Promise<kj::Own<Process>> run() override {
     ChunkServerOptions options;
@@ -65,8 +67,9 @@ class ChunkdHost final : public SimHost {
     options.listen = kj::str(name(), ":9410");
     options.pid = ++lastPid;
     options.reserveBytes = uint64_t(0);
+    options.scrub = scrub;
     auto started = co_await ChunkServer::start(
-        {timer, world.network.at(name()), disk, *rocks.newLife(), *worker, entropy, world.pool, log},
+        {timer, world.network.at(name()), disk, *rocks.newLife(), *worker, entropy, world.pool, log, world.time},
         kj::mv(options));
     KJ_IF_MAYBE (server, started.server) {
       auto process = kj::heap<Running>();

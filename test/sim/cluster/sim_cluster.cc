@@ -245,6 +245,24 @@ kj::Promise<bool> SimCluster::isHealthy() {
   }
 }
 
+SimCluster::Repair SimCluster::repair() {
+  auto answer =
+      run(inspector->metaserver.call({"status", 60 * kj::SECONDS}, [](rpc::Metaserver::Client& service) {
+        return service.statusRequest().send();
+      }));
+  auto status = answer.getStatus().getRepair();
+  return {status.getLastCopy() + status.getBlocking() + status.getUnder(), status.getExcess(),
+          status.getMoving(), status.getCopied(), status.getSurveyed()};
+}
+
+void SimCluster::waitRepaired() {
+  for (;;) {
+    auto now = repair();
+    if (now.surveyed && now.under + now.excess + now.moving == 0) return;
+    advance(500 * kj::MILLISECONDS);
+  }
+}
+
 void SimCluster::waitHealthy() {
   while (!run(isHealthy())) advance(100 * kj::MILLISECONDS);
 }

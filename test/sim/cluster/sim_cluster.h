@@ -27,6 +27,7 @@ struct SimClusterOptions {
   uint8_t replicas = 3;
   uint32_t minimumReplicas = 2;
   uint64_t diskBytes = 64ull << 30;  // of each chunk daemon
+  uint64_t scrubBytesPerSecond = 1 << 20;
 };
 
 class SimCluster {
@@ -73,6 +74,16 @@ class SimCluster {
     std::vector<Replica> replicas;
   };
   std::vector<Chunk> chunks(InodeId inode);
+  struct Repair {
+    uint64_t under = 0;   // chunks with fewer good replicas than wanted
+    uint64_t excess = 0;  // with more
+    uint64_t moving = 0;
+    uint64_t copied = 0;    // since the metaserver started
+    bool surveyed = false;  // all have been looked at
+  };
+  Repair repair();
+  void waitRepaired();  // until every chunk has exactly the replicas it wants, as far as the metaserver knows
+
   void waitHealthy();  // until all daemons are up for the metaserver and it is not in safe mode
 
   kj::Vector<kj::String> compareReplicas(InodeId inode);

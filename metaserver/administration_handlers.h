@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// The Administration interface: what an operator asks for is made an operation of the log, and repair does
+// the rest. Made by metaserver_handlers.cc.
+#pragma once
+
+#include "metaserver/meta_service.h"
+#include "rpc/administration.capnp.h"
+
+namespace cairn {
+
+class AdministrationHandlers final : public rpc::Administration::Server {
+ public:
+  explicit AdministrationHandlers(MetaService& service) : service(service) {}
+
+  kj::Promise<void> drain(DrainContext context) override { return service.guard(draining(context)); }
+  kj::Promise<void> remove(RemoveContext context) override { return service.guard(removing(context)); }
+  kj::Promise<void> rebalance(RebalanceContext context) override;
+  kj::Promise<void> setReplicas(SetReplicasContext context) override {
+    return service.guard(settingReplicas(context));
+  }
+
+ private:
+  kj::Promise<void> draining(DrainContext context);
+  kj::Promise<void> removing(RemoveContext context);
+  kj::Promise<void> settingReplicas(SetReplicasContext context);
+  kj::Promise<Status> setOne(InodeId inode, uint8_t replicas, uint64_t& chunks);
+  kj::Promise<uint64_t> countOn(ServerId server);
+
+  MetaService& service;
+};
+
+}  // namespace cairn
