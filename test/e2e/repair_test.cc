@@ -70,14 +70,22 @@ TEST_F(Repair, WhileItIsWrittenAFileGetsItsCopiesBack) {
        "--time_based", "--runtime=15", "--rate=8m", "--verify=crc32c", "--verify_fatal=1", "--ioengine=psync",
        "--fallocate=none", "--randseed=7", "--end_fsync=1", "--output-format=terse"},
       {.patience = 120s});
-  ASSERT_TRUE(eventually(10s, [&]() { return ::access((c / "busy.0.0").c_str(), F_OK) == 0; }));
-  c.kill("chunkd-3");
+  unsigned lost = 0;  // one that has a replica of it
+  ASSERT_TRUE(eventually(10s, [&]() {
+    if (::access((c / "busy.0.0").c_str(), F_OK) != 0) return false;
+    auto chunks = c.chunks("busy.0.0");
+    for (unsigned i = 1; i <= 4 && !chunks.empty(); ++i) {
+      if (::access(c.chunkFile(i, chunks[0].handle, "data").c_str(), F_OK) == 0) lost = i;
+    }
+    return lost != 0;
+  }));
+  c.kill("chunkd-" + std::to_string(lost));
   ASSERT_TRUE(eventually(60s, [&]() {
     return c.json({"status", "--dir", c.directory()}).at("repair").at("copied").number() > 0;
   })) << c.log("metaserver-1");
   EXPECT_OK(fio.wait());
   ASSERT_TRUE(waitRepaired(c)) << c.log("metaserver-1");
-  auto found = copies(c, "busy.0.0", 3);
+  auto found = copies(c, "busy.0.0", lost);
   ASSERT_EQ(found.size(), 3u);
   auto expected = readFile(c / "busy.0.0");
   for (auto& copy : found) EXPECT_TRUE(copy == expected);
