@@ -24,6 +24,7 @@
 #include "env/machine.h"
 #include "env/worker.h"
 #include "rpc/coroutine.h"
+#include "rpc/socket_network.h"
 
 namespace cairn {
 namespace {
@@ -137,11 +138,11 @@ class StoreThread {
     server.rack = kj::str(options.rack.c_str());
     server.pid = uint32_t(getpid());
     server.reserveBytes = options.reserveMib << 20;
+    auto network = newSocketNetwork(io.provider->getNetwork(), io.unixEventPort);
     server.scrub.bytesPerSecond = uint64_t(options.scrubMib * (1 << 20));
-    auto started = ChunkServer::start(
-                       {io.provider->getTimer(), io.provider->getNetwork(), *disk, *rocksdb::Env::Default(),
-                        *worker, entropy, pool, log, kj::systemPreciseCalendarClock()},
-                       kj::mv(server))
+    auto started = ChunkServer::start({io.provider->getTimer(), *network, *disk, *rocksdb::Env::Default(),
+                                       *worker, entropy, pool, log, kj::systemPreciseCalendarClock()},
+                                      kj::mv(server))
                        .wait(io.waitScope);
     KJ_IF_MAYBE (running, started.server) {
       auto& chunkServer = **running;

@@ -12,6 +12,7 @@
 #include "env/entropy.h"
 #include "env/machine.h"
 #include "fuse/mount_process.h"
+#include "rpc/socket_network.h"
 
 namespace cairn::fuse {
 
@@ -21,6 +22,7 @@ struct World {
   // What the client library refers to for as long as it lives.
   env::SystemEntropy entropy;
   cairn::BufferPool pool;
+  kj::Own<kj::Network> network;
 };
 
 kj::String nameForPeople(const MountCommand& command) {
@@ -39,9 +41,10 @@ int main(int argc, char** argv) {
   std::unique_ptr<World> world;  // made after the forks
   return runMount(argc, argv, [&world](kj::AsyncIoContext& io, const MountCommand& command, env::Logger log) {
     world = std::make_unique<World>();
+    world->network = newSocketNetwork(io.provider->getNetwork(), io.unixEventPort);
     return connectFilesystem({.timer = io.provider->getTimer(),
                               .clock = kj::systemPreciseCalendarClock(),
-                              .network = io.provider->getNetwork(),
+                              .network = *world->network,
                               .entropy = world->entropy,
                               .pool = world->pool,
                               .log = kj::mv(log),

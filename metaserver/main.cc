@@ -21,6 +21,7 @@
 #include "metaserver/meta_server.h"
 #include "rpc/buffer_pool.h"
 #include "rpc/coroutine.h"
+#include "rpc/socket_network.h"
 
 namespace cairn {
 namespace {
@@ -89,16 +90,17 @@ int serve(const CommandOptions& options) {
   serverOptions.replicas = options.replicas;
   if (options.minimumReplicas > 0) serverOptions.minimumReplicas = options.minimumReplicas;
   if (options.releaseBrake) serverOptions.brake = MetaServiceOptions::Brake::RELEASE;
+  auto network = newSocketNetwork(io.provider->getNetwork(), io.unixEventPort);
   serverOptions.repair.grace = int64_t(options.repairGrace * 1000) * kj::MILLISECONDS;
   serverOptions.repair.lastCopyGrace =
       kj::min(serverOptions.repair.lastCopyGrace, serverOptions.repair.grace);
   serverOptions.repair.bytesPerSecond = options.repairRateMib << 20;
   serverOptions.repair.copiesPerStore = options.repairCopies;
   if (options.manualRebalance) serverOptions.rebalance = RebalancePlan::Automatic::NO;
-  auto server = MetaServer::start({io.provider->getTimer(), clock, io.provider->getNetwork(), *disk, nullptr,
-                                   entropy, pool, log},
-                                  serverOptions)
-                    .wait(io.waitScope);
+  auto server =
+      MetaServer::start({io.provider->getTimer(), clock, *network, *disk, nullptr, entropy, pool, log},
+                        serverOptions)
+          .wait(io.waitScope);
   auto ready = announce(*server, options).wait(io.waitScope);
   auto broken = server->whenBroken().then([]() -> int { KJ_UNREACHABLE; });
   auto signo = stopped.exclusiveJoin(kj::mv(broken)).wait(io.waitScope);

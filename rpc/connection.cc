@@ -41,17 +41,17 @@ kj::Own<kj::AsyncIoStream> tuned(kj::Own<kj::AsyncIoStream> stream) {
 
 }  // namespace
 
-Connection::Connection(kj::Own<kj::AsyncIoStream> streamParam, BufferPool& pool,
+Connection::Connection(kj::Own<kj::AsyncIoStream> streamParam, BufferPool& pool, kj::Timer& timer,
                        capnp::Capability::Client bootstrap)
     : stream(tuned(kj::mv(streamParam))),
-      network(*stream, pool, Side::SERVER),
+      network(*stream, pool, timer, Side::SERVER),
       system(capnp::makeRpcServer(network, kj::mv(bootstrap))) {
   system.setFlowLimit(CALLS_IN_FLIGHT_MAX / sizeof(capnp::word));
 }
 
-Connection::Connection(kj::Own<kj::AsyncIoStream> streamParam, BufferPool& pool)
+Connection::Connection(kj::Own<kj::AsyncIoStream> streamParam, BufferPool& pool, kj::Timer& timer)
     : stream(tuned(kj::mv(streamParam))),
-      network(*stream, pool, Side::CLIENT),
+      network(*stream, pool, timer, Side::CLIENT),
       system(capnp::makeRpcClient(network)) {}
 
 capnp::Capability::Client Connection::bootstrap() {

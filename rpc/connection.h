@@ -14,10 +14,10 @@ struct Connection {
   VatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> system;
 
-  Connection(kj::Own<kj::AsyncIoStream> stream, BufferPool& pool,
-             capnp::Capability::Client bootstrap);                  // server
-  Connection(kj::Own<kj::AsyncIoStream> stream, BufferPool& pool);  // client
-  capnp::Capability::Client bootstrap();                            // of the server, on the client side
+  Connection(kj::Own<kj::AsyncIoStream> stream, BufferPool& pool, kj::Timer& timer,
+             capnp::Capability::Client bootstrap);                                    // server
+  Connection(kj::Own<kj::AsyncIoStream> stream, BufferPool& pool, kj::Timer& timer);  // client
+  capnp::Capability::Client bootstrap();  // of the server, on the client side
 };
 
 }  // namespace cairn

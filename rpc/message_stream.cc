@@ -62,8 +62,8 @@ kj::ArrayPtr<const word> ReceivedMessage::getSegment(unsigned id) {
   return id <= more.size() ? more[id - 1] : nullptr;
 }
 
-MessageStream::MessageStream(kj::AsyncIoStream& stream, BufferPool& pool)
-    : stream(stream), pool(pool), input(pool.take(READ_BUFFER_BYTES)) {}
+MessageStream::MessageStream(kj::AsyncIoStream& stream, BufferPool& pool, kj::Maybe<kj::Timer&> timer)
+    : stream(stream), pool(pool), timer(timer), input(pool.take(READ_BUFFER_BYTES)) {}
 
 MessageStream::~MessageStream() noexcept(false) {
   abort(KJ_EXCEPTION(DISCONNECTED, "the connection was closed on this side"));
@@ -175,7 +175,8 @@ kj::Promise<void> MessageStream::fill(size_t wanted) {
 
 // -- sending
 
-void MessageStream::send(kj::ArrayPtr<const kj::ArrayPtr<const word>> segments, kj::Own<MessageHold> hold) {
+void MessageStream::send(kj::ArrayPtr<const kj::ArrayPtr<const word>> segments, kj::Own<MessageHold> hold,
+                         Urgency urgency) {
   ++sent;
   if (failure != nullptr) {
     settle();
@@ -203,10 +204,26 @@ void MessageStream::send(kj::ArrayPtr<const kj::ArrayPtr<const word>> segments, 
   if (segments.size() % 2 == 0) header[segments.size() + 1] = 0;
 
   bytesQueued += message.bytes;
-  if (!writing) {
-    writing = true;
-    writer = writeQueue();
+  KJ_IF_MAYBE (clock, timer) {
+    if (urgency == Urgency::WITH_THE_NEXT && queue.size() < LINGERING_MAX) {
+      if (lingering) return;
+      lingering = true;
+      linger = clock->afterDelay(LINGER)
+                   .then([this]() {
+                     lingering = false;
+                     write();
+                   })
+                   .eagerlyEvaluate(nullptr);
+      return;
+    }
   }
+  write();
+}
+
+void MessageStream::write() {
+  if (writing || queue.empty()) return;
+  writing = true;
+  writer = writeQueue();
 }
 
 void MessageStream::gather(Outgoing& message) {
@@ -268,6 +285,7 @@ void MessageStream::settle() {
 
 kj::Promise<void> MessageStream::written() {
   if (settled >= sent) return kj::READY_NOW;
+  write();
   auto paf = kj::newPromiseAndFulfiller<void>();
   waiters.push_back({sent, kj::mv(paf.fulfiller)});
   return kj::mv(paf.promise);

@@ -4,14 +4,16 @@
 // Messages over a byte stream, in Cap'n Proto's standard framing, with few syscalls and copies. Reads go
 // through a buffer, so that small messages share a read; the body of a large one is read straight into a
 // pooled block in which the largest segment's payload starts on a page. All messages sent during one turn of
-// the loop leave in one writev, from where they are. INVARIANT: messages leave in the order they were sent,
-// and the memory of a message is not read after its hold was dropped. Used by rpc_network.h; a
-// capnp::MessageStream for others.
+// the loop leave in one writev, from where they are. A message that can wait (the end of a call that has its
+// answer) leaves with the next one, so that it does not wake the other side for itself. INVARIANT: messages
+// leave in the order they were sent, and the memory of a message is not read after its hold was dropped. Used
+// by rpc_network.h; a capnp::MessageStream for others.
 #pragma once
 
 #include <capnp/message.h>
 #include <capnp/serialize-async.h>
 #include <kj/async-io.h>
+#include <kj/timer.h>
 
 #include <deque>
 #include <vector>
@@ -47,7 +49,8 @@ class MessageHold {
 
 class MessageStream final : public capnp::MessageStream {
  public:
-  MessageStream(kj::AsyncIoStream& stream, BufferPool& pool);
+  MessageStream(kj::AsyncIoStream& stream, BufferPool& pool, kj::Maybe<kj::Timer&> timer = nullptr);
+  // Without a timer no message waits for the next.
   ~MessageStream() noexcept(false);
   KJ_DISALLOW_COPY(MessageStream);
 
@@ -57,9 +60,11 @@ class MessageStream final : public capnp::MessageStream {
   // The next message; null when the peer ended the stream between messages. One at a time. An oversized or
   // malformed message breaks the stream: this and all later calls throw.
 
-  void send(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments, kj::Own<MessageHold> hold);
-  // Queues a message, to be written at the end of this turn of the loop. Never blocks, never fails: after a
-  // failed write or abort() the message is dropped.
+  enum class Urgency { NOW, WITH_THE_NEXT };
+  void send(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments, kj::Own<MessageHold> hold,
+            Urgency urgency = Urgency::NOW);
+  // Queues a message, to be written at the end of this turn of the loop; or with the next message, at the
+  // latest after LINGER. Never blocks, never fails: after a failed write or abort() the message is dropped.
 
   kj::Promise<void> written();
   // Resolves once all that has been sent so far is written, or never will be.
@@ -84,6 +89,8 @@ class MessageStream final : public capnp::MessageStream {
   kj::Promise<void> end() override;
 
  private:
+  static constexpr kj::Duration LINGER = 2 * kj::MILLISECONDS;
+  static constexpr size_t LINGERING_MAX = 64;  // messages
   static constexpr size_t READ_BUFFER_BYTES = 32 << 10;
   static constexpr size_t INLINE_HEADER = 6;  // table of up to 5 segments
 
@@ -111,6 +118,7 @@ class MessageStream final : public capnp::MessageStream {
   kj::Promise<void> fill(size_t wanted);
   kj::Exception endedInside();
 
+  void write();
   kj::Promise<void> writeQueue();
   void gather(Outgoing& message);
   void dropQueue();
@@ -118,6 +126,7 @@ class MessageStream final : public capnp::MessageStream {
 
   kj::AsyncIoStream& stream;
   BufferPool& pool;
+  kj::Maybe<kj::Timer&> timer;
   kj::Maybe<kj::Exception> failure;
 
   Buffer input;
@@ -130,9 +139,11 @@ class MessageStream final : public capnp::MessageStream {
   uint64_t sent = 0, settled = 0;  // counts of messages; settled: written, or dropped for ever
   std::deque<Waiter> waiters;
   bool writing = false;
+  bool lingering = false;  // a timer runs; what it finds unwritten it writes
   bool writeLoopOnStack = false;
   kj::Canceler reading;
   kj::Promise<void> writer = nullptr;
+  kj::Promise<void> linger = nullptr;
 };
 
 }  // namespace cairn

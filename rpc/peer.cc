@@ -115,7 +115,7 @@ class PeerCore::Body final : private kj::TaskSet::ErrorHandler {
 
 struct PeerCore::Body::Link {
   Link(Body& body, ConnectionGeneration generation, kj::Own<kj::AsyncIoStream> stream)
-      : generation(generation), connection(kj::mv(stream), body.environment.pool), tasks(body) {}
+      : generation(generation), connection(kj::mv(stream), body.environment.pool, body.environment.timer), tasks(body) {}
 
   const ConnectionGeneration generation;
   Connection connection;

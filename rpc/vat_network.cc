@@ -4,6 +4,7 @@
 // The glue between RpcSystem and MessageStream: see vat_network.h.
 #include "rpc/vat_network.h"
 
+#include <capnp/rpc.capnp.h>
 #include <kj/debug.h>
 
 #include "rpc/message_builder.h"
@@ -28,7 +29,13 @@ class VatNetwork::Outgoing final : public capnp::OutgoingRpcMessage,
       : network(network), message(network.pool, firstSegmentWords) {}
 
   capnp::AnyPointer::Builder getBody() override { return message.getRoot<capnp::AnyPointer>(); }
-  void send() override { network.stream.send(message.getSegmentsForOutput(), kj::addRef(*this)); }
+  void send() override {
+    // Finish and Release only let the other side forget something: not worth waking it.
+    auto kind = message.getRoot<capnp::rpc::Message>().which();
+    bool tidies = kind == capnp::rpc::Message::FINISH || kind == capnp::rpc::Message::RELEASE;
+    network.stream.send(message.getSegmentsForOutput(), kj::addRef(*this),
+                        tidies ? MessageStream::Urgency::WITH_THE_NEXT : MessageStream::Urgency::NOW);
+  }
   size_t sizeInWords() override { return message.sizeInWords(); }
 
  private:
@@ -46,8 +53,8 @@ class VatNetwork::Incoming final : public capnp::IncomingRpcMessage {
   kj::Own<ReceivedMessage> message;
 };
 
-VatNetwork::VatNetwork(kj::AsyncIoStream& stream, BufferPool& pool, Side side)
-    : stream(stream, pool), pool(pool), side(side), peerId(4) {
+VatNetwork::VatNetwork(kj::AsyncIoStream& stream, BufferPool& pool, kj::Timer& timer, Side side)
+    : stream(stream, pool, timer), pool(pool), side(side), peerId(4) {
   peerId.initRoot<VatId>().setSide(side == Side::CLIENT ? Side::SERVER : Side::CLIENT);
   auto paf = kj::newPromiseAndFulfiller<void>();
   disconnected = paf.promise.fork();

@@ -15,7 +15,7 @@ namespace cairn {
 class VatNetwork final : public capnp::TwoPartyVatNetworkBase,
                          private capnp::TwoPartyVatNetworkBase::Connection {
  public:
-  VatNetwork(kj::AsyncIoStream& stream, BufferPool& pool, capnp::rpc::twoparty::Side side);
+  VatNetwork(kj::AsyncIoStream& stream, BufferPool& pool, kj::Timer& timer, capnp::rpc::twoparty::Side side);
   ~VatNetwork() noexcept(false);
 
   kj::Promise<void> onDisconnect() { return disconnected.addBranch(); }  // the RpcSystem has let go

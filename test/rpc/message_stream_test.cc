@@ -285,6 +285,45 @@ TEST_F(Stream, AllMessagesOfATurnLeaveInOneWriteAndShareReads) {
   EXPECT_EQ(ends.bytesIn.reads, 1u);
 }
 
+TEST_F(Stream, AMessageThatCanWaitLeavesWithTheNextOrAfterAWhileInOrder) {
+  kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
+  auto pipe = kj::newTwoWayPipe();
+  RandomStream bytes(kj::mv(pipe.ends[0]), 0);
+  MessageStream out(bytes, pool, timer), in(*pipe.ends[1], pool);
+  auto sendLater = [&](uint64_t content) {
+    auto hold = kj::heap<Hold>(small(content), alive);
+    auto segments = hold->segments.asPtr();
+    out.send(segments, kj::mv(hold), MessageStream::Urgency::WITH_THE_NEXT);
+  };
+  auto expectNext = [&](uint64_t content) {
+    EXPECT_EQ(memcmp(receive(in)->getSegment(0).begin(), &content, sizeof(content)), 0);
+  };
+  sendLater(1);
+  sendLater(2);
+  settle();
+  EXPECT_EQ(bytes.writes, 0u);
+  send(out, small(3));
+  for (uint64_t i = 1; i <= 3; ++i) expectNext(i);
+  EXPECT_EQ(bytes.writes, 1u);
+
+  sendLater(4);
+  settle();
+  EXPECT_EQ(bytes.writes, 1u);
+  timer.advanceTo(timer.now() + 2 * kj::MILLISECONDS);
+  expectNext(4);
+  EXPECT_EQ(bytes.writes, 2u) << "nothing came after it";
+
+  sendLater(5);
+  auto written = out.written();
+  expectNext(5);
+  written.wait(scope);
+  EXPECT_EQ(bytes.writes, 3u) << "somebody waits for it";
+
+  for (uint64_t i = 100; i < 164; ++i) sendLater(i);
+  for (uint64_t i = 100; i < 164; ++i) expectNext(i);
+  EXPECT_EQ(bytes.writes, 4u) << "enough have come together";
+}
+
 TEST_F(Stream, AMessageLivesUntilItIsWrittenAndNoLonger) {
   Ends ends(pool, seed);
   send(ends.out, small(7, 1000));

@@ -226,7 +226,7 @@ TEST_F(PeerTest, AnotherClusterIsRefusedWithASentenceAndNotTriedEvery10Milliseco
 TEST_F(PeerTest, AnotherProtocolIsRefusedWithASentenceForTheUser) {
   start();
   auto stream = network.at("c").parseAddress("s:7000").wait(scope)->connect().wait(scope);
-  Connection connection(kj::mv(stream), pool);
+  Connection connection(kj::mv(stream), pool, time.timer());
   auto request = connection.bootstrap().castAs<rpc::Gate>().helloRequest();
   request.setProtocol(2);
   request.setCaller("client");
@@ -481,7 +481,7 @@ TEST_F(PeerTest, ADamagedConversationEndsThatConnectionAndNoOther) {
   kj::Vector<kj::byte> said;
   auto address = network.at("c").parseAddress("s:7000").wait(scope);
   {
-    Connection connection(kj::heap<Recorder>(address->connect().wait(scope), said), pool);
+    Connection connection(kj::heap<Recorder>(address->connect().wait(scope), said), pool, time.timer());
     auto request = connection.bootstrap().castAs<rpc::Gate>().helloRequest();
     request.setProtocol(1);
     request.setCaller("recorded");
@@ -728,10 +728,10 @@ TEST_F(RealSockets, TcpAndUnixCarryPayloadsAndSurviveARestart) {
 TEST_F(PeerTest, ACallerThatDoesNotListenFillsNobodysMemory) {
   auto pipe = kj::newTwoWayPipe();
   auto ear = kj::newPromiseAndFulfiller<void>();
-  Connection server(kj::mv(pipe.ends[0]), pool, kj::heap<Store>(pool, story));
+  Connection server(kj::mv(pipe.ends[0]), pool, time.timer(), kj::heap<Store>(pool, story));
   kj::Vector<kj::byte> said;
   auto stream = kj::heap<Recorder>(kj::mv(pipe.ends[1]), said, kj::mv(ear.promise));
-  Connection client(kj::mv(stream), pool);
+  Connection client(kj::mv(stream), pool, time.timer());
   auto store = client.bootstrap().castAs<rpc::ChunkServer>();
   auto answers = kj::heapArrayBuilder<kj::Promise<void>>(80);
   for (size_t i = 0; i < answers.capacity(); ++i) {
