@@ -181,7 +181,11 @@ void MetaService::writeStatus(rpc::ClusterStatus::Builder builder) const {
   builder.setSessions(sessions.count());
   builder.setInodes(state.inodes);
   builder.setChunks(state.chunks);
+  // Counted in the last round of the survey: what has gone since is not to be told any more.
   auto health = survey.health();
+  health.missing = kj::min(health.missing, state.chunks);
+  health.under = kj::min(health.under, state.chunks - health.missing);
+  health.healthy = kj::min(health.healthy, state.chunks - health.missing - health.under);
   builder.setChunksHealthy(health.healthy);
   builder.setChunksUnder(health.under);
   builder.setChunksMissing(health.missing);

@@ -196,6 +196,18 @@ TEST_F(StoresTest, StatusCountsChunksByHealth) {
   EXPECT_EQ(status().getStatus().getChunksMissing(), 1u);
 }
 
+TEST_F(StoresTest, StatusNeverTellsOfMoreChunksThanThereAre) {
+  auto location = created();
+  advance(1000);
+  release(*client, file);
+  EXPECT_EQ(unlink(*client, "f"), Status::OK);  // and no round of the survey since
+  auto request = service->newConnection("cli").statusRequest();
+  auto answer = await(kj::Promise<capnp::Response<rpc::Metaserver::StatusResults>>(request.send()));
+  auto status = answer.getStatus();
+  EXPECT_EQ(status.getChunks(), 0u);
+  EXPECT_EQ(status.getChunksHealthy() + status.getChunksUnder() + status.getChunksMissing(), 0u);
+}
+
 TEST_F(StoresTest, AHeartbeatOfAnOldConnectionIsToldToRegisterAgain) {
   joinAll();
   auto old = KJ_ASSERT_NONNULL(store(1).fleet);
