@@ -255,6 +255,31 @@ SimCluster::Repair SimCluster::repair() {
           status.getMoving(), status.getCopied(), status.getSurveyed()};
 }
 
+void SimCluster::drain(kj::StringPtr host) {
+  auto look = [&]() {
+    auto answer =
+        run(inspector->metaserver.call({"status", 60 * kj::SECONDS}, [](rpc::Metaserver::Client& service) {
+          return service.statusRequest().send();
+        }));
+    for (auto server : answer.getStatus().getServers()) {
+      if (kj::StringPtr(server.getAddress()).startsWith(kj::str(host, ":")))
+        return std::make_pair(server.getServer(), server.getLeaving());
+    }
+    KJ_FAIL_REQUIRE("no such store", host);
+  };
+  auto number = look().first;
+  auto administration = run(inspector->metaserver.call({"administration", 60 * kj::SECONDS},
+                                                       [](rpc::Metaserver::Client& service) {
+                                                         return service.administrationRequest().send();
+                                                       }))
+                            .getAdministration();
+  auto request = administration.drainRequest();
+  request.setServer(number);
+  auto answer = run(kj::Promise<capnp::Response<rpc::Administration::DrainResults>>(request.send()));
+  KJ_REQUIRE(answer.getStatus() == Status::OK, answer.getStatus());
+  while (look().second > 0) advance(500 * kj::MILLISECONDS);
+}
+
 void SimCluster::waitRepaired() {
   for (;;) {
     auto now = repair();

@@ -82,6 +82,7 @@ class SimCluster {
     bool surveyed = false;  // all have been looked at
   };
   Repair repair();
+  void drain(kj::StringPtr host);  // as `cairn drain` does, and returns when nothing counts on it any more
   void waitRepaired();  // until every chunk has exactly the replicas it wants, as far as the metaserver knows
 
   void waitHealthy();  // until all daemons are up for the metaserver and it is not in safe mode
