@@ -196,6 +196,7 @@ kj::Promise<void> ChunkHandlers::doWrite(WriteContext context) {
   }
   auto outcome = co_await service.mutate({key, 0, params.getOffset(), data, sums});
   answer(results, outcome);
+  results.setBlocks(service.store.blocksInUse(key.handle));
 }
 
 kj::Promise<void> ChunkHandlers::doApply(ApplyContext context) {
@@ -280,6 +281,7 @@ kj::Promise<void> ChunkHandlers::doAppend(AppendContext context) {
     total.applied = kj::mv(outcome.applied);
   }
   answer(results, total, fits ? Status::OK : Status::CHUNK_FULL);
+  results.setBlocks(service.store.blocksInUse(key.handle));
 }
 
 // -- reads and barriers

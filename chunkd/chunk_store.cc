@@ -281,6 +281,11 @@ kj::Promise<Status> ChunkStore::mergeEdge(Live& chunk, uint32_t block, uint32_t 
 
 // -- read
 
+uint32_t ChunkStore::blocksInUse(ChunkHandle handle) const {
+  auto found = live.find(handle);
+  return found == live.end() ? 0 : found->second->nonzeroBlocks();
+}
+
 uint32_t ChunkStore::readableBytes(ChunkKey key, uint32_t offset, uint32_t size) const {
   auto* record = index->find(key.handle);
   if (record == nullptr || record->length <= offset) return 0;

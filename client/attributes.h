@@ -24,6 +24,7 @@ inline FileAttributes readAttributes(rpc::Attributes::Reader reader) {
   attributes.mtime = {reader.getMtime()};
   attributes.ctime = {reader.getCtime()};
   attributes.dataVersion = reader.getDataVersion();
+  attributes.extended = reader.getExtended();
   return attributes;
 }
 

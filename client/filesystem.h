@@ -15,6 +15,7 @@
 #include <kj/async.h>
 #include <kj/timer.h>
 
+#include "rpc/lock_ranges.h"
 #include "rpc/metaserver.capnp.h"
 #include "rpc/result.h"
 #include "rpc/units.h"
@@ -37,10 +38,12 @@ struct FileAttributes {
   uint64_t size = 0, bytesUsed = 0;
   Timestamp atime, mtime, ctime;
   uint64_t dataVersion = 0;
+  uint8_t extended = 0;  // rpc::HAS_...: which extended attributes there are
 };
 
 struct Credentials {
   uint32_t uid = 0, gid = 0;
+  uint16_t umask = 0;  // taken from the mode of what is made, unless its directory has a default ACL
 };
 
 struct NewNode {
@@ -88,6 +91,18 @@ struct SpaceStatistics {
   uint64_t blocksTotal = 0, blocksFree = 0, inodes = 0;  // blocks of BLOCK_SIZE, after replication
 };
 
+enum class Growth { NO, YES };   // may the file become longer by it?
+enum class Sought { DATA, HOLE };
+
+struct FileLock {
+  // fcntl(2) and flock(2) locks, as in rpc/metaserver.capnp FileLock.
+  InodeId inode;
+  LockKind kind = LockKind::POSIX;
+  uint64_t owner = 0;
+  LockRange range;
+  uint32_t pid = 0;
+};
+
 class OpenFile : public kj::Refcounted {
   // One open inode of this client; shared by all its open(2)s. Kept open at the metaserver while referenced.
   // Whoever calls keeps it until the promise is done; what is buffered when nobody does any more is still
@@ -105,6 +120,19 @@ class OpenFile : public kj::Refcounted {
 
   virtual kj::Promise<Status> flush() = 0;  // applied on all replicas, length published: what close(2) needs
   virtual kj::Promise<Status> sync() = 0;   // on stable storage everywhere: fsync(2)
+
+  virtual kj::Promise<Status> allocate(FileOffset offset, uint64_t length, Growth growth) {
+    return Status(Status::NOT_SUPPORTED);
+  }
+  // fallocate(2): makes sure that there is space now for these bytes, which does not reserve it. Changes no content.
+  virtual kj::Promise<Status> zero(FileOffset offset, uint64_t length, Growth growth) {
+    return Status(Status::NOT_SUPPORTED);
+  }
+  // fallocate(2) PUNCH_HOLE and ZERO_RANGE: reads as zeros, and takes no space where whole chunks fall into it.
+  virtual kj::Promise<Result<kj::Maybe<FileOffset>>> seek(FileOffset offset, Sought sought) {
+    return Result<kj::Maybe<FileOffset>>(Status::NOT_SUPPORTED);
+  }
+  // lseek(2) SEEK_DATA and SEEK_HOLE: null where there is none from `offset` on. Blocks of zeros are holes.
 
   virtual kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record) = 0;
   // GFS paper, section 3.3: at least once, at an offset that the primary picks, never across a chunk
@@ -124,7 +152,7 @@ class Filesystem {
   virtual kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name) = 0;
   virtual kj::Promise<Status> rmdir(InodeId parent, kj::StringPtr name) = 0;
   virtual kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent,
-                                     kj::StringPtr newName, uint32_t flags) = 0;
+                                     kj::StringPtr newName, uint32_t flags, Credentials caller) = 0;
   virtual kj::Promise<Result<kj::String>> readLink(InodeId inode) = 0;
   virtual kj::Promise<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
                                                            Detail detail) = 0;
@@ -133,12 +161,29 @@ class Filesystem {
                                                         Credentials caller, NewNode options,
                                                         bool exclusive) = 0;
   // One round trip: makes the regular file (or finds it) and opens it.
+  virtual kj::Promise<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode, Credentials caller) {
+    return Result<kj::Own<OpenFile>>(Status::NOT_SUPPORTED);
+  }
+  // O_TMPFILE: without a name, until link() gives it one.
+  virtual void accessed(const FileAttributes& attributes) {}
+  // It has been read: its access time moves if it is due (relatime), soon at the metaserver and here at once. Of what is
+  // not known of its attributes, besides the inode, the metaserver finds out whether it is due.
+  virtual bool isAccessDue(const FileAttributes& attributes) const { return false; }  // would accessed() move it?
+  virtual void forgotten(InodeId inode) {}
+  // Nobody here can name it any more. Until then getAttributes() answers for nodes that this client has removed.
   virtual kj::Promise<Result<SpaceStatistics>> statistics() = 0;
   virtual kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) = 0;
   virtual kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
                                        uint32_t flags) = 0;
   virtual kj::Promise<Status> removeXattr(InodeId inode, kj::StringPtr name) = 0;
   virtual kj::Promise<Result<kj::Array<kj::String>>> listXattr(InodeId inode) = 0;
+  virtual kj::Promise<Status> setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) {
+    return Status(Status::NOT_SUPPORTED);
+  }
+  // Takes, changes or (type UNLOCK) gives back. WOULD_BLOCK: another's is in the way. With `givenUp` it waits until that
+  // resolves; what was granted in that very moment is OK. DEADLOCK.
+  virtual kj::Promise<Result<FileLock>> testLock(FileLock lock) { return Result<FileLock>(Status::NOT_SUPPORTED); }
+  // A lock that is in the way, or one of type UNLOCK.
   virtual kj::Promise<Status> syncAll() = 0;  // syncfs(2): every open file, and the metaserver's log
   virtual kj::Promise<Status> syncNames() { return syncAll(); }
   // fsync(2) of a directory: the metaserver's log.

@@ -30,6 +30,15 @@ class InodeTable::Handle final : public OpenFile {
   }
   kj::Promise<Status> flush() override { return state->flush(); }
   kj::Promise<Status> sync() override { return state->sync(); }
+  kj::Promise<Status> allocate(FileOffset offset, uint64_t length, Growth growth) override {
+    return state->allocate(offset.value(), length, growth);
+  }
+  kj::Promise<Status> zero(FileOffset offset, uint64_t length, Growth growth) override {
+    return state->zero(offset.value(), length, growth);
+  }
+  kj::Promise<Result<kj::Maybe<FileOffset>>> seek(FileOffset offset, Sought sought) override {
+    return state->seek(offset.value(), sought);
+  }
   kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record) override {
     return state->recordAppend(record);
   }

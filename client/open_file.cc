@@ -74,6 +74,12 @@ FileState::~FileState() noexcept(false) {}
 
 void FileState::overlay(FileAttributes& attributes) const {
   attributes.size = kj::max(attributes.size, kj::max(appliedEnd, buffer.end()));
+  if (acceptedBytes > 0) {
+    // As local filesystems count what they have not yet given a place: never nothing for a file with new data.
+    auto whole = (attributes.size + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
+    auto used = attributes.bytesUsed + (acceptedBytes + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
+    attributes.bytesUsed = kj::max(attributes.bytesUsed, kj::min(whole, used));
+  }
   KJ_IF_MAYBE (mtime, localMtime) {
     attributes.mtime = *mtime;
     if (attributes.ctime.ns < mtime->ns) attributes.ctime = *mtime;
@@ -205,6 +211,7 @@ kj::Promise<Status> FileState::write(uint64_t offset, Bytes bytes) {
 }
 
 void FileState::accept(uint64_t offset, Bytes bytes) {
+  acceptedBytes += bytes.view.size();
   buffer.write(offset, kj::mv(bytes), parts.timer.now());
   localMtime = nowOf(parts.clock);
   pump();
@@ -286,7 +293,7 @@ void FileState::applied(ChunkIndex index, const DirtyChunk& chunk, uint64_t end)
   DirtyChunks one;
   one.emplace(index, chunk);
   merge(dirty, kj::mv(one));
-  unpublished[index] = chunk.handle;
+  unpublished[index] = {chunk.handle, chunk.blocks};
   needsPublish = true;
   armPublish();
 }
@@ -349,6 +356,7 @@ kj::Promise<Status> FileState::publish() {
   auto length = publishableLength();
   auto chunks = std::move(unpublished);
   unpublished.clear();
+  auto counted = acceptedBytes;
   auto modified = localMtime;
   bool answered = false;
   KJ_DEFER(if (!answered) {  // also when the caller goes away meanwhile: then the next one publishes
@@ -362,7 +370,11 @@ kj::Promise<Status> FileState::publish() {
     KJ_IF_MAYBE (time, modified) publish.setModified(time->ns);
     auto handles = publish.initChunks(chunks.size());
     unsigned i = 0;
-    for (auto& [index, handle] : chunks) handles.set(i++, handle.value());
+    auto blocks = change.initChunkBlocks(chunks.size());
+    for (auto& [index, chunk] : chunks) {
+      blocks.set(i, chunk.blocks);
+      handles.set(i++, chunk.handle.value());
+    }
   });
   auto status = outcome.status();
   if (status == Status::NOT_FOUND || status == Status::STALE) status = Status::OK;  // it has no name any more
@@ -371,6 +383,7 @@ kj::Promise<Status> FileState::publish() {
     co_return status;
   }
   answered = true;
+  acceptedBytes = buffer.isEmpty() ? acceptedBytes - counted : kj::max(acceptedBytes - counted, 1);
   if (outcome.ok()) {
     // Our own change of content is no news for our own locations.
     if (outcome->attributes.dataVersion == base.dataVersion + 1) base.dataVersion += 1;

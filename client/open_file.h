@@ -40,6 +40,8 @@ struct FileParts {
   Writer& writer;
   Appender& appender;
   ChunkSync& chunkSync;
+  ChunkServers& servers;
+  kj::EntropySource& entropy;
   MemoryPressure& pressure;
 };
 
@@ -73,6 +75,11 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record);
   kj::Promise<Result<FileAttributes>> setAttributes(AttributeChange change);
 
+  // file_space.cc
+  kj::Promise<Status> allocate(uint64_t offset, uint64_t length, Growth growth);
+  kj::Promise<Status> zero(uint64_t offset, uint64_t length, Growth growth);
+  kj::Promise<Result<kj::Maybe<FileOffset>>> seek(uint64_t offset, Sought sought);
+
   kj::Promise<Status> settle();  // as flush, but leaves an error for its owner
   bool isSettled() const {
     return buffer.isEmpty() && !needsPublish && order.isFree() && publishing.isFree();
@@ -102,8 +109,13 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   DirtyChunks dirty;        // since the last sync began
   bool earlierWritesKnown;  // no: earlier opens and other clients may have left some to sync
   DirtyChunks unsynced;     // what the last sync took and is not known to be on disk
-  std::map<ChunkIndex, ChunkHandle> unpublished;  // since the last publish
-  kj::Maybe<Status> error;      // the next write, flush or sync tells it
+  struct WrittenChunk {
+    ChunkHandle handle;
+    uint32_t blocks = 0;  // that hold anything but zeros
+  };
+  std::map<ChunkIndex, WrittenChunk> unpublished;  // since the last publish
+  uint64_t acceptedBytes = 0;                      // the same; for st_blocks until it is told what is true
+  kj::Maybe<Status> error;                         // the next write, flush or sync tells it
   kj::Maybe<Status> syncError;  // the next sync tells it, whether or not a write or close has: close is often not asked
   Turns order;       // of writes that have to wait, cuts and appends
   Turns publishing;  // lengths must not overtake each other
@@ -113,6 +125,9 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::TaskSet tasks;
 
   void accept(uint64_t offset, Bytes bytes);
+  kj::Promise<Status> writeZeros(uint64_t from, uint64_t to);
+  kj::Promise<Status> punch(uint64_t firstChunk, uint64_t endChunk, uint64_t atLeast);
+  kj::Promise<kj::Maybe<uint32_t>> seekInChunk(ChunkIndex index, uint32_t from, Sought sought);
   kj::Promise<Status> writeInTurn(uint64_t offset, Bytes bytes);
   void pump();
   kj::Promise<void> send(WriteBuffer::Outgoing outgoing);

@@ -4,8 +4,10 @@
 
 #include <kj/debug.h>
 
+#include "client/access_times.h"
 #include "client/attributes.h"
 #include "client/inode_table.h"
+#include "client/lock_keeper.h"
 
 namespace cairn {
 
@@ -48,7 +50,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
         parts{options.timer, options.clock,  options.timing, options.log.named("file"),
               *budget,       options.limits, session,        locator,
               reader,        writer,         appender,       chunkSync,
-              inodes},
+              servers,       options.entropy, inodes},
         inodes(parts) {}
 
   kj::Promise<void> start() {
@@ -75,18 +77,21 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
 
   kj::Promise<Result<FileAttributes>> getAttributes(InodeId inode) override {
     KJ_IF_MAYBE (state, inodes.find(inode)) {
-      if (!state->isSettled()) co_return state->attributes();
+      if (!state->isSettled()) co_return withAccessTime(state->attributes());
     }
     auto answer = co_await session.query("getAttributes", [inode](rpc::Session::Client& client) {
       auto request = client.getAttributesRequest();
       request.setInode(inode.value());
       return request.send();
     });
-    if (!answer.ok()) co_return answer.status();
-    co_return withOverlay(answer->getAttributes());
+    if (answer.ok()) co_return withOverlay(answer->getAttributes());
+    auto gone = removed.find(inode);
+    if (answer.status() == Status::STALE && gone != removed.end()) co_return gone->second;
+    co_return answer.status();
   }
 
   kj::Promise<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) override {
+    if (change.atime != nullptr || change.atimeNow == AttributeChange::Now::YES) accessTimes.forget(inode);
     KJ_IF_MAYBE (state, inodes.find(inode)) {
       auto kept = kj::addRef(*state);
       co_return co_await kept->setAttributes(kj::mv(change));
@@ -127,6 +132,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     });
     if (outcome.ok()) {
       if (outcome->attributes.links == 0) inodes.removed(outcome->attributes.inode);
+      noteRemoved(outcome->attributes);
       overlaid(outcome->attributes);
     }
     co_return outcome.status();
@@ -138,12 +144,14 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       rmdir.setParent(parent.value());
       rmdir.setName(name);
     });
+    if (outcome.ok()) noteRemoved(outcome->attributes);
     co_return outcome.status();
   }
 
   kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
-                             uint32_t flags) override {
+                             uint32_t flags, Credentials caller) override {
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
+      fillCaller(change, caller);
       auto rename = change.initRename();
       rename.setParent(parent.value());
       rename.setName(name);
@@ -180,7 +188,10 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     auto builder = kj::heapArrayBuilder<DirectoryEntry>(entries.size());
     for (auto entry : entries) {
       auto attributes = readAttributes(entry.getAttributes());
-      if (detail == Detail::ATTRIBUTES) inodes.overlay(attributes);
+      if (detail == Detail::ATTRIBUTES) {
+        inodes.overlay(attributes);
+        accessTimes.overlay(attributes);
+      }
       builder.add(DirectoryEntry{kj::str(entry.getName()), entry.getCookie(), attributes});
     }
     page.entries = builder.finish();
@@ -218,6 +229,25 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     co_return inodes.adopt(outcome->attributes);
   }
 
+  kj::Promise<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode,
+                                                         Credentials caller) override {
+    InodeTable::Opening opening(inodes);
+    auto outcome = co_await session.change([&](rpc::Change::Builder change) {
+      fillCreate(change, directory, "", NewNode{}, mode, caller);
+      auto create = change.getCreate();
+      create.setTemporary(true);
+      create.setOpen(true);
+    });
+    if (!outcome.ok()) co_return outcome.status();
+    co_return inodes.adopt(outcome->attributes);
+  }
+
+  void accessed(const FileAttributes& attributes) override { accessTimes.read(attributes); }
+
+  bool isAccessDue(const FileAttributes& attributes) const override { return accessTimes.isDue(attributes); }
+
+  void forgotten(InodeId inode) override { removed.erase(inode); }
+
   // the rest
   // ---------------------------------------------------------------------------------------------------
 
@@ -249,6 +279,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       set.setValue(value);
       set.setFlags(flags);
     });
+    if (outcome.ok()) overlaid(outcome->attributes);  // an open file learns what it has
     co_return outcome.status();
   }
 
@@ -258,6 +289,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       remove.setFrom(inode.value());
       remove.setAttribute(name);
     });
+    if (outcome.ok()) overlaid(outcome->attributes);
     co_return outcome.status();
   }
 
@@ -282,6 +314,11 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     });
     co_return answer.status();
   }
+
+  kj::Promise<Status> setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) override {
+    return locks.set(lock, kj::mv(givenUp));
+  }
+  kj::Promise<Result<FileLock>> testLock(FileLock lock) override { return locks.test(lock); }
 
   kj::Promise<Status> syncAll() override {
     auto states = inodes.all();
@@ -308,6 +345,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       if (!ok(status)) options.log.error("a file could not be flushed at shutdown: ", status);
     }
     co_await inodes.finish();
+    co_await accessTimes.publish();
     co_await session.close();
   }
 
@@ -328,18 +366,37 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
   ChunkSync chunkSync;
   FileParts parts;
   InodeTable inodes;
+  LockKeeper locks{session, options.log.named("locks")};
+  AccessTimes accessTimes{options.timer, options.clock, session, options.log.named("atime")};
+  std::unordered_map<InodeId, FileAttributes> removed;
+  // Directories and special files that this client has removed: the kernel may still hold them, and asks.
 
   FileAttributes overlaid(FileAttributes attributes) {
     inodes.overlay(attributes);
+    accessTimes.overlay(attributes);
     return attributes;
+  }
+
+  FileAttributes withAccessTime(FileAttributes attributes) const {
+    accessTimes.overlay(attributes);
+    return attributes;
+  }
+
+  void noteRemoved(const FileAttributes& attributes) {
+    if (attributes.links == 0 && attributes.type != FileType::REGULAR) removed[attributes.inode] = attributes;
   }
   FileAttributes withOverlay(rpc::Attributes::Reader reader) { return overlaid(readAttributes(reader)); }
 
-  static void fillCreate(rpc::Change::Builder change, InodeId parent, kj::StringPtr name, const NewNode& node,
-                         uint16_t mode, Credentials caller) {
+  static void fillCaller(rpc::Change::Builder change, Credentials caller) {
     change.initCaller().setUid(caller.uid);
     change.getCaller().setGid(caller.gid);
+  }
+
+  static void fillCreate(rpc::Change::Builder change, InodeId parent, kj::StringPtr name, const NewNode& node,
+                         uint16_t mode, Credentials caller) {
+    fillCaller(change, caller);
     auto create = change.initCreate();
+    create.setUmask(caller.umask);
     create.setParent(parent.value());
     create.setName(name);
     create.setType(node.type);
@@ -352,6 +409,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
   // --------------------------------------------------------------------------------
 
   std::vector<InodeId> openInodes() override { return inodes.openInodes(); }
+  std::vector<FileLock> heldLocks() override { return locks.held(); }
 
   void reopened(InodeId inode, Result<FileAttributes> answer) override {
     KJ_IF_MAYBE (state, inodes.find(inode)) {

@@ -2,6 +2,8 @@
 // Copyright 2026 the CairnFS authors
 #include "client/session.h"
 
+#include "client/lock_keeper.h"
+
 #include <kj/debug.h>
 
 #include "client/attributes.h"
@@ -98,7 +100,10 @@ kj::StringPtr Session::refusal() const {
 kj::Promise<void> Session::attach(rpc::Metaserver::Client service, ConnectionGeneration connection) {
   // Runs on each new connection, before any other call.
   co_await begin(service);
-  if (id) co_return;
+  if (id) {
+    co_await reclaimLocks();
+    co_return;
+  }
 
   // The old session was fenced: its open files are closed over there. What is open here is opened again.
   co_await begin(service);
@@ -106,6 +111,20 @@ kj::Promise<void> Session::attach(rpc::Metaserver::Client service, ConnectionGen
   kj::Vector<kj::Promise<void>> reopening;
   for (auto inode : inodes) reopening.add(reopen(inode));
   co_await kj::joinPromises(reopening.releaseAsArray());
+  co_await reclaimLocks();
+}
+
+kj::Promise<void> Session::reclaimLocks() {
+  auto locks = events.heldLocks();
+  if (locks.empty()) co_return;
+  auto request = current().reclaimLocksRequest();
+  auto list = request.initLocks(unsigned(locks.size()));
+  for (unsigned i = 0; i < locks.size(); ++i) write(list[i], locks[i]);
+  auto response = co_await request.send();
+  if (!ok(response.getStatus())) {
+    options.log.error("session ", id, " could not have all of its ", locks.size(), " file locks again: ",
+                      response.getStatus(), " -> programs that hold them may not be alone");
+  }
 }
 
 kj::Promise<void> Session::begin(rpc::Metaserver::Client service) {

@@ -29,6 +29,7 @@ class SessionEvents {
   virtual void reopened(InodeId inode, Result<FileAttributes> answer) = 0;  // in a new session
   virtual void invalidated(InodeId inode) = 0;                              // by another client
   virtual void nameInvalidated(InodeId parent, kj::StringPtr name) = 0;
+  virtual std::vector<FileLock> heldLocks() { return {}; }  // to be claimed from a metaserver that may have forgotten
 };
 
 class Session {
@@ -94,6 +95,7 @@ class Session {
   kj::Promise<void> attach(rpc::Metaserver::Client service, ConnectionGeneration connection);
   kj::Promise<void> begin(rpc::Metaserver::Client service);
   kj::Promise<void> reopen(InodeId inode);
+  kj::Promise<void> reclaimLocks();
   kj::Promise<void> renewForEver();
   void moveOn();
   rpc::Session::Client& current();

@@ -89,8 +89,9 @@ kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
     Status status = Status::OK;
     switch (judge(inode, location, tried, status)) {
       case Verdict::DONE: {
-        DirtyChunk applied{location.handle, location.version, {}};
+        DirtyChunk applied{location.handle, location.version, {}, 0};
         KJ_IF_MAYBE (answer, tried.answer) {
+          applied.blocks = answer->getBlocks();
           for (auto replica : answer->getApplied()) {
             applied.boots.emplace(ServerId(replica.getServer()), replica.getBoot());
           }

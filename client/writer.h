@@ -19,6 +19,7 @@ struct DirtyChunk {
   ChunkHandle handle;
   ChunkVersion version;
   std::map<ServerId, uint64_t> boots;  // who has applied our writes, and the boot in which it first did
+  uint32_t blocks = 0;                 // of the chunk that hold anything but zeros, after the last write
 
   void add(const DirtyChunk& later);
 };

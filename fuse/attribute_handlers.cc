@@ -31,6 +31,13 @@ kj::Promise<void> Handlers::setAttributes(Request request, InodeId inode, Attrib
   replyAttributes(request, attributes);
 }
 
+void Handlers::accessed(const FileAttributes& attributes) {
+  using Policy = HandlerOptions::AccessTimes;
+  if (options.accessTimes == Policy::NEVER) return;
+  if (attributes.type == FileType::DIRECTORY && options.accessTimes == Policy::FILES) return;
+  filesystem.accessed(attributes);
+}
+
 kj::Promise<void> Handlers::statistics(Request request) {
   auto space = co_await filesystem.statistics();
   if (!space.ok()) {

@@ -32,9 +32,10 @@ struct Handlers::Listing {
   struct Given {
     InodeId inode;
     uint64_t dataVersion;
+    uint8_t extended;
   };
   enum class Room { NO, YES };
-  Room add(const char* name, const fuse_entry_param& entry, uint64_t version, uint64_t offset) {
+  Room add(const char* name, const fuse_entry_param& entry, const FileAttributes& attributes, uint64_t offset) {
     auto rest = buffer.slice(used, buffer.size());
     auto next = static_cast<off_t>(offset);
     auto size = detail == Detail::NAMES
@@ -42,14 +43,14 @@ struct Handlers::Listing {
                     : fuse_add_direntry_plus(request, rest.begin(), rest.size(), name, &entry, next);
     if (size > rest.size()) return Room::NO;
     used += size;
-    if (detail == Detail::ATTRIBUTES && entry.ino != 0) given.add(Given{InodeId(entry.ino), version});
+    if (detail == Detail::ATTRIBUTES && entry.ino != 0) given.add(Given{InodeId(entry.ino), attributes.dataVersion, attributes.extended});
     return Room::YES;
   }
   Room addSelf(const char* name, uint64_t inode, uint64_t offset) {
     fuse_entry_param entry = {};
     entry.attr.st_ino = inode;
     entry.attr.st_mode = S_IFDIR;
-    return add(name, entry, 0, offset);
+    return add(name, entry, FileAttributes(), offset);
   }
 
   fuse_req_t request;
@@ -76,6 +77,7 @@ kj::Promise<void> Handlers::readDirectory(Request request, fuse_file_info file, 
   Listing listing(nullptr, size, detail);  // libfuse does not look at the request
   if (offset == 0) {
     directory->state = DirectoryHandle::Page::NONE;  // opened or rewound: shows what is there from now on
+    accessed({.inode = directory->inode, .type = FileType::DIRECTORY});
     listing.addSelf(".", directory->inode.value(), AFTER_DOT);
   }
   if (offset == 0 || offset == AFTER_DOT) listing.addSelf("..", UNKNOWN_INODE, AFTER_DOT_DOT);
@@ -103,9 +105,9 @@ kj::Promise<void> Handlers::readDirectory(Request request, fuse_file_info file, 
 
   auto reply = kj::arrayPtr(reinterpret_cast<const kj::byte*>(listing.buffer.begin()), listing.used);
   if (request.bytes(reply) == Request::Taken::YES) {
-    for (auto& [inode, version] : listing.given) {
+    for (auto& [inode, version, extended] : listing.given) {
       inodes.lookedUp(inode);
-      inodes.shown(inode, version);
+      inodes.shown(inode, version, extended, directory->readTime);
     }
   }
 }
@@ -145,7 +147,7 @@ void Handlers::appendPage(Listing& listing, DirectoryHandle& directory) {
       if (!fresh || directory.detail == Detail::NAMES) answer.ino = 0;
       answer.attr_timeout -= age;
       answer.entry_timeout -= age;
-      if (listing.add(entry.name.cStr(), answer, entry.attributes.dataVersion, entry.cookie) ==
+      if (listing.add(entry.name.cStr(), answer, entry.attributes, entry.cookie) ==
           Listing::Room::NO)
         break;
     }

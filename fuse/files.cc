@@ -35,14 +35,29 @@ kj::Promise<void> Handlers::create(Request request, InodeId parent, kj::String n
       co_return;
     }
   }
+  created(request, file, kj::mv(handle));
+}
+
+kj::Promise<void> Handlers::createTemporary(Request request, InodeId directory, mode_t mode, fuse_file_info file) {
+  auto opened = co_await filesystem.createTemporary(directory, uint16_t(mode & 07777), request.caller());
+  if (!opened.ok()) {
+    request.status(opened.status());
+    co_return;
+  }
+  created(request, file, kj::refcounted<FileHandle>(kj::mv(opened).value(), file.flags));
+}
+
+void Handlers::created(Request& request, fuse_file_info file, kj::Own<FileHandle> handle) {
   decideCaching(file, *handle->file, file.flags);
   auto& kept = *handle;
+  auto inode = kept.file->inode();
   auto entry = entryOf(kept.file->attributes());
   file.fh = addHandle(kj::mv(handle));
   if (request.created(entry, file) == Request::Taken::YES) {
     inodes.lookedUp(inode);
     inodes.opened(inode, kept.file->attributes().dataVersion);
-    inodes.shown(inode, kept.file->attributes().dataVersion);
+    auto attributes = kept.file->attributes();
+    inodes.shown(inode, attributes.dataVersion, attributes.extended, timer.now());
   } else {
     dropHandle(kept);
   }
@@ -71,6 +86,11 @@ kj::Promise<void> Handlers::open(Request request, InodeId inode, fuse_file_info 
 void Handlers::decideCaching(fuse_file_info& reply, const OpenFile& file, int flags) {
   auto version = file.attributes().dataVersion;
   reply.keep_cache = inodes.opened(file.inode(), version) == InodeTable::Cached::CURRENT;
+  // A read that the kernel answers from its pages does not move the access time: when that is due, none may be.
+  if ((flags & O_ACCMODE) != O_WRONLY && !(flags & O_NOATIME) &&
+      options.accessTimes != HandlerOptions::AccessTimes::NEVER && filesystem.isAccessDue(file.attributes())) {
+    reply.keep_cache = 0;
+  }
   // Close-to-open: what the kernel knows may be a second old, and it reads no further than the size it knows.
   if (inodes.showsOther(file.inode(), version)) kernel.forgetAttributes(file.inode());
   // Nothing was written through a read-only descriptor, so its close has nothing to wait for.
@@ -101,6 +121,7 @@ kj::Promise<void> Handlers::read(Request request, fuse_file_info file, FileOffse
   if (!data.ok()) {
     request.status(data.status());
   } else {
+    if (size > 0 && !(handle->flags & O_NOATIME)) accessed(handle->file->attributes());
     request.data(data.value());
   }
 }
@@ -120,6 +141,14 @@ kj::Promise<void> Handlers::write(Request request, fuse_file_info file, FileOffs
         request.status(status);
         co_return;
       }
+    }
+  }
+  if (handle->file->attributes().extended & rpc::HAS_CAPABILITY) {
+    // A program that is changed loses its privileges, whoever changes it (FUSE_HANDLE_KILLPRIV_V2).
+    auto status = co_await filesystem.removeXattr(inode, "security.capability");
+    if (status != Status::OK && status != Status::NO_DATA) {
+      request.status(status);
+      co_return;
     }
   }
   if (handle->flags & O_APPEND && !file.writepage) {
@@ -142,6 +171,7 @@ kj::Promise<void> Handlers::write(Request request, fuse_file_info file, FileOffs
 
 kj::Promise<void> Handlers::flush(Request request, fuse_file_info file) {
   auto handle = handleOf(file);
+  co_await unlock(handle->file->inode(), LockKind::POSIX, file.lock_owner);  // POSIX: closing gives them back
   if (!handle->mayWrite()) {
     request.fail(0);
     co_return;
@@ -153,6 +183,7 @@ kj::Promise<void> Handlers::flush(Request request, fuse_file_info file) {
 kj::Promise<void> Handlers::release(Request request, fuse_file_info file) {
   auto handle = handleOf(file);
   dropHandle(*handle);
+  for (auto& [kind, owner] : handle->lockOwners) co_await unlock(handle->file->inode(), kind, owner);
   if (handle->mayWrite()) {
     // Pages of a shared mapping are written back after the last close(2): nobody hears of their errors any
     // more.

@@ -39,7 +39,7 @@ void Handlers::replyEntry(Request& request, Result<FileAttributes>& result) {
     request.status(result.status());
   } else if (request.entry(entryOf(result.value())) == Request::Taken::YES) {
     inodes.lookedUp(result->inode);
-    inodes.shown(result->inode, result->dataVersion);
+    inodes.shown(result->inode, result->dataVersion, result->extended, timer.now());
   }
 }
 
@@ -47,7 +47,7 @@ void Handlers::replyAttributes(Request& request, const Result<FileAttributes>& r
   if (!result.ok()) {
     request.status(result.status());
   } else if (request.attributes(statOf(result.value()), options.attributeTimeout) == Request::Taken::YES) {
-    inodes.shown(result->inode, result->dataVersion);
+    inodes.shown(result->inode, result->dataVersion, result->extended, timer.now());
   }
 }
 

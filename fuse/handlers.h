@@ -11,7 +11,10 @@
 #include <kj/async.h>
 #include <kj/list.h>
 #include <kj/refcount.h>
+#include <fcntl.h>
 #include <kj/timer.h>
+
+#include <set>
 
 #include "client/filesystem.h"
 #include "env/log.h"
@@ -24,6 +27,7 @@ struct HandlerOptions {
   double attributeTimeout = 1.0;  // seconds; what the kernel may answer from its own memory
   double entryTimeout = 1.0;
   double negativeTimeout = 0.0;  // of names that do not exist
+  enum class AccessTimes { NEVER, FILES, ALL } accessTimes = AccessTimes::ALL;  // noatime, nodiratime, relatime
 };
 
 class KernelCaches {
@@ -46,6 +50,7 @@ class FileHandle : public kj::Refcounted {
 
   kj::Own<OpenFile> file;
   const int flags;
+  std::set<std::pair<LockKind, uint64_t>> lockOwners;  // that took locks through it, and may have some still
   kj::Own<FileHandle> self;  // the kernel's reference: from the reply to open until release
   kj::ListLink<FileHandle> link;
 };
@@ -82,7 +87,7 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
 
   // names.cc
   kj::Promise<void> lookup(Request request, InodeId parent, kj::String name);
-  void forget(InodeId inode, uint64_t lookups) { inodes.forget(inode, lookups); }
+  void forget(InodeId inode, uint64_t lookups);
   kj::Promise<void> make(Request request, InodeId parent, kj::String name, mode_t mode, dev_t device);
   kj::Promise<void> symlink(Request request, InodeId parent, kj::String name, kj::String target);
   kj::Promise<void> link(Request request, InodeId inode, InodeId parent, kj::String name);
@@ -101,6 +106,7 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   // files.cc
   kj::Promise<void> create(Request request, InodeId parent, kj::String name, mode_t mode,
                            fuse_file_info file);
+  kj::Promise<void> createTemporary(Request request, InodeId directory, mode_t mode, fuse_file_info file);
   kj::Promise<void> open(Request request, InodeId inode, fuse_file_info file, Privileges privileges);
   kj::Promise<void> read(Request request, fuse_file_info file, FileOffset offset, uint32_t size);
   kj::Promise<void> write(Request request, fuse_file_info file, FileOffset offset, Bytes bytes,
@@ -108,6 +114,16 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> flush(Request request, fuse_file_info file);
   kj::Promise<void> release(Request request, fuse_file_info file);
   kj::Promise<void> sync(Request request, fuse_file_info file);
+
+  // space.cc
+  kj::Promise<void> allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length, int mode);
+  kj::Promise<void> seek(Request request, fuse_file_info file, FileOffset offset, int whence);
+
+  // locks.cc
+  enum class Waiting { NO, YES };
+  kj::Promise<void> getLock(Request request, InodeId inode, fuse_file_info file, struct flock lock);
+  kj::Promise<void> setLock(Request request, InodeId inode, fuse_file_info file, struct flock lock, Waiting waiting);
+  kj::Promise<void> lockWhole(Request request, InodeId inode, fuse_file_info file, int operation);
 
   // directories.cc
   kj::Promise<void> openDirectory(Request request, InodeId inode, fuse_file_info file);
@@ -140,6 +156,12 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   kj::Own<FileHandle> handleOf(const fuse_file_info& file);
   uint64_t addHandle(kj::Own<FileHandle> handle);
   void dropHandle(FileHandle& handle);
+  void accessed(const FileAttributes& attributes);
+  kj::Promise<Status> dropSetgid(InodeId inode, std::set<gid_t> groups);
+  kj::Promise<void> takeLock(Request request, fuse_file_info file, FileLock lock, Waiting waiting);
+  kj::Promise<void> unlock(InodeId inode, LockKind kind, uint64_t owner);
+  void created(Request& request, fuse_file_info file, kj::Own<FileHandle> handle);
+  bool knowsNone(InodeId inode, uint8_t extended) const;  // of these extended attributes the inode has none
   void decideCaching(fuse_file_info& reply, const OpenFile& file, int flags);
 
   struct Listing;

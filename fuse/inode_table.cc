@@ -45,9 +45,19 @@ void InodeTable::pagesChanged(InodeId inode) {
   if (found != entries.end()) found->second.pages = Entry::Pages::UNKNOWN;
 }
 
-void InodeTable::shown(InodeId inode, uint64_t dataVersion) {
+void InodeTable::shown(InodeId inode, uint64_t dataVersion, uint8_t extended, kj::TimePoint now) {
   auto found = entries.find(inode);
-  if (found != entries.end()) found->second.shownVersion = dataVersion;
+  if (found == entries.end()) return;
+  found->second.shownVersion = dataVersion;
+  found->second.extended = extended;
+  found->second.shownAt = now;
+}
+
+kj::Maybe<uint8_t> InodeTable::extended(InodeId inode, kj::TimePoint oldest) const {
+  auto found = entries.find(inode);
+  if (found == entries.end() || found->second.shownAt == kj::origin<kj::TimePoint>()) return nullptr;
+  if (found->second.shownAt < oldest) return nullptr;
+  return found->second.extended;
 }
 
 bool InodeTable::showsOther(InodeId inode, uint64_t dataVersion) const {
@@ -60,6 +70,7 @@ void InodeTable::changed(InodeId inode) {
   auto found = entries.find(inode);
   if (found != entries.end()) {
     found->second.changedAt = clock;
+    found->second.shownAt = kj::origin<kj::TimePoint>();
   } else {
     lastForgottenChange = clock;
   }

@@ -7,6 +7,9 @@
 // while its lookup count is above zero (the root's is never forgotten).
 #pragma once
 
+#include <kj/common.h>
+#include <kj/time.h>
+
 #include <cstdint>
 #include <unordered_map>
 
@@ -28,8 +31,12 @@ class InodeTable {
   Cached opened(InodeId inode, uint64_t dataVersion);
   // Are the pages that the kernel may have of that version? It is going to fill its pages with that version.
   void pagesChanged(InodeId inode);                 // they are of no known version now
-  void shown(InodeId inode, uint64_t dataVersion);  // attributes of that version were given to the kernel
+  void shown(InodeId inode, uint64_t dataVersion, uint8_t extended, kj::TimePoint now);
+  // Attributes of that version, with those extended attributes, were given to the kernel.
   bool showsOther(InodeId inode, uint64_t dataVersion) const;  // it may have attributes of another version
+
+  kj::Maybe<uint8_t> extended(InodeId inode, kj::TimePoint oldest) const;
+  // Which extended attributes it had when it was last shown, unless that was longer ago or it has changed since.
 
   using Moment = uint64_t;
   Moment now() const { return clock; }
@@ -42,6 +49,8 @@ class InodeTable {
     Moment changedAt = 0;
     uint64_t pagesVersion = 0;
     uint64_t shownVersion = 0;
+    kj::TimePoint shownAt = kj::origin<kj::TimePoint>();  // origin: not, since it has changed
+    uint8_t extended = 0;
     enum class Pages { UNKNOWN, KNOWN } pages = Pages::UNKNOWN;
   };
   std::unordered_map<InodeId, Entry> entries;

@@ -77,6 +77,12 @@ void parseMountOptions(const std::string& options, MountCommand& command) {
       command.readAheadKb = static_cast<uint32_t>(kb);
     } else if (key == "log_file") {
       command.logFile = value;
+    } else if (word == "noatime") {
+      command.handlers.accessTimes = HandlerOptions::AccessTimes::NEVER;
+      command.mountOptions.push_back(word);
+    } else if (word == "nodiratime") {
+      command.handlers.accessTimes = HandlerOptions::AccessTimes::FILES;
+      command.mountOptions.push_back(word);
     } else if (PASSED_ON.count(word) != 0 || PASSED_ON_WITH_VALUE.count(key) != 0) {
       command.mountOptions.push_back(word);
     } else if (!word.empty() && IGNORED.count(key) == 0 && key.substr(0, 2) != "x-" &&

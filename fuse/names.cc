@@ -22,6 +22,11 @@ kj::Promise<void> Handlers::lookup(Request request, InodeId parent, kj::String n
   replyEntry(request, found);
 }
 
+void Handlers::forget(InodeId inode, uint64_t lookups) {
+  inodes.forget(inode, lookups);
+  if (!inodes.knows(inode)) filesystem.forgotten(inode);
+}
+
 kj::Promise<void> Handlers::make(Request request, InodeId parent, kj::String name, mode_t mode,
                                  dev_t device) {
   NewNode node{.type = typeOf(mode), .mode = uint16_t(mode & 07777), .device = uint32_t(device)};
@@ -63,7 +68,7 @@ kj::Promise<void> Handlers::rmdir(Request request, InodeId parent, kj::String na
 kj::Promise<void> Handlers::rename(Request request, InodeId parent, kj::String name, InodeId newParent,
                                    kj::String newName, uint32_t flags) {
   LocalChange change(inodes, parent), newChange(inodes, newParent);
-  auto status = co_await filesystem.rename(parent, name, newParent, newName, flags);
+  auto status = co_await filesystem.rename(parent, name, newParent, newName, flags, request.caller());
   nameChanged(parent, name);
   nameChanged(newParent, newName);
   request.status(status);
@@ -74,6 +79,7 @@ kj::Promise<void> Handlers::readLink(Request request, InodeId inode) {
   if (!target.ok()) {
     request.status(target.status());
   } else {
+    accessed({.inode = inode, .type = FileType::SYMLINK});
     request.link(target.value());
   }
 }

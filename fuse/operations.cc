@@ -85,6 +85,10 @@ void statistics(fuse_req_t request, fuse_ino_t) {
 // ---------------------------------------------------------------- files
 
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
+  if (contextOf(request).message.creation() == IncomingMessage::Creation::TEMPORARY) {
+    handlersOf(request).start(request, &Handlers::createTemporary, InodeId(parent), mode, *file);
+    return;
+  }
   handlersOf(request).start(request, &Handlers::create, InodeId(parent), kj::str(name), mode, *file);
 }
 
@@ -115,6 +119,29 @@ void release(fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
 
 void sync(fuse_req_t request, fuse_ino_t, int, fuse_file_info* file) {
   handlersOf(request).start(request, &Handlers::sync, *file);
+}
+
+void allocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length, fuse_file_info* file) {
+  handlersOf(request).start(request, &Handlers::allocate, *file, FileOffset(offset), uint64_t(length), mode);
+}
+
+void seek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, fuse_file_info* file) {
+  handlersOf(request).start(request, &Handlers::seek, *file, FileOffset(offset), whence);
+}
+
+// ---------------------------------------------------------------- locks
+
+void getLock(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file, struct flock* lock) {
+  handlersOf(request).start(request, &Handlers::getLock, InodeId(inode), *file, *lock);
+}
+
+void setLock(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file, struct flock* lock, int sleep) {
+  handlersOf(request).start(request, &Handlers::setLock, InodeId(inode), *file, *lock,
+                            sleep ? Handlers::Waiting::YES : Handlers::Waiting::NO);
+}
+
+void lockWhole(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file, int operation) {
+  handlersOf(request).start(request, &Handlers::lockWhole, InodeId(inode), *file, operation);
 }
 
 // ---------------------------------------------------------------- directories
@@ -169,8 +196,8 @@ void initialize(void* context, fuse_conn_info* connection) {
 
 }  // namespace
 
-// What is missing here the kernel does by itself once it has been told so: lseek, flock and POSIX locks (of
-// one machine), copy_file_range (by reading and writing), fallocate (refused), access (default_permissions).
+// What is missing here the kernel does by itself once it has been told so: copy_file_range (by reading and writing),
+// access (default_permissions).
 const fuse_lowlevel_ops OPERATIONS = {
     .init = initialize,
     .lookup = lookup,
@@ -201,8 +228,13 @@ const fuse_lowlevel_ops OPERATIONS = {
     .listxattr = listXattr,
     .removexattr = removeXattr,
     .create = create,
+    .getlk = getLock,
+    .setlk = setLock,
     .forget_multi = forgetMulti,
+    .flock = lockWhole,
+    .fallocate = allocate,
     .readdirplus = readDirectoryPlus,
+    .lseek = seek,
 };
 
 }  // namespace cairn::fuse

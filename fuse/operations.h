@@ -18,6 +18,8 @@ class IncomingMessage {
   virtual Bytes keep(kj::ArrayPtr<const kj::byte> payload) = 0;  // beyond the callback
   virtual Privileges privileges() const = 0;                     // of a write, setattr or open
   virtual void negotiate(fuse_conn_info& connection) = 0;        // FUSE_INIT
+  enum class Creation { NAMED, TEMPORARY };
+  virtual Creation creation() const = 0;  // of a create: TEMPORARY if the kernel sent FUSE_TMPFILE
 };
 
 struct OperationContext {

@@ -35,6 +35,7 @@ class Request::Waiting {
   }
 
   fuse_req_t handle;  // null once answered
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> onInterrupt;
   Interrupts& interrupts;
   kj::ListLink<Waiting> link;
 };
@@ -114,10 +115,36 @@ Request::Taken Request::data(const ReadData& data) {
   });
 }
 
+Request::Taken Request::position(FileOffset offset) {
+  return answer([&](fuse_req_t handle) { return fuse_reply_lseek(handle, off_t(offset.value())); });
+}
+Request::Taken Request::lock(const struct flock& lock) {
+  return answer([&](fuse_req_t handle) { return fuse_reply_lock(handle, &lock); });
+}
+
+bool Request::isAnswered() const {
+  return waiting->handle == nullptr;
+}
+
+kj::Promise<void> Request::whenInterrupted() {
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  waiting->onInterrupt = kj::mv(pair.fulfiller);
+  return kj::mv(pair.promise);
+}
+
 Credentials Request::caller() const {
   KJ_REQUIRE(waiting->handle != nullptr, "the request has been answered");
   auto context = fuse_req_ctx(waiting->handle);
-  return {.uid = context->uid, .gid = context->gid};
+  return {.uid = context->uid, .gid = context->gid, .umask = uint16_t(context->umask & 0777)};
+}
+
+std::set<gid_t> Request::groups() const {
+  KJ_REQUIRE(waiting->handle != nullptr, "the request has been answered");
+  std::set<gid_t> all{fuse_req_ctx(waiting->handle)->gid};
+  gid_t list[1024];
+  int count = fuse_req_getgroups(waiting->handle, 1024, list);
+  for (int i = 0; i < kj::min(count, 1024); ++i) all.insert(list[i]);
+  return all;
 }
 
 fuse_req_t Request::raw() const {
@@ -150,6 +177,11 @@ void Interrupts::remove(Request::Waiting& waiting) {
 kj::Promise<void> Interrupts::watch() {
   while (!list->waiting.empty()) {
     for (auto& waiting : list->waiting) {
+      KJ_IF_MAYBE (fulfiller, waiting.onInterrupt) {
+        // This one gives up by itself, and answers when it has.
+        (*fulfiller)->fulfill();
+        continue;
+      }
       if (callers.fateOf(fuse_req_ctx(waiting.handle)->pid) == Callers::Fate::LIVES) continue;
       auto handle = waiting.handle;
       waiting.handle = nullptr;

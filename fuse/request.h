@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <set>
+
 #include "client/filesystem.h"
 #include "env/log.h"
 #include "fuse/libfuse.h"
@@ -44,8 +46,14 @@ class Request {
   Taken link(kj::StringPtr target);
   Taken statistics(const struct statvfs& statistics);
   Taken xattrSize(size_t size);
+  Taken position(FileOffset offset);
+  Taken lock(const struct flock& lock);
+
+  bool isAnswered() const;            // early: its caller was killed
+  kj::Promise<void> whenInterrupted();  // its caller got a signal. Once
 
   Credentials caller() const;
+  std::set<gid_t> groups() const;  // of the caller, its own and supplementary ones
   fuse_req_t raw() const;  // for the helpers of libfuse that want one; only while unanswered
 
   class Waiting;

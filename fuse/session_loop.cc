@@ -23,6 +23,7 @@ constexpr size_t WRITE_MAX = TRANSFER_SIZE_MAX;  // 1 MiB: 256 pages, the most a
 constexpr size_t HEADER_MAX = 4096;              // what libfuse reserves too; the payload of a write is at 80
 constexpr size_t HAND_OVER_MIN = 64 << 10;       // a smaller write is copied out of its buffer
 constexpr unsigned BATCH = 64;                   // messages per turn before the network gets its turn
+constexpr uint32_t TMPFILE = 51;                 // FUSE_TMPFILE of Linux 6.2: not in the headers of Debian 12
 constexpr unsigned BACKGROUND_MAX = 64;          // readahead, direct and written-back requests in flight
 
 class FreeDisposer final : public kj::Disposer {
@@ -140,8 +141,11 @@ SessionLoop::More SessionLoop::receive() {
   KJ_REQUIRE(size_t(size) >= sizeof(fuse_in_header), "a message of the kernel is too short", size);
   ++received;
   message = space.slice(0, size);
-  auto header = reinterpret_cast<const fuse_in_header*>(message.begin());
+  auto header = reinterpret_cast<fuse_in_header*>(space.begin());
   if (header->opcode == FUSE_INIT) negotiation = header->unique;
+  // To libfuse (3.14 does not know it) it is a create: the arguments and the answer are the same.
+  creating = header->opcode == TMPFILE ? Creation::TEMPORARY : Creation::NAMED;
+  if (creating == Creation::TEMPORARY) header->opcode = FUSE_CREATE;
 
   fuse_buf buffer = {};
   buffer.size = message.size();
@@ -181,10 +185,12 @@ Privileges SessionLoop::privileges() const {
 
 void SessionLoop::negotiate(fuse_conn_info& connection) {
   // AUTO_INVAL_DATA would drop our own pages each time our own write changes the mtime; open() and the
-  // observer decide about pages instead. WRITEBACK_CACHE would make the kernel own size and time.
+  // observer decide about pages instead. WRITEBACK_CACHE would make the kernel own size and time. POSIX_ACL: the kernel
+  // checks permissions with the ACLs we keep; DONT_MASK, as a default ACL takes the umask's place.
   auto wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_DIO |
                 FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-                FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
+                FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK |
+                FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
   connection.want = connection.capable & wanted;
   connection.max_write = WRITE_MAX;
   connection.max_background = BACKGROUND_MAX;

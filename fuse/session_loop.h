@@ -58,6 +58,7 @@ class SessionLoop final : private IncomingMessage {
   Bytes keep(kj::ArrayPtr<const kj::byte> payload) override;
   Privileges privileges() const override;
   void negotiate(fuse_conn_info& connection) override;
+  Creation creation() const override { return creating; }
 
   kj::UnixEventPort& events;
   kj::Timer& timer;
@@ -66,6 +67,7 @@ class SessionLoop final : private IncomingMessage {
   kj::Own<BufferPool> buffers;
   kj::Own<BufferPool::Buffer> current;   // null after keep() has taken it
   kj::ArrayPtr<const kj::byte> message;  // in `current`: what libfuse is unpacking
+  Creation creating = Creation::NAMED;   // of the message
   uint64_t negotiation = 0;              // `unique` of FUSE_INIT while it is being answered
 
   kj::Own<Callers> callers;

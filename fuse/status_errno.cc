@@ -52,6 +52,10 @@ int errnoOf(Status status) {
       return EDQUOT;
     case Status::LOOP:
       return EINVAL;  // rename(2): a directory would be moved into itself
+    case Status::WOULD_BLOCK:
+      return EAGAIN;
+    case Status::DEADLOCK:
+      return EDEADLK;
     // The client library retries these; one that gets here has outlived its patience.
     case Status::NOT_PRIMARY:
     case Status::LEASE_EXPIRED:

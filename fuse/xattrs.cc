@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Requests about extended attributes. Capabilities and ACLs are not stored (yet), and the kernel is told so
-// without asking the metaserver: it asks for security.capability before writes and executions.
+// Requests about extended attributes. The kernel asks for ACLs whenever it checks permissions, and for
+// security.capability when it runs a program: what the attributes that it was shown say is not there, nobody is asked for.
 #include <kj/vector.h>
 #include <string.h>
 
@@ -14,20 +14,36 @@ namespace cairn::fuse {
 
 namespace {
 
-enum class Namespace { STORED, SECURITY, UNKNOWN };
+uint8_t bitOf(kj::StringPtr name) {
+  if (name == "system.posix_acl_access") return rpc::HAS_ACCESS_ACL;
+  if (name == "system.posix_acl_default") return rpc::HAS_DEFAULT_ACL;
+  if (name == "security.capability") return rpc::HAS_CAPABILITY;
+  return rpc::HAS_XATTRS;
+}
 
-Namespace namespaceOf(kj::StringPtr name) {
-  if (name.startsWith("user.") || name.startsWith("trusted.")) return Namespace::STORED;
-  if (name.startsWith("security.")) return Namespace::SECURITY;
-  return Namespace::UNKNOWN;  // system.posix_acl_access and others
+Status check(kj::StringPtr name) {
+  for (kj::StringPtr prefix : {"user."_kj, "trusted."_kj, "security."_kj}) {
+    if (name == prefix) return Status::INVALID;
+    if (name.startsWith(prefix)) return Status::OK;
+  }
+  return name.startsWith("system.posix_acl_") ? Status::OK : Status::NOT_SUPPORTED;
 }
 
 }  // namespace
 
+bool Handlers::knowsNone(InodeId inode, uint8_t extended) const {
+  auto age = kj::Duration(static_cast<int64_t>(options.attributeTimeout * 1e9) * kj::NANOSECONDS);
+  KJ_IF_MAYBE (has, inodes.extended(inode, timer.now() - age)) return (*has & extended) == 0;
+  return false;
+}
+
 kj::Promise<void> Handlers::getXattr(Request request, InodeId inode, kj::String name, size_t size) {
-  auto space = namespaceOf(name);
-  if (space != Namespace::STORED) {
-    request.status(space == Namespace::SECURITY ? Status::NO_DATA : Status::NOT_SUPPORTED);
+  if (auto refusal = check(name); refusal != Status::OK) {
+    request.status(refusal);
+    co_return;
+  }
+  if (knowsNone(inode, bitOf(name))) {
+    request.status(Status::NO_DATA);
     co_return;
   }
   auto value = co_await filesystem.getXattr(inode, name);
@@ -44,15 +60,40 @@ kj::Promise<void> Handlers::getXattr(Request request, InodeId inode, kj::String 
 
 kj::Promise<void> Handlers::setXattr(Request request, InodeId inode, kj::String name,
                                      kj::Array<kj::byte> value, uint32_t flags) {
-  if (namespaceOf(name) != Namespace::STORED) {
-    request.status(Status::NOT_SUPPORTED);
+  if (auto refusal = check(name); refusal != Status::OK) {
+    request.status(refusal);
     co_return;
   }
   LocalChange change(inodes, inode);
-  request.status(co_await filesystem.setXattr(inode, name, value, flags));
+  bool dropsSetgid = name == "system.posix_acl_access" && request.caller().uid != 0;
+  auto groups = dropsSetgid ? request.groups() : std::set<gid_t>();
+  auto status = co_await filesystem.setXattr(inode, name, value, flags);
+  if (status == Status::OK && dropsSetgid) status = co_await dropSetgid(inode, kj::mv(groups));
+  request.status(status);
+}
+
+kj::Promise<Status> Handlers::dropSetgid(InodeId inode, std::set<gid_t> groups) {
+  // Linux posix_acl_update_mode: who is not in the group of a file leaves it no setgid. (FUSE_SETXATTR_ACL_KILL_SGID says
+  // the same, in an extension that libfuse does not know.)
+  auto attributes = co_await filesystem.getAttributes(inode);
+  if (!attributes.ok()) co_return attributes.status();
+  if ((attributes->mode & S_ISGID) == 0 || groups.count(attributes->gid) > 0) co_return Status::OK;
+  AttributeChange change;
+  change.mode = uint16_t(attributes->mode & ~S_ISGID);
+  auto changed = co_await filesystem.setAttributes(inode, kj::mv(change));
+  co_return changed.status();
 }
 
 kj::Promise<void> Handlers::listXattr(Request request, InodeId inode, size_t size) {
+  if (knowsNone(inode, rpc::HAS_XATTRS)) {
+    if (size == 0) {
+      request.xattrSize(0);
+    } else {
+      request.bytes(nullptr);
+    }
+    co_return;
+  }
+  bool privileged = request.caller().uid == 0;
   auto names = co_await filesystem.listXattr(inode);
   if (!names.ok()) {
     request.status(names.status());
@@ -60,6 +101,7 @@ kj::Promise<void> Handlers::listXattr(Request request, InodeId inode, size_t siz
   }
   kj::Vector<kj::byte> list;
   for (auto& name : names.value()) {
+    if (!privileged && name.startsWith("trusted.")) continue;  // xattr(7): for CAP_SYS_ADMIN
     list.addAll(name.asBytes());
     list.add(0);
   }
@@ -73,8 +115,8 @@ kj::Promise<void> Handlers::listXattr(Request request, InodeId inode, size_t siz
 }
 
 kj::Promise<void> Handlers::removeXattr(Request request, InodeId inode, kj::String name) {
-  if (namespaceOf(name) != Namespace::STORED) {
-    request.status(namespaceOf(name) == Namespace::SECURITY ? Status::NO_DATA : Status::NOT_SUPPORTED);
+  if (auto refusal = check(name); refusal != Status::OK) {
+    request.status(refusal);
     co_return;
   }
   LocalChange change(inodes, inode);

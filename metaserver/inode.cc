@@ -19,6 +19,7 @@ void Attributes::write(rpc::Attributes::Builder builder) const {
   builder.setDevice(device);
   builder.setReplicas(replicas);
   builder.setDataVersion(dataVersion);
+  builder.setExtended(extended);
 }
 
 }  // namespace cairn

@@ -22,11 +22,12 @@ struct Attributes {
   uint16_t mode = 0;
   uint32_t uid = 0, gid = 0, links = 0;
   uint64_t size = 0;       // of a directory: how many entries it has
-  uint64_t bytesUsed = 0;  // whole chunks, and the last one up to the end of the file
+  uint64_t bytesUsed = 0;  // blocks of its chunks that hold anything but zeros
   int64_t atime = 0, mtime = 0, ctime = 0;
   uint32_t device = 0;
   uint8_t replicas = 0;
   uint64_t dataVersion = 0;
+  uint8_t extended = 0;  // rpc::HAS_...: which extended attributes it has
 
   bool isDirectory() const { return type == FileType::DIRECTORY; }
   bool isRegular() const { return type == FileType::REGULAR; }
@@ -39,6 +40,7 @@ struct Inode {
   InodeId parent;           // of a directory: the one it is in; the root is its own parent
   uint64_t chunks = 0;      // how many chunks the file has
   uint64_t chunksEnd = 0;   // above the highest index that ever had one since the last truncate
+  uint64_t zeroBlocks = 0;  // of their blocks, how many are known to hold only zeros: not counted by st_blocks
   uint32_t xattrBytes = 0;  // names and values of its extended attributes; 0: it has none
   uint32_t xattrNames = 0;  // their names, each with a closing zero: what listxattr(2) needs
 
@@ -56,6 +58,7 @@ struct ChunkRecord {
   uint32_t references = 1;                // files that share it
   uint32_t validBytes = ALL_BYTES_VALID;  // bytes from here on are zeros whatever replicas hold
   uint8_t replicas = 0;                   // copies wanted
+  uint32_t zeroBlocks = 0;                // as last published; never more than BLOCKS_PER_CHUNK
   bool operator==(const ChunkRecord&) const = default;
 };
 

@@ -23,6 +23,7 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
       rebalance(options.rebalance, view, repair, names, timer, this->log),
       survey(view, orders, log, names, repair, timer, this->log),
       sessions(log, names, timer, this->log),
+      locks(sessions, names, timer, this->log),
       tasks(*this) {
   for (auto& store : names.stores()) {
     view.servers.known(store.server, store.store);

@@ -21,6 +21,7 @@
 #include "metaserver/rebalance.h"
 #include "metaserver/repair.h"
 #include "metaserver/sessions.h"
+#include "metaserver/lock_service.h"
 #include "metaserver/store_orders.h"
 #include "rpc/metaserver.capnp.h"
 
@@ -80,6 +81,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   Rebalance rebalance;
   ChunkSurvey survey;
   Sessions sessions;
+  LockService locks;
 
  private:
   kj::Promise<void> watch();

@@ -132,6 +132,10 @@ Outcome dispatchChange(rpc::Change::Reader change, Transaction& transaction) {
       return ops::setXattr(change, transaction);
     case rpc::Change::REMOVE_XATTR:
       return ops::removeXattr(change, transaction);
+    case rpc::Change::ACCESSED:
+      return ops::accessed(change, transaction);
+    case rpc::Change::PUNCH:
+      return ops::punch(change, transaction);
   }
   return refusal(Status::NOT_SUPPORTED);
 }

@@ -182,6 +182,39 @@ kj::Maybe<ChunkRecord> NamespaceReader::chunk(ChunkHandle handle) const {
   return decodeChunk(row.value());
 }
 
+Result<FoundIndex> NamespaceReader::firstChunk(InodeId id, ChunkIndex first) const {
+  auto found = inode(id);
+  if (!found.ok()) return found.status();
+  FoundIndex answer{first, FoundIndex::Certain::NO};
+  scan(db, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
+       [&](KeyReader key, std::string_view) {
+         key.number();
+         answer = {ChunkIndex(key.number()), FoundIndex::Certain::YES};
+         return false;
+       });
+  return answer;
+}
+
+Result<FoundIndex> NamespaceReader::firstSparse(InodeId id, ChunkIndex first) const {
+  constexpr unsigned LOOKS_MAX = 4096;  // 256 GiB of a file that is full of data
+  auto found = inode(id);
+  if (!found.ok()) return found.status();
+  FoundIndex answer{first, FoundIndex::Certain::YES};
+  unsigned looks = 0;
+  scan(db, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
+       [&](KeyReader key, std::string_view value) {
+         key.number();
+         if (ChunkIndex(key.number()) != answer.index) return false;
+         KJ_IF_MAYBE (record, chunk(ChunkHandle(decodeNumber(value)))) {
+           if (record->zeroBlocks > 0 || record->validBytes != ALL_BYTES_VALID) return false;
+         }
+         answer.index = answer.index.next();
+         if (++looks == LOOKS_MAX) answer.certain = FoundIndex::Certain::NO;
+         return looks < LOOKS_MAX;
+       });
+  return answer;
+}
+
 kj::Array<FileChunk> NamespaceReader::chunksOf(InodeId id, ChunkIndex first, uint32_t limit) const {
   kj::Vector<FileChunk> chunks;
   if (limit == 0) return chunks.releaseAsArray();

@@ -30,6 +30,12 @@ struct DirectoryListing {
 constexpr uint32_t PATH_SIZE_MAX = 4096;      // PATH_MAX, with the closing zero
 constexpr uint32_t LISTING_LIMIT_MAX = 1000;  // entries in one answer
 
+struct FoundIndex {
+  ChunkIndex index;
+  enum class Certain { NO, YES } certain = Certain::YES;
+  // NO: firstChunk: there is none. firstSparse: the search was given up before `index`.
+};
+
 class NamespaceReader {
  public:
   NamespaceReader(rocksdb::DB& db, const NamespaceState& state) : db(db), current(state) {}
@@ -55,6 +61,8 @@ class NamespaceReader {
   Result<kj::Array<kj::String>> xattrs(InodeId inode) const;
 
   ChunkHandle chunkAt(InodeId inode, ChunkIndex index) const;  // 0: a hole
+  Result<FoundIndex> firstChunk(InodeId inode, ChunkIndex first) const;   // that there is, from `first` on
+  Result<FoundIndex> firstSparse(InodeId inode, ChunkIndex first) const;  // missing, or not full of data
   kj::Maybe<ChunkRecord> chunk(ChunkHandle handle) const;      // null: no file has it
   kj::Array<FileChunk> chunksOf(InodeId inode, ChunkIndex first, uint32_t limit) const;
 

@@ -104,6 +104,8 @@ void visitInode(Codec& codec, Target& inode) {
   codec.number(inode.chunksEnd);
   codec.number(inode.xattrBytes);
   codec.number(inode.xattrNames);
+  codec.number(inode.attributes.extended);
+  codec.number(inode.zeroBlocks);
 }
 
 template <typename Codec, typename Target>
@@ -113,6 +115,7 @@ void visitChunk(Codec& codec, Target& chunk) {
   codec.number(chunk.references);
   codec.number(chunk.validBytes);
   codec.number(chunk.replicas);
+  codec.number(chunk.zeroBlocks);
 }
 
 template <typename Codec, typename Target>
@@ -139,14 +142,8 @@ kj::String owned(std::string_view text) {
 }  // namespace
 
 uint64_t bytesUsedBy(const Inode& inode) {
-  if (inode.chunks == 0) return 0;
-  uint64_t size = inode.attributes.size;
-  uint64_t whole = inode.chunks * CHUNK_SIZE;
-  uint64_t used = kj::min(whole, size);
-  if (size > 0 && locate(FileOffset(size - 1)).index.value() + 1 == inode.chunksEnd) {
-    used = whole - (startOf(ChunkIndex(inode.chunksEnd)).value() - size);
-  }
-  return (used + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
+  uint64_t blocks = inode.chunks * BLOCKS_PER_CHUNK;
+  return (blocks - kj::min(blocks, inode.zeroBlocks)) * BLOCK_SIZE;
 }
 
 std::string encode(const Inode& inode) {
@@ -161,6 +158,7 @@ Inode decodeInode(InodeId id, std::string_view bytes) {
   visitInode(reader, inode);
   inode.attributes.inode = id;
   inode.attributes.bytesUsed = bytesUsedBy(inode);
+  if (inode.xattrBytes > 0) inode.attributes.extended |= rpc::HAS_XATTRS;  // also in a record from before there was a field
   return inode;
 }
 
@@ -277,6 +275,17 @@ kj::Maybe<Attributes> readMaybe(Reader& reader) {
   visitAttributes(reader, attributes);
   return attributes;
 }
+
+uint8_t extendedOf(const kj::Maybe<Attributes>& maybe) {
+  KJ_IF_MAYBE (attributes, maybe) return attributes->extended;
+  return 0;
+}
+
+void readExtended(Reader& reader, kj::Maybe<Attributes>& maybe) {
+  uint8_t extended = 0;
+  reader.number(extended);
+  KJ_IF_MAYBE (attributes, maybe) attributes->extended = extended;
+}
 }  // namespace
 
 std::string encode(const Answer& answer) {
@@ -290,6 +299,8 @@ std::string encode(const Answer& answer) {
   writer.number(outcome.replaced);
   writer.number(outcome.orphan);
   writer.number(outcome.cut);
+  writer.number(extendedOf(outcome.attributes));
+  writer.number(extendedOf(outcome.parent));
   return writer.done();
 }
 
@@ -307,6 +318,8 @@ Answer decodeAnswer(std::string_view bytes) {
   reader.number(outcome.replaced);
   reader.number(outcome.orphan);
   reader.number(outcome.cut);
+  readExtended(reader, outcome.attributes);
+  readExtended(reader, outcome.parent);
   return answer;
 }
 
@@ -430,7 +443,7 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
       auto chunk = decodeChunk(value);
       return kj::str("chunk ", reader.number(), " version ", chunk.version, " floor ", chunk.floor,
                      " references ", chunk.references, " valid ", chunk.validBytes, " replicas ",
-                     chunk.replicas);
+                     chunk.replicas, " zero blocks ", chunk.zeroBlocks);
     }
     case Table::TARGETS:
       return kj::str("symlink ", reader.number(), " -> ", kj::encodeCEscape(owned(decodeBytes(value))));

@@ -251,4 +251,21 @@ kj::Promise<void> SessionHandlers::listXattr(ListXattrContext context) {
   return kj::READY_NOW;
 }
 
+kj::Promise<void> SessionHandlers::findChunk(FindChunkContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    return kj::READY_NOW;
+  }
+  InodeId inode(params.getInode());
+  ChunkIndex first(params.getFirst());
+  auto found = params.getSparse() ? service.names.firstSparse(inode, first) : service.names.firstChunk(inode, first);
+  results.setStatus(found.status());
+  if (!found.ok()) return kj::READY_NOW;
+  results.setIndex(found->index.value());
+  results.setFound(found->certain == FoundIndex::Certain::YES);
+  return kj::READY_NOW;
+}
+
 }  // namespace cairn

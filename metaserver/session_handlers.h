@@ -32,6 +32,13 @@ class SessionHandlers final : public rpc::Session::Server {
   }
   kj::Promise<void> getXattr(GetXattrContext context) override;
   kj::Promise<void> listXattr(ListXattrContext context) override;
+  kj::Promise<void> findChunk(FindChunkContext context) override;
+
+  // lock_handlers.cc
+  kj::Promise<void> lock(LockContext context) override { return service.guard(locking(context)); }
+  kj::Promise<void> testLock(TestLockContext context) override;
+  kj::Promise<void> cancelLock(CancelLockContext context) override;
+  kj::Promise<void> reclaimLocks(ReclaimLocksContext context) override;
 
  private:
   kj::Promise<void> closing(CloseContext context);
@@ -40,6 +47,7 @@ class SessionHandlers final : public rpc::Session::Server {
   kj::Promise<void> locating(LocateContext context);
   kj::Promise<void> syncing(SyncContext context);
   kj::Promise<void> reporting(ReportCorruptContext context);
+  kj::Promise<void> locking(LockContext context);
 
   bool fenced() { return !ok(service.sessions.touch(session)); }
 

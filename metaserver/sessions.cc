@@ -63,6 +63,7 @@ kj::Promise<void> Sessions::end(SessionId id, kj::StringPtr why) {
   if (!ending.insert(id).second) co_return;
   auto unheld = table.ended(id);  // from here on its calls are refused
   lines.erase(id);
+  KJ_IF_MAYBE (listener, endListener) listener->sessionEnded(id);
   log.info("session ", id, " ends, ", why, " -> ", unheld.size(), " inodes are held open by nobody now");
   auto operation = kj::heap<LoggedOperation>();
   operation->body().initCloseSession().setClosed(id.value());

@@ -26,6 +26,12 @@
 
 namespace cairn {
 
+class SessionEnd {
+ public:
+  virtual ~SessionEnd() noexcept(false) = default;
+  virtual void sessionEnded(SessionId session) = 0;  // closed or fenced: from now on its calls are refused
+};
+
 class Sessions : private kj::TaskSet::ErrorHandler {
  public:
   Sessions(OperationLog& log, const NamespaceReader& names, kj::Timer& timer, env::Logger logger);
@@ -42,6 +48,9 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   void open(SessionId id, InodeId inode) { table.open(id, inode); }
   void release(SessionId id, kj::ArrayPtr<const InodeId> inodes);
   bool held(InodeId inode) const { return table.held(inode); }
+  bool everyoneKnown() const { return table.everyoneKnown(); }
+  // No session from before the start is still to come back.
+  void setEndListener(SessionEnd& listener) { endListener = listener; }
   void orphaned(InodeId inode);  // it has lost its last name
 
   void changed(InodeId inode, SessionId by);
@@ -78,6 +87,7 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   enum class Purge { IDLE, SCHEDULED } purging = Purge::IDLE;
   enum class Leftovers { UNSEEN, SEEN } leftovers = Leftovers::UNSEEN;  // orphans from before the start
   uint64_t generations = 0;
+  kj::Maybe<SessionEnd&> endListener;
   kj::TaskSet tasks;
 };
 

@@ -275,8 +275,14 @@ bool Transaction::isOrphan(InodeId inode) {
   return get(Key(Table::ORPHANS, inode.value())) != nullptr;
 }
 
-void Transaction::putOrphan(InodeId inode) {
-  set(Key(Table::ORPHANS, inode.value()), encodeBytes({}));
+bool Transaction::isLinkable(InodeId inode) {
+  KJ_IF_MAYBE (value, get(Key(Table::ORPHANS, inode.value()))) return !decodeBytes(*value).empty();
+  return false;
+}
+
+void Transaction::putOrphan(InodeId inode, Linkable linkable) {
+  auto mark = linkable == Linkable::YES ? "linkable"_kj : ""_kj;
+  set(Key(Table::ORPHANS, inode.value()), encodeBytes(mark.asBytes()));
   ++state.orphans;
 }
 

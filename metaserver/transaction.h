@@ -28,6 +28,8 @@ struct Named {
   FileType type = FileType::REGULAR;
 };
 
+enum class Linkable { NO, YES };
+
 class Transaction {
  public:
   Transaction(rocksdb::DB& db, NamespaceState& state) : db(db), state(state) {}
@@ -85,7 +87,8 @@ class Transaction {
   void putXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value);
   void dropXattr(InodeId inode, kj::StringPtr name);
   bool isOrphan(InodeId inode);
-  void putOrphan(InodeId inode);
+  bool isLinkable(InodeId inode);  // an orphan that was made without a name, and may get one
+  void putOrphan(InodeId inode, Linkable linkable = Linkable::NO);
   void dropOrphan(InodeId inode);
   kj::Maybe<ServerId> store(kj::StringPtr uuid);
   kj::Vector<std::pair<kj::String, ServerId>> allStores();  // settled

@@ -33,11 +33,12 @@ interface ChunkServer {
   # The service behind Gate.hello on a chunk daemon's port. Called by clients and by other chunk daemons.
 
   write @0 (chunk :ChunkId, offset :UInt32, data :Data, checksums :List(UInt32))
-      -> (status :Status, applied :List(Applied), failed :List(UInt32));
+      -> (status :Status, applied :List(Applied), failed :List(UInt32), blocks :UInt32);
   # To the primary only. Applies `data` at `offset` (bytes from the start of the chunk) on every replica of
   # the lease, in the primary's order, and answers when all have applied it. At most TRANSFER_SIZE_MAX bytes.
   # `checksums`: CRC32C of each piece of `data` cut at multiples of BLOCK_SIZE of the chunk (the first and
   # the last piece may be short; a short piece is summed as it is, not padded).
+  # `blocks`: how many blocks of the chunk hold anything but zeros now.
   # Repeating it with the same arguments is harmless. Refuses, having changed nothing: notPrimary,
   # leaseExpired, staleVersion, badChecksum, invalid (beyond the chunk), noSpace.
   # replicaFailed: those in `failed` did not apply; the primary has reported them to the metaserver, and the
@@ -66,7 +67,7 @@ interface ChunkServer {
   # disk has dropped does not come back (the replica is quarantined).
 
   append @4 (chunk :ChunkId, data :Data, checksum :UInt32)
-      -> (status :Status, offset :UInt32, applied :List(Applied), failed :List(UInt32));
+      -> (status :Status, offset :UInt32, applied :List(Applied), failed :List(UInt32), blocks :UInt32);
   # recordAppend (GFS paper, section 3.3), to the primary only: it picks the offset (the end of the chunk), and all
   # replicas apply the record there. At most RECORD_SIZE_MAX bytes, one CRC32C over all. At least once: a
   # retry after replicaFailed may leave the record, or parts of it, a second time. chunkFull: it does not fit;

@@ -53,6 +53,8 @@ enum Status {
   wrongProtocol @34;
   wrongCluster @35;
   loop @36;               # EINVAL: a directory would be moved into itself
+  wouldBlock @37;         # EAGAIN: another holds a lock
+  deadlock @38;           # EDEADLK: waiting for a lock would never end
 }
 
 struct ClusterId {

@@ -43,7 +43,14 @@ struct Attributes {
   device @11 :UInt32;       # of device nodes: major and minor as in makedev(3)
   replicas @12 :UInt8;      # how many copies the file wants
   dataVersion @13 :UInt64;  # rises with each published change of content: a cached page of another is old
+  extended @14 :UInt8;      # bits of ExtendedBits: which extended attributes it has, so that nobody asks in vain
 }
+
+const hasXattrs :UInt8 = 1;       # any
+const hasAccessAcl :UInt8 = 2;    # system.posix_acl_access
+const hasDefaultAcl :UInt8 = 4;   # system.posix_acl_default: what new nodes in the directory inherit
+const hasCapability :UInt8 = 8;   # security.capability
+# ExtendedBits.
 
 struct Entry {
   name @0 :Text;
@@ -54,6 +61,11 @@ struct Entry {
 struct Caller {
   uid @0 :UInt32;
   gid @1 :UInt32;
+}
+
+struct Access {
+  inode @0 :UInt64;
+  time @1 :Int64;           # of the reader's clock, ns since 1970
 }
 
 struct Change {
@@ -76,6 +88,10 @@ struct Change {
       target @8 :Text;      # of a symlink, at most 4095 bytes
       exclusive @9 :Bool;   # exists when the name exists, else the existing file is answered
       open @10 :Bool;       # also open it, as `open` does
+      temporary @41 :Bool;
+      # O_TMPFILE: a regular file without a name, which `link` may give it later. `name` is empty. With `open`: when
+      # the session closes it nameless, or ends, it goes.
+      umask @42 :UInt16;    # bits taken from `mode`, unless the directory has a default ACL
     }
     # Refuses: notFound (parent), notDirectory, exists, nameTooLong, noSpace, invalid (empty, ".", "..", "/" in it).
     # Answers the attributes. Sets mtime and ctime of the parent. setgid of the parent: group is inherited,
@@ -106,8 +122,9 @@ struct Change {
       name @19 :Text;
       newParent @20 :UInt64;
       newName @21 :Text;
-      flags @22 :UInt32;    # RENAME_NOREPLACE 1, RENAME_EXCHANGE 2
+      flags @22 :UInt32;    # RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4
     }
+    # WHITEOUT leaves a character device 0:0 of the caller in the old place (overlayfs).
     # Atomic, also when it replaces. Refuses: notFound, notDirectory, isDirectory, notEmpty, exists, loop, nameTooLong.
     # Two names of one inode: does nothing, successfully (POSIX).
 
@@ -143,7 +160,22 @@ struct Change {
       from @39 :UInt64;
       attribute @40 :Text;
     }
+
+    accessed @43 :List(Access);
+    # These have been read. Moves atime where it is not later than mtime and ctime, or older than a day (relatime); it never
+    # goes back, and ctime stays. Inodes that are gone are passed over. Answers no attributes.
+
+    punch :group {          # the whole-chunk part of fallocate(2) PUNCH_HOLE and ZERO_RANGE
+      hollow @44 :UInt64;
+      firstChunk @45 :UInt64;
+      endChunk @46 :UInt64;   # chunks with index in [firstChunk, endChunk) go: they read as zeros
+      atLeast @47 :UInt64;    # the file becomes this long if it is shorter
+    }
+    # mtime and ctime move and dataVersion rises. Refuses: notFound, invalid, tooBig.
   }
+
+  chunkBlocks @48 :List(UInt32);
+  # publish: for each of its `chunks`, how many of the chunk's blocks hold anything but zeros (st_blocks).
 }
 
 const setMode :UInt32 = 1;
@@ -292,6 +324,49 @@ interface Session {
 
   getXattr @13 (inode :UInt64, name :Text) -> (status :Status, value :Data);
   listXattr @14 (inode :UInt64) -> (status :Status, names :List(Text));
+
+  lock @15 (lock :FileLock, waitMs :UInt32, ticket :UInt64) -> (status :Status, conflict :FileLock);
+  # fcntl(2) and flock(2) locks, across mounts. Takes, changes or (type unlock) gives back. Refuses: wouldBlock (another
+  # owner's lock is in the way for as long as `waitMs`; `conflict` shows it), deadlock (waiting would close a circle of POSIX
+  # lock owners), stale. `ticket`: the caller's number for the wait; while a call with it is under way, cancelLock ends it. To
+  # wait longer, call again. Repeating a call is harmless.
+  # Volatile: held in memory until given back, or until the session ends. After a restart of the metaserver the session
+  # takes its locks again (`reclaim`) before anybody else's new lock is granted.
+
+  testLock @16 (lock :FileLock) -> (status :Status, conflict :FileLock);
+  # F_GETLK: ok with a conflict of type unlock when it could be taken.
+
+  cancelLock @18 (ticket :UInt64) -> (status :Status);
+  # The lock call with that ticket answers now: ok if it has been granted meanwhile, else wouldBlock.
+
+  reclaimLocks @17 (locks :List(FileLock)) -> (status :Status);
+  # What the session held when the metaserver restarted. To be called before any other lock call of a resumed session.
+
+  findChunk @19 (inode :UInt64, first :UInt64, sparse :Bool) -> (status :Status, index :UInt64, found :Bool);
+  # The first chunk with index `first` or above; with `sparse`: the first index from `first` on where there is no chunk, or
+  # one not known to be full of data. For SEEK_DATA and SEEK_HOLE. Looks at a bounded number of chunks: with `sparse`,
+  # `found` false means that the search ended before `index`: go on there.
+}
+
+struct FileLock {
+  inode @0 :UInt64;
+  kind @1 :LockKind;
+  type @2 :LockType;
+  owner @3 :UInt64;         # of the mount's kernel: locks of one (session, owner) never conflict
+  start @4 :UInt64;         # first byte; flock: 0
+  end @5 :UInt64;           # last byte, at most 2^63 - 1: to the end of the file, however it grows; flock: that
+  pid @6 :UInt32;           # for F_GETLK
+}
+
+enum LockKind {
+  posix @0;                 # fcntl F_SETLK, F_OFD_SETLK, lockf
+  whole @1;                 # flock
+}
+
+enum LockType {
+  unlock @0;
+  shared @1;
+  exclusive @2;
 }
 
 struct StoreDescription {

@@ -48,8 +48,10 @@ Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction) 
   ChunkRecord record;
   record.version = record.floor = ChunkVersion(1);
   record.replicas = request.getReplicas() > 0 ? request.getReplicas() : inode->attributes.replicas;
+  record.zeroBlocks = BLOCKS_PER_CHUNK;
   transaction.putChunk(handle, record);
   transaction.putChunkAt(inode->id(), index, handle);
+  inode->zeroBlocks += record.zeroBlocks;
   ++transaction.counters().chunks;
   ++inode->chunks;
   inode->chunksEnd = kj::max(inode->chunksEnd, index.value() + 1);

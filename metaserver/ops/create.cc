@@ -2,16 +2,19 @@
 // Copyright 2026 the CairnFS authors
 //
 // create: open(O_CREAT), mknod, mkdir, symlink (POSIX open(), mknod(), mkdir(), symlink()).
-//  - `mode` comes with the umask applied (the kernel does it). Of a symlink it is 0777.
+//  - `umask` is taken from `mode`, unless the directory has a default ACL: then that becomes the new node's access ACL, cut
+//    down to `mode`, and a new directory's default ACL as well (Linux posix_acl_create). Of a symlink the mode is 0777.
 //  - The owner is the caller. In a directory with setgid the group is the directory's, and a new directory
 //  gets the
 //    bit as well (Linux inode_init_owner).
 //  - Not exclusive concerns regular files only: an existing node that is no directory is answered as it is
 //  (open
 //    without O_EXCL); a directory refuses with isDirectory.
+//  - `temporary` (O_TMPFILE): a regular file without a name, which `link` may give it. The parent does not move.
 //  - The parent's mtime and ctime move; a new directory's ".." is one more link of its parent.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/posix_acl.h"
 
 namespace cairn::ops {
 
@@ -77,10 +80,48 @@ Inode newInode(InodeId id, rpc::Change::Reader change, const Inode& parent, cons
   return inode;
 }
 
+void settleAccess(Inode& inode, uint16_t umask, const Inode& parent, Transaction& transaction) {
+  auto& mode = inode.attributes.mode;
+  if (inode.attributes.type == FileType::SYMLINK) return;
+  if ((parent.attributes.extended & rpc::HAS_DEFAULT_ACL) == 0) {
+    mode &= uint16_t(~umask | 07000);
+    return;
+  }
+  auto inherited = KJ_REQUIRE_NONNULL(transaction.xattr(parent.id(), DEFAULT_ACL), "a default ACL is gone", parent.id());
+  auto acl = PosixAcl::decode(inherited);
+  KJ_REQUIRE(acl.ok(), "a kept ACL is none", parent.id());
+  acl->inherit(mode);
+  auto keep = [&](kj::StringPtr key, std::string_view bytes) {
+    keepXattr(inode, key, kj::arrayPtr(bytes.data(), bytes.size()).asBytes(), transaction);
+  };
+  if (!acl->isMode()) keep(ACCESS_ACL, acl->encode());
+  if (inode.attributes.isDirectory()) keep(DEFAULT_ACL, inherited);
+}
+
+Outcome createTemporary(rpc::Change::Reader change, Transaction& transaction) {
+  auto request = change.getCreate();
+  auto parent = transaction.directory(InodeId(request.getParent()));
+  if (!parent.ok()) return refusal(parent.status());
+  if (request.getType() != FileType::REGULAR || request.getName().size() > 0) return refusal(Status::INVALID);
+
+  auto& counters = transaction.counters();
+  Inode inode = newInode(counters.nextInode, change, *parent, transaction);
+  inode.attributes.links = 0;
+  settleAccess(inode, request.getUmask(), *parent, transaction);
+  counters.nextInode = counters.nextInode.next();
+  ++counters.inodes;
+  Outcome outcome;
+  outcome.attributes = transaction.put(inode);
+  transaction.putOrphan(inode.id(), Linkable::YES);
+  outcome.orphan = inode.id();
+  return outcome;
+}
+
 }  // namespace
 
 Outcome create(rpc::Change::Reader change, Transaction& transaction) {
   auto request = change.getCreate();
+  if (request.getTemporary()) return createTemporary(change, transaction);
   kj::StringPtr target = request.getTarget();
   auto type = request.getType();
 
@@ -100,6 +141,7 @@ Outcome create(rpc::Change::Reader change, Transaction& transaction) {
 
   Inode& parent = place->directory;
   Inode inode = newInode(id, change, parent, transaction);
+  settleAccess(inode, request.getUmask(), parent, transaction);
   Outcome outcome;
   outcome.attributes = transaction.put(inode);
   if (type == FileType::SYMLINK) transaction.putTarget(id, target);

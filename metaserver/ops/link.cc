@@ -3,7 +3,7 @@
 //
 // link: one more name of an inode (POSIX link()).
 //  - Refusals in the order of Linux: the new name's place, exists, then what is linked: a directory is
-//    notPermitted, an orphan notFound, and LINK_COUNT_MAX names are the most.
+//    notPermitted, an orphan notFound (unless it was made without a name: that is how it gets one), and LINK_COUNT_MAX names are the most.
 //  - The inode's ctime and the parent's mtime and ctime move.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
@@ -20,11 +20,13 @@ Outcome link(rpc::Change::Reader change, Transaction& transaction) {
   if (!inode.ok()) return refusal(inode.status());
   auto& attributes = inode->attributes;
   if (attributes.isDirectory()) return refusal(Status::NOT_PERMITTED);
-  if (attributes.links == 0) return refusal(Status::NOT_FOUND);
+  bool nameless = attributes.links == 0;
+  if (nameless && !transaction.isLinkable(inode->id())) return refusal(Status::NOT_FOUND);
   if (attributes.links >= LINK_COUNT_MAX) return refusal(Status::TOO_MANY_LINKS);
   if (!transaction.hasRoomFor(parent.id(), place->name)) return refusal(Status::NO_SPACE);
 
   Outcome outcome;
+  if (nameless) transaction.dropOrphan(inode->id());
   transaction.putName(parent.id(), place->name, {inode->id(), attributes.type});
   ++attributes.links;
   attributes.ctime = transaction.now();

@@ -21,6 +21,8 @@ Outcome setAttributes(rpc::Change::Reader change, Transaction& transaction);
 Outcome publish(rpc::Change::Reader change, Transaction& transaction);
 Outcome setXattr(rpc::Change::Reader change, Transaction& transaction);
 Outcome removeXattr(rpc::Change::Reader change, Transaction& transaction);
+Outcome accessed(rpc::Change::Reader change, Transaction& transaction);
+Outcome punch(rpc::Change::Reader change, Transaction& transaction);
 
 // The metaserver's own
 Outcome found(rpc::Operation::Reader operation, Transaction& transaction);

@@ -9,6 +9,7 @@
 //    (notEmpty).
 //  - Two names of one inode: nothing happens, successfully.
 //  - EXCHANGE swaps the two, of any kinds. NOREPLACE with EXCHANGE is invalid.
+//  - WHITEOUT puts a character device 0:0 of the caller in the old place. With EXCHANGE it is invalid.
 //  - ctime of what moves and of what is replaced, mtime and ctime of both directories move. A directory that
 //  changes
 //    its parent takes the ".." link along.
@@ -19,7 +20,7 @@ namespace cairn::ops {
 
 namespace {
 
-constexpr uint32_t NOREPLACE = 1, EXCHANGE = 2;
+constexpr uint32_t NOREPLACE = 1, EXCHANGE = 2, WHITEOUT = 4;
 
 struct Move {
   // INVARIANT: when both places are in one directory only `from.directory` is current; `to.directory` is not
@@ -28,6 +29,7 @@ struct Move {
   Inode moved;
   kj::Maybe<Inode> target;
   uint32_t flags;
+  rpc::Caller::Reader caller;
 
   bool within() const { return from.directory.id() == to.directory.id(); }
   Inode& destination() { return within() ? from.directory : to.directory; }
@@ -96,6 +98,23 @@ Outcome exchange(Move& move, const Inode& target, Transaction& transaction) {
   return outcome;
 }
 
+Named whiteout(const Move& move, Transaction& transaction) {
+  auto& counters = transaction.counters();
+  Inode inode;
+  auto& attributes = inode.attributes;
+  attributes.inode = counters.nextInode;
+  attributes.type = FileType::CHARACTER_DEVICE;
+  attributes.uid = move.caller.getUid();
+  attributes.gid = move.from.directory.attributes.mode & SETGID ? move.from.directory.attributes.gid : move.caller.getGid();
+  attributes.links = 1;
+  attributes.replicas = move.from.directory.attributes.replicas;
+  attributes.atime = attributes.mtime = attributes.ctime = transaction.now();
+  counters.nextInode = counters.nextInode.next();
+  ++counters.inodes;
+  transaction.put(inode);
+  return {inode.id(), FileType::CHARACTER_DEVICE};
+}
+
 Outcome replace(Move& move, Transaction& transaction) {
   Outcome outcome;
   auto& from = move.from.directory;
@@ -108,8 +127,12 @@ Outcome replace(Move& move, Transaction& transaction) {
   } else {
     ++to.attributes.size;
   }
-  transaction.dropName(from.id(), move.from.name);
-  --from.attributes.size;
+  if (move.flags & WHITEOUT) {
+    transaction.putName(from.id(), move.from.name, whiteout(move, transaction));
+  } else {
+    transaction.dropName(from.id(), move.from.name);
+    --from.attributes.size;
+  }
   transaction.putName(to.id(), move.to.name, {move.moved.id(), move.moved.attributes.type});
   outcome.attributes = settleAt(move.moved, from, to, transaction);
   touchBoth(move, outcome, transaction);
@@ -121,7 +144,7 @@ Outcome replace(Move& move, Transaction& transaction) {
 Outcome rename(rpc::Change::Reader change, Transaction& transaction) {
   auto request = change.getRename();
   uint32_t flags = request.getFlags();
-  if ((flags & ~(NOREPLACE | EXCHANGE)) != 0 || flags == (NOREPLACE | EXCHANGE))
+  if ((flags & ~(NOREPLACE | EXCHANGE | WHITEOUT)) != 0 || ((flags & EXCHANGE) && flags != EXCHANGE))
     return refusal(Status::INVALID);
 
   auto from = placeIn(InodeId(request.getParent()), request.getName(), transaction);
@@ -135,7 +158,7 @@ Outcome rename(rpc::Change::Reader change, Transaction& transaction) {
   if (existing == nullptr && (flags & EXCHANGE)) return refusal(Status::NOT_FOUND);
 
   auto moved = KJ_REQUIRE_NONNULL(transaction.inode(KJ_REQUIRE_NONNULL(named).inode), "a name leads nowhere");
-  Move move{*from, *to, moved, nullptr, flags};
+  Move move{*from, *to, moved, nullptr, flags, change.getCaller()};
   KJ_IF_MAYBE (it, existing) {
     move.target = KJ_REQUIRE_NONNULL(transaction.inode(it->inode), "a name leads nowhere");
   }

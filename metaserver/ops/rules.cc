@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "metaserver/posix_acl.h"
+
 namespace cairn::ops {
 
 Status checkName(kj::StringPtr name) {
@@ -24,6 +26,52 @@ Result<Place> placeIn(InodeId directory, kj::StringPtr name, Transaction& transa
 
 void touch(Inode& directory, int64_t now) {
   directory.attributes.mtime = directory.attributes.ctime = now;
+}
+
+namespace {
+
+uint8_t extendedBitOf(kj::StringPtr key) {
+  if (key == ACCESS_ACL) return rpc::HAS_ACCESS_ACL;
+  if (key == DEFAULT_ACL) return rpc::HAS_DEFAULT_ACL;
+  if (key == CAPABILITY) return rpc::HAS_CAPABILITY;
+  return 0;
+}
+
+}  // namespace
+
+void keepXattr(Inode& inode, kj::StringPtr key, kj::ArrayPtr<const kj::byte> value, Transaction& transaction) {
+  KJ_IF_MAYBE (old, transaction.xattr(inode.id(), key)) {
+    inode.xattrBytes -= uint32_t(key.size() + old->size());
+  } else {
+    inode.xattrNames += uint32_t(key.size() + 1);
+  }
+  inode.xattrBytes += uint32_t(key.size() + value.size());
+  inode.attributes.extended |= rpc::HAS_XATTRS | extendedBitOf(key);
+  transaction.putXattr(inode.id(), key, value);
+}
+
+void removeXattr(Inode& inode, kj::StringPtr key, Transaction& transaction) {
+  KJ_IF_MAYBE (old, transaction.xattr(inode.id(), key)) {
+    inode.xattrBytes -= uint32_t(key.size() + old->size());
+    inode.xattrNames -= uint32_t(key.size() + 1);
+    inode.attributes.extended &= uint8_t(~extendedBitOf(key));
+    if (inode.xattrBytes == 0) inode.attributes.extended = 0;
+    transaction.dropXattr(inode.id(), key);
+  }
+}
+
+void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks) {
+  inode.zeroBlocks -= kj::min(inode.zeroBlocks, uint64_t(record.zeroBlocks));
+  record.zeroBlocks = kj::min(zeroBlocks, BLOCKS_PER_CHUNK);
+  inode.zeroBlocks += record.zeroBlocks;
+}
+
+void dropChunk(Inode& inode, ChunkIndex index, ChunkHandle handle, Transaction& transaction) {
+  auto record = KJ_REQUIRE_NONNULL(transaction.chunk(handle), "a file names a chunk that has no record", handle);
+  inode.zeroBlocks -= kj::min(inode.zeroBlocks, uint64_t(record.zeroBlocks));
+  --inode.chunks;
+  transaction.dropChunkAt(inode.id(), index);
+  transaction.discardChunk(handle);
 }
 
 LostLink::LostLink(Inode lost, Transaction& transaction) : inode(kj::mv(lost)) {
@@ -55,13 +103,9 @@ Outcome LostLink::carryOut(Transaction& transaction) {
 Finished dropContents(const Inode& inode, size_t chunkLimit, Transaction& transaction) {
   if (inode.chunks > 0) {
     auto chunks = transaction.chunksOf(inode.id(), ChunkIndex(0), chunkLimit);
-    for (auto& [index, handle] : chunks) {
-      transaction.dropChunkAt(inode.id(), index);
-      transaction.discardChunk(handle);
-    }
-    if (chunks.size() < inode.chunks) {
-      Inode rest = inode;
-      rest.chunks -= chunks.size();
+    Inode rest = inode;
+    for (auto& [index, handle] : chunks) dropChunk(rest, index, handle, transaction);
+    if (rest.chunks > 0) {
       transaction.put(rest);
       return Finished::NO;
     }

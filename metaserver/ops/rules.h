@@ -9,6 +9,7 @@
 
 namespace cairn::ops {
 
+constexpr kj::StringPtr CAPABILITY = "security.capability"_kj;
 constexpr uint16_t SETUID = 04000, SETGID = 02000, GROUP_EXECUTE = 010;
 
 Status checkName(kj::StringPtr name);
@@ -23,6 +24,14 @@ Result<Place> placeIn(InodeId directory, kj::StringPtr name, Transaction& transa
 // Refuses in the order of Linux: STALE or NOT_FOUND, NOT_DIRECTORY, then as checkName.
 
 void touch(Inode& directory, int64_t now);  // its entries have changed: mtime, ctime
+
+void keepXattr(Inode& inode, kj::StringPtr key, kj::ArrayPtr<const kj::byte> value, Transaction& transaction);
+void removeXattr(Inode& inode, kj::StringPtr key, Transaction& transaction);
+// Change the attribute and what the inode says of its attributes; the caller puts the inode.
+
+void dropChunk(Inode& inode, ChunkIndex index, ChunkHandle handle, Transaction& transaction);
+void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks);
+// What the inode says of its chunks follows; the caller puts the inode and the record.
 
 class LostLink {
   // An inode that loses one of its links, a directory its only name. prepare() reads, carryOut() writes.

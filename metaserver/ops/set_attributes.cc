@@ -4,14 +4,17 @@
 // setAttributes: chmod, chown, truncate, utimensat (POSIX chmod(), chown(), ftruncate(), futimens()), any of
 // them at once.
 //  - chown takes setuid, and setgid with group-execute, from anything but a directory, also for root (Linux
-//    chown_common); so does truncate by anyone but root. A mode given in the same request wins.
+//    chown_common); so does truncate by anyone but root. A mode given in the same request wins. Both take
+//    security.capability, from everybody.
 //  - size, downwards or to what it is: the chunks beyond it go, and the chunk it cuts gets `validBytes`, so
 //  that it reads
 //    as zeros from there on although no replica has been told. Upwards: a hole. mtime moves and dataVersion
 //    rises either way.
+//  - chmod of what has an access ACL sets the ACL's owner, mask and others (Linux posix_acl_chmod).
 //  - ctime moves whenever anything is asked for. Permission is the kernel's business (default_permissions).
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/posix_acl.h"
 
 namespace cairn::ops {
 
@@ -57,13 +60,14 @@ class Cut {
       if (index < end) {
         auto record =
             KJ_REQUIRE_NONNULL(transaction.chunk(handle), "a file names a chunk that has no record", handle);
-        record.validBytes = kj::min(record.validBytes, locate(FileOffset(size)).offset.value());
+        auto valid = locate(FileOffset(size)).offset.value();
+        record.validBytes = kj::min(record.validBytes, valid);
+        auto zeros = BLOCKS_PER_CHUNK - (valid + BLOCK_SIZE - 1) / BLOCK_SIZE;
+        setZeroBlocks(inode, record, kj::max(record.zeroBlocks, zeros));
         transaction.putChunk(handle, record);
         cut = handle;
       } else {
-        transaction.dropChunkAt(inode.id(), index);
-        transaction.discardChunk(handle);
-        --inode.chunks;
+        dropChunk(inode, index, handle, transaction);
       }
     }
     if (cuts) inode.chunksEnd = end.value();
@@ -76,6 +80,16 @@ class Cut {
   ChunkIndex end;  // indexes from here on go
   bool cuts = false;
 };
+
+void setMode(Inode& inode, uint16_t mode, Transaction& transaction) {
+  inode.attributes.mode = mode;
+  if ((inode.attributes.extended & rpc::HAS_ACCESS_ACL) == 0) return;
+  auto acl = PosixAcl::decode(KJ_REQUIRE_NONNULL(transaction.xattr(inode.id(), ACCESS_ACL), "an ACL is gone"));
+  KJ_REQUIRE(acl.ok(), "a kept ACL is none", inode.id());
+  acl->setPermissions(mode);
+  auto bytes = acl->encode();
+  keepXattr(inode, ACCESS_ACL, kj::arrayPtr(bytes.data(), bytes.size()).asBytes(), transaction);
+}
 
 void setTimes(Attributes& attributes, rpc::Change::SetAttributes::Reader request, int64_t now) {
   uint32_t set = request.getSet();
@@ -105,7 +119,9 @@ Outcome setAttributes(rpc::Change::Reader change, Transaction& transaction) {
     if (change.getCaller().getUid() != 0) dropPrivileges(attributes);
   }
   if (set & (rpc::SET_UID | rpc::SET_GID)) dropPrivileges(attributes);
-  if (set & rpc::SET_MODE) attributes.mode = request.getMode() & 07777;
+  bool losesCapability = (set & (rpc::SET_UID | rpc::SET_GID | rpc::SET_SIZE)) != 0;
+  if (losesCapability && (attributes.extended & rpc::HAS_CAPABILITY)) removeXattr(*inode, CAPABILITY, transaction);
+  if (set & rpc::SET_MODE) setMode(*inode, request.getMode() & 07777, transaction);
   if (set & rpc::SET_UID) attributes.uid = request.getUid();
   if (set & rpc::SET_GID) attributes.gid = request.getGid();
   if (set != 0) setTimes(attributes, request, transaction.now());

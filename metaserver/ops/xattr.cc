@@ -2,15 +2,19 @@
 // Copyright 2026 the CairnFS authors
 //
 // setXattr, removeXattr: extended attributes (Linux xattr(7), setxattr(2)).
-//  - user.*, trusted.* and security.* are kept as they come; anything else is notSupported. user.* belongs to
-//  files
-//    and directories only (notPermitted elsewhere).
+//  - user.*, trusted.* and security.* are kept as they come. user.* belongs to files and directories only (notPermitted
+//    elsewhere).
+//  - The two POSIX ACLs are checked (invalid), belong to anything but symlinks (notSupported), the default one to
+//    directories (accessDenied elsewhere, as Linux). The access ACL sets the permission bits of the mode; one that says no
+//    more than they do is not kept, and an empty one removes what there is. Removing an ACL that is not there is fine.
+//  - Anything else is notSupported.
 //  - Limits of Linux: a name of 255 bytes (range), a value of 64 KiB (tooBig), all names of an inode together
 //  64 KiB: we
 //    count values too, up to 1 MiB an inode (noSpace), so that an inode stays cheap to remove.
 //  - CREATE where it exists: exists. REPLACE or remove where it does not: noData. ctime moves.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/posix_acl.h"
 
 namespace cairn::ops {
 
@@ -32,11 +36,37 @@ Status checkKey(const Inode& inode, kj::StringPtr key) {
   return Status::NOT_SUPPORTED;
 }
 
+bool isAcl(kj::StringPtr key) { return key == ACCESS_ACL || key == DEFAULT_ACL; }
+
 Outcome answer(Inode inode, Transaction& transaction) {
   inode.attributes.ctime = transaction.now();
   Outcome outcome;
   outcome.attributes = transaction.put(inode);
   return outcome;
+}
+
+Outcome setAcl(Inode inode, kj::StringPtr key, kj::ArrayPtr<const kj::byte> value, Transaction& transaction) {
+  if (inode.attributes.type == FileType::SYMLINK) return refusal(Status::NOT_SUPPORTED);
+  PosixAcl acl;
+  if (value.size() > 0) {
+    auto decoded = PosixAcl::decode({value.asChars().begin(), value.size()});
+    if (!decoded.ok()) return refusal(decoded.status());
+    acl = kj::mv(*decoded);
+  }
+  if (key == DEFAULT_ACL && !inode.attributes.isDirectory()) {
+    return acl.isEmpty() ? answer(inode, transaction) : refusal(Status::ACCESS_DENIED);
+  }
+  if (inode.xattrBytes + key.size() + value.size() > INODE_BYTES_MAX) return refusal(Status::NO_SPACE);
+
+  auto& mode = inode.attributes.mode;
+  if (key == ACCESS_ACL && !acl.isEmpty()) mode = uint16_t((mode & ~0777) | acl.permissions());
+  if (acl.isEmpty() || (key == ACCESS_ACL && acl.isMode())) {
+    removeXattr(inode, key, transaction);
+  } else {
+    auto bytes = acl.encode();
+    keepXattr(inode, key, kj::arrayPtr(bytes.data(), bytes.size()).asBytes(), transaction);
+  }
+  return answer(inode, transaction);
 }
 
 }  // namespace
@@ -49,6 +79,7 @@ Outcome setXattr(rpc::Change::Reader change, Transaction& transaction) {
   auto inode = transaction.liveInode(InodeId(request.getOwner()));
   if (!inode.ok()) return refusal(inode.status());
   if ((flags & ~(CREATE | REPLACE)) != 0 || flags == (CREATE | REPLACE)) return refusal(Status::INVALID);
+  if (isAcl(key)) return setAcl(*inode, key, value, transaction);
   auto status = checkKey(*inode, key);
   if (!ok(status)) return refusal(status);
   if (value.size() > VALUE_BYTES_MAX) return refusal(Status::TOO_BIG);
@@ -65,9 +96,7 @@ Outcome setXattr(rpc::Change::Reader change, Transaction& transaction) {
   if (old == nullptr && inode->xattrNames + key.size() + 1 > ALL_KEYS_BYTES_MAX)
     return refusal(Status::NO_SPACE);
 
-  if (old == nullptr) inode->xattrNames += uint32_t(key.size() + 1);
-  inode->xattrBytes = after;
-  transaction.putXattr(inode->id(), key, value);
+  keepXattr(*inode, key, value, transaction);
   return answer(*inode, transaction);
 }
 
@@ -76,14 +105,12 @@ Outcome removeXattr(rpc::Change::Reader change, Transaction& transaction) {
   kj::StringPtr key = request.getAttribute();
   auto inode = transaction.liveInode(InodeId(request.getFrom()));
   if (!inode.ok()) return refusal(inode.status());
+  if (isAcl(key)) return setAcl(*inode, key, nullptr, transaction);
   auto status = checkKey(*inode, key);
   if (!ok(status)) return refusal(status);
-  auto old = transaction.xattr(inode->id(), key);
-  if (old == nullptr) return refusal(Status::NO_DATA);
+  if (transaction.xattr(inode->id(), key) == nullptr) return refusal(Status::NO_DATA);
 
-  inode->xattrBytes -= uint32_t(key.size() + KJ_REQUIRE_NONNULL(old).size());
-  inode->xattrNames -= uint32_t(key.size() + 1);
-  transaction.dropXattr(inode->id(), key);
+  removeXattr(*inode, key, transaction);
   return answer(*inode, transaction);
 }
 

@@ -166,7 +166,7 @@ Result<FileAttributes> MemoryFilesystem::makeNow(InodeId parent, kj::StringPtr n
   auto& made = nodes[id];
   made.attributes = {.inode = id,
                      .type = node.type,
-                     .mode = node.mode,
+                     .mode = uint16_t(node.type == FileType::SYMLINK ? 0777 : node.mode & ~caller.umask),
                      .uid = caller.uid,
                      .gid = caller.gid,
                      .device = node.device,
@@ -257,7 +257,7 @@ kj::Promise<Status> MemoryFilesystem::rmdir(InodeId parent, kj::StringPtr name) 
 }
 
 kj::Promise<Status> MemoryFilesystem::rename(InodeId parent, kj::StringPtr name, InodeId newParent,
-                                             kj::StringPtr newName, uint32_t flags) {
+                                             kj::StringPtr newName, uint32_t flags, Credentials) {
   co_await start("rename", parent);
   co_return renameNow(parent, name, newParent, newName, flags);
 }
@@ -341,6 +341,7 @@ Status MemoryFilesystem::setXattrNow(InodeId inode, kj::StringPtr name, kj::Arra
   if (flags & XATTR_CREATE && exists) return Status::EXISTS;
   if (flags & XATTR_REPLACE && !exists) return Status::NO_DATA;
   node->xattrs[name.cStr()] = std::vector<kj::byte>(value.begin(), value.end());
+  node->attributes.extended = 0xff;
   return Status::OK;
 }
 

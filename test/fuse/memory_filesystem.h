@@ -46,7 +46,7 @@ class MemoryFilesystem final : public Filesystem {
   kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name) override;
   kj::Promise<Status> rmdir(InodeId parent, kj::StringPtr name) override;
   kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
-                             uint32_t flags) override;
+                             uint32_t flags, Credentials caller) override;
   kj::Promise<Result<kj::String>> readLink(InodeId inode) override;
   kj::Promise<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
                                                    Detail detail) override;

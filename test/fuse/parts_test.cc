@@ -44,8 +44,10 @@ TEST(StatusErrno, EachStatusHasTheErrnoTheSchemaPromises) {
       {Status::OVER_QUOTA, EDQUOT},
       {Status::SESSION_EXPIRED, ESTALE},
       {Status::LOOP, EINVAL},
+      {Status::WOULD_BLOCK, EAGAIN},
+      {Status::DEADLOCK, EDEADLK},
   };
-  for (uint16_t number = 0; number <= uint16_t(Status::LOOP); ++number) {
+  for (uint16_t number = 0; number <= uint16_t(Status::DEADLOCK); ++number) {
     auto status = Status(number);
     auto found = promised.find(status);
     EXPECT_EQ(errnoOf(status), found == promised.end() ? EIO : found->second) << kj::str(status).cStr();

@@ -325,7 +325,7 @@ kj::Promise<void> Workload::Worker::rename() {
     after[to] = moved;
   }
   doubt = Doubt{after, kj::str("rename ", from.c_str(), " to ", to.c_str())};
-  auto status = co_await filesystem->rename(directory, from.c_str(), directory, to.c_str(), 0);
+  auto status = co_await filesystem->rename(directory, from.c_str(), directory, to.c_str(), 0, Credentials{});
   say("rename ", from.c_str(), " ", to.c_str(), " -> ", status);
   doubt = nullptr;
   if (expect(status, "rename")) files = kj::mv(after);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Requests about the space of files: fallocate(2), lseek(2) for data and holes.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+#include "fuse/handler_parts.h"
+#include "rpc/coroutine.h"
+
+namespace cairn::fuse {
+
+kj::Promise<void> Handlers::allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length, int mode) {
+  auto handle = handleOf(file);
+  LocalChange change(inodes, handle->file->inode());
+  auto growth = mode & FALLOC_FL_KEEP_SIZE ? Growth::NO : Growth::YES;
+  auto status = Status::NOT_SUPPORTED;
+  switch (mode & ~FALLOC_FL_KEEP_SIZE) {
+    case 0:
+      status = co_await handle->file->allocate(offset, length, growth);
+      break;
+    case FALLOC_FL_PUNCH_HOLE:
+      status = growth == Growth::NO ? co_await handle->file->zero(offset, length, growth) : Status::NOT_SUPPORTED;
+      break;
+    case FALLOC_FL_ZERO_RANGE:
+      status = co_await handle->file->zero(offset, length, growth);
+      break;
+    default:
+      break;
+  }
+  if (status == Status::OK && handle->flags & (O_SYNC | O_DSYNC)) status = co_await handle->file->sync();
+  request.status(status);
+}
+
+kj::Promise<void> Handlers::seek(Request request, fuse_file_info file, FileOffset offset, int whence) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+    request.fail(EINVAL);
+    co_return;
+  }
+  auto handle = handleOf(file);
+  auto found = co_await handle->file->seek(offset, whence == SEEK_DATA ? Sought::DATA : Sought::HOLE);
+  if (found.status() == Status::NOT_SUPPORTED) {
+    request.fail(ENOSYS);  // to the kernel all is data then
+    co_return;
+  }
+  if (!found.ok()) {
+    request.status(found.status());
+    co_return;
+  }
+  KJ_IF_MAYBE (position, found.value()) {
+    request.position(*position);
+  } else {
+    request.fail(ENXIO);
+  }
+}
+
+}  // namespace cairn::fuse
