@@ -20,7 +20,7 @@ namespace cairn::client {
 
 class Session;
 
-class AccessTimes : private kj::TaskSet::ErrorHandler {
+class AccessTimes final : private kj::TaskSet::ErrorHandler {
  public:
   AccessTimes(kj::Timer& timer, const kj::Clock& clock, Session& session, env::Logger log);
   KJ_DISALLOW_COPY(AccessTimes);

@@ -20,7 +20,7 @@
 
 namespace cairn {
 
-class LockService : private SessionEnd {
+class LockService final : private SessionEnd {
  public:
   LockService(Sessions& sessions, const NamespaceReader& names, kj::Timer& timer, env::Logger log);
   ~LockService() noexcept(false);
