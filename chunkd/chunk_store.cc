@@ -405,7 +405,7 @@ kj::Promise<Status> ChunkStore::sync(ChunkKey key) {
   if (fresh && bytesToSync) {
     auto known = *record;
     known.clear(FRESH);
-    known.clear(CREATED);  // of no more use: no file may be missing from now on
+    known.clear(CREATED);                      // of no more use: no file may be missing from now on
     auto put = index->put(key.handle, known);  // may come late: FRESH only allows files to be missing
     if (!ok(put)) co_return put;
   }

@@ -114,7 +114,8 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   // corrupt, ioError.
 
   uint32_t blocksInUse(ChunkHandle chunk) const;
-  // Those that hold anything but zeros, of a chunk that has just been written; 0 when it has been closed meanwhile.
+  // Those that hold anything but zeros, of a chunk that has just been written; 0 when it has been closed
+  // meanwhile.
 
   uint32_t readableBytes(ChunkKey chunk, uint32_t offset, uint32_t size) const;
   // How many of them the chunk has, for allocating an answer.

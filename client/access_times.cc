@@ -66,7 +66,8 @@ kj::Promise<void> AccessTimes::publish() {
         list[i++].setTime(time.ns);
       }
     });
-    if (!outcome.ok()) log.warning(telling.size(), " access times could not be told: ", outcome.status(), " -> dropped");
+    if (!outcome.ok())
+      log.warning(telling.size(), " access times could not be told: ", outcome.status(), " -> dropped");
     telling.clear();
   }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Access times, as mounts with `relatime` keep them: reading moves atime where it is not later than the last change, or
-// a day old. What has been read is told to the metaserver about once a second, many inodes in one operation, and shown
-// here at once. INVARIANT: what overlay() shows is what the metaserver makes of it (metaserver/ops/accessed.cc).
-// Best effort: what was not told when the client dies is lost. Called by remote_filesystem.cc.
+// Access times, as mounts with `relatime` keep them: reading moves atime where it is not later than the last
+// change, or a day old. What has been read is told to the metaserver about once a second, many inodes in one
+// operation, and shown here at once. INVARIANT: what overlay() shows is what the metaserver makes of it
+// (metaserver/ops/accessed.cc). Best effort: what was not told when the client dies is lost. Called by
+// remote_filesystem.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -25,10 +26,12 @@ class AccessTimes final : private kj::TaskSet::ErrorHandler {
   AccessTimes(kj::Timer& timer, const kj::Clock& clock, Session& session, env::Logger log);
   KJ_DISALLOW_COPY(AccessTimes);
 
-  void read(const FileAttributes& attributes);  // just now
+  void read(const FileAttributes& attributes);         // just now
   bool isDue(const FileAttributes& attributes) const;  // would read() move anything?
   void overlay(FileAttributes& attributes) const;
-  void forget(InodeId inode) { untold.erase(inode), telling.erase(inode); }  // it is being set to something else
+  void forget(InodeId inode) {
+    untold.erase(inode), telling.erase(inode);
+  }  // it is being set to something else
   kj::Promise<void> publish();
 
  private:

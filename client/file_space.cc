@@ -3,10 +3,11 @@
 //
 // Where a file has data and where holes: fallocate(2) and lseek(2) SEEK_DATA, SEEK_HOLE of an open inode.
 //
-// Zeroing a range drops the chunks that lie in it whole, in one operation of the metaserver, and writes zeros into the
-// parts of chunks at both ends, where there are any. It holds the file's turn, so what is written later comes after.
-// Seeking asks the metaserver for chunks, and a replica for the checksum table of a chunk: a block of zeros has the
-// checksum of zeros. What cannot be found out counts as data, which is always true enough.
+// Zeroing a range drops the chunks that lie in it whole, in one operation of the metaserver, and writes zeros
+// into the parts of chunks at both ends, where there are any. It holds the file's turn, so what is written
+// later comes after. Seeking asks the metaserver for chunks, and a replica for the checksum table of a chunk:
+// a block of zeros has the checksum of zeros. What cannot be found out counts as data, which is always true
+// enough.
 #include <string.h>
 
 #include "client/attributes.h"
@@ -17,7 +18,7 @@ namespace cairn::client {
 
 namespace {
 
-constexpr uint64_t CHUNKS_AT_ONCE = 4096;       // of one punch operation
+constexpr uint64_t CHUNKS_AT_ONCE = 4096;  // of one punch operation
 constexpr size_t ZEROS_SIZE = TRANSFER_SIZE_MAX;
 
 Bytes zerosOf(size_t size) {
@@ -27,22 +28,25 @@ Bytes zerosOf(size_t size) {
   return Bytes{view, kj::heap(kj::mv(zeros))};
 }
 
-uint64_t chunksUpTo(uint64_t offset) { return (offset + CHUNK_SIZE - 1) / CHUNK_SIZE; }
+uint64_t chunksUpTo(uint64_t offset) {
+  return (offset + CHUNK_SIZE - 1) / CHUNK_SIZE;
+}
 
 }  // namespace
 
 kj::Promise<Status> FileState::punch(uint64_t firstChunk, uint64_t endChunk, uint64_t atLeast) {
-  // In pieces of what one operation may drop, skipping to where there are chunks. The last one always goes: it moves the
-  // times, and the length.
+  // In pieces of what one operation may drop, skipping to where there are chunks. The last one always goes:
+  // it moves the times, and the length.
   for (;;) {
     auto last = firstChunk;
     if (firstChunk < endChunk) {
-      auto next = co_await parts.session.query("findChunk", [id = id, firstChunk](rpc::Session::Client& client) {
-        auto request = client.findChunkRequest();
-        request.setInode(id.value());
-        request.setFirst(firstChunk);
-        return request.send();
-      });
+      auto next =
+          co_await parts.session.query("findChunk", [id = id, firstChunk](rpc::Session::Client& client) {
+            auto request = client.findChunkRequest();
+            request.setInode(id.value());
+            request.setFirst(firstChunk);
+            return request.send();
+          });
       if (!next.ok()) co_return next.status();
       firstChunk = next->getFound() ? kj::min(next->getIndex(), endChunk) : endChunk;
       last = kj::min(endChunk, firstChunk + CHUNKS_AT_ONCE);
@@ -129,8 +133,8 @@ kj::Promise<Status> FileState::allocate(uint64_t offset, uint64_t length, Growth
 }
 
 kj::Promise<kj::Maybe<uint32_t>> FileState::seekInChunk(ChunkIndex index, uint32_t from, Sought sought) {
-  // Of a chunk that is there: the first byte at or after `from` that is in a block of data, or in one of zeros; null:
-  // none in this chunk.
+  // Of a chunk that is there: the first byte at or after `from` that is in a block of data, or in one of
+  // zeros; null: none in this chunk.
   Patience patience(parts.timer, parts.entropy, parts.timing);
   kj::Maybe<uint32_t> unknown;
   if (sought == Sought::DATA) unknown = from;
@@ -138,18 +142,19 @@ kj::Promise<kj::Maybe<uint32_t>> FileState::seekInChunk(ChunkIndex index, uint32
   if (!located.ok()) co_return unknown;
   for (auto server : located->replicas) {
     KJ_IF_MAYBE (peer, parts.servers.find(server)) {
-      auto tried = co_await tryOnce(peer->call({"checksums", parts.timing.chunkDeadline},
-                                               [&](rpc::ChunkServer::Client& service) {
-                                                 auto request = service.checksumsRequest();
-                                                 request.getChunk().setHandle(located->handle.value());
-                                                 request.getChunk().setVersion(located->version.value());
-                                                 return request.send();
-                                               }));
+      auto tried = co_await tryOnce(
+          peer->call({"checksums", parts.timing.chunkDeadline}, [&](rpc::ChunkServer::Client& service) {
+            auto request = service.checksumsRequest();
+            request.getChunk().setHandle(located->handle.value());
+            request.getChunk().setVersion(located->version.value());
+            return request.send();
+          }));
       KJ_IF_MAYBE (answer, tried.answer) {
         if (!ok(answer->getStatus())) continue;
         auto table = answer->getChecksums();
         auto isData = [&](uint32_t block) {
-          if (uint64_t(block) * BLOCK_SIZE >= located->validBytes || (block + 1) * sizeof(uint32_t) > table.size()) {
+          if (uint64_t(block) * BLOCK_SIZE >= located->validBytes ||
+              (block + 1) * sizeof(uint32_t) > table.size()) {
             return false;
           }
           uint32_t sum;
@@ -193,12 +198,13 @@ kj::Promise<Result<kj::Maybe<FileOffset>>> FileState::seek(uint64_t offset, Soug
     if (!found->getFound()) continue;
 
     if (sought == Sought::HOLE) {
-      auto here = co_await parts.session.query("findChunk", [id = id, first = index](rpc::Session::Client& client) {
-        auto request = client.findChunkRequest();
-        request.setInode(id.value());
-        request.setFirst(first.value());
-        return request.send();
-      });
+      auto here =
+          co_await parts.session.query("findChunk", [id = id, first = index](rpc::Session::Client& client) {
+            auto request = client.findChunkRequest();
+            request.setInode(id.value());
+            request.setFirst(first.value());
+            return request.send();
+          });
       if (!here.ok()) co_return here.status();
       bool isThere = here->getFound() && here->getIndex() == index.value();
       if (!isThere) co_return kj::Maybe<FileOffset>(FileOffset(offset));

@@ -91,7 +91,7 @@ struct SpaceStatistics {
   uint64_t blocksTotal = 0, blocksFree = 0, inodes = 0;  // blocks of BLOCK_SIZE, after replication
 };
 
-enum class Growth { NO, YES };   // may the file become longer by it?
+enum class Growth { NO, YES };  // may the file become longer by it?
 enum class Sought { DATA, HOLE };
 
 struct FileLock {
@@ -124,11 +124,13 @@ class OpenFile : public kj::Refcounted {
   virtual kj::Promise<Status> allocate(FileOffset offset, uint64_t length, Growth growth) {
     return Status(Status::NOT_SUPPORTED);
   }
-  // fallocate(2): makes sure that there is space now for these bytes, which does not reserve it. Changes no content.
+  // fallocate(2): makes sure that there is space now for these bytes, which does not reserve it. Changes no
+  // content.
   virtual kj::Promise<Status> zero(FileOffset offset, uint64_t length, Growth growth) {
     return Status(Status::NOT_SUPPORTED);
   }
-  // fallocate(2) PUNCH_HOLE and ZERO_RANGE: reads as zeros, and takes no space where whole chunks fall into it.
+  // fallocate(2) PUNCH_HOLE and ZERO_RANGE: reads as zeros, and takes no space where whole chunks fall into
+  // it.
   virtual kj::Promise<Result<kj::Maybe<FileOffset>>> seek(FileOffset offset, Sought sought) {
     return Result<kj::Maybe<FileOffset>>(Status::NOT_SUPPORTED);
   }
@@ -161,16 +163,20 @@ class Filesystem {
                                                         Credentials caller, NewNode options,
                                                         bool exclusive) = 0;
   // One round trip: makes the regular file (or finds it) and opens it.
-  virtual kj::Promise<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode, Credentials caller) {
+  virtual kj::Promise<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode,
+                                                                 Credentials caller) {
     return Result<kj::Own<OpenFile>>(Status::NOT_SUPPORTED);
   }
   // O_TMPFILE: without a name, until link() gives it one.
   virtual void accessed(const FileAttributes& attributes) {}
-  // It has been read: its access time moves if it is due (relatime), soon at the metaserver and here at once. Of what is
-  // not known of its attributes, besides the inode, the metaserver finds out whether it is due.
-  virtual bool isAccessDue(const FileAttributes& attributes) const { return false; }  // would accessed() move it?
+  // It has been read: its access time moves if it is due (relatime), soon at the metaserver and here at once.
+  // Of what is not known of its attributes, besides the inode, the metaserver finds out whether it is due.
+  virtual bool isAccessDue(const FileAttributes& attributes) const {
+    return false;
+  }  // would accessed() move it?
   virtual void forgotten(InodeId inode) {}
-  // Nobody here can name it any more. Until then getAttributes() answers for nodes that this client has removed.
+  // Nobody here can name it any more. Until then getAttributes() answers for nodes that this client has
+  // removed.
   virtual kj::Promise<Result<SpaceStatistics>> statistics() = 0;
   virtual kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) = 0;
   virtual kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
@@ -180,9 +186,11 @@ class Filesystem {
   virtual kj::Promise<Status> setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) {
     return Status(Status::NOT_SUPPORTED);
   }
-  // Takes, changes or (type UNLOCK) gives back. WOULD_BLOCK: another's is in the way. With `givenUp` it waits until that
-  // resolves; what was granted in that very moment is OK. DEADLOCK.
-  virtual kj::Promise<Result<FileLock>> testLock(FileLock lock) { return Result<FileLock>(Status::NOT_SUPPORTED); }
+  // Takes, changes or (type UNLOCK) gives back. WOULD_BLOCK: another's is in the way. With `givenUp` it waits
+  // until that resolves; what was granted in that very moment is OK. DEADLOCK.
+  virtual kj::Promise<Result<FileLock>> testLock(FileLock lock) {
+    return Result<FileLock>(Status::NOT_SUPPORTED);
+  }
   // A lock that is in the way, or one of type UNLOCK.
   virtual kj::Promise<Status> syncAll() = 0;  // syncfs(2): every open file, and the metaserver's log
   virtual kj::Promise<Status> syncNames() { return syncAll(); }

@@ -61,7 +61,8 @@ kj::Promise<Status> LockKeeper::set(FileLock lock, kj::Maybe<kj::Promise<void>> 
 kj::Promise<Status> LockKeeper::wait(const FileLock& lock, kj::Promise<void> givenUp) {
   auto ticket = ++tickets;
   auto call = kj::refcounted<Call>();
-  auto cancelling = cancelWhen(kj::mv(givenUp), ticket, kj::addRef(*call)).eagerlyEvaluate([](kj::Exception&&) {});
+  auto cancelling =
+      cancelWhen(kj::mv(givenUp), ticket, kj::addRef(*call)).eagerlyEvaluate([](kj::Exception&&) {});
   for (;;) {
     auto status = co_await ask(lock, WAIT_MS, ticket);
     // Granted in the very moment of giving up is granted.
@@ -81,7 +82,8 @@ kj::Promise<void> LockKeeper::cancelWhen(kj::Promise<void> givenUp, uint64_t tic
     request.setTicket(ticket);
     return request.send();
   });
-  if (!answer.ok()) log.debug("a lock wait could not be cancelled: ", answer.status(), " -> it ends by itself");
+  if (!answer.ok())
+    log.debug("a lock wait could not be cancelled: ", answer.status(), " -> it ends by itself");
 }
 
 kj::Promise<Status> LockKeeper::ask(const FileLock& lock, uint32_t waitMs, uint64_t ticket) {
@@ -103,7 +105,8 @@ kj::Promise<Result<FileLock>> LockKeeper::test(FileLock lock) {
   });
   if (!answer.ok()) co_return answer.status();
   auto conflict = answer->getConflict();
-  FileLock found{InodeId(conflict.getInode()), conflict.getKind(), conflict.getOwner(), {}, conflict.getPid()};
+  FileLock found{
+      InodeId(conflict.getInode()), conflict.getKind(), conflict.getOwner(), {}, conflict.getPid()};
   found.range = {conflict.getStart(), conflict.getEnd(), conflict.getType()};
   co_return found;
 }

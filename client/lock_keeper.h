@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The file locks of this client: asks the metaserver for them, waits for those that another holds, and remembers what it
-// holds, to claim it again when the metaserver has restarted.
-// INVARIANT: what is remembered is what the metaserver has granted and has not been given back, unless a call about it is
-// under way. Called by remote_filesystem.cc and, when the session is attached, by session.cc.
+// The file locks of this client: asks the metaserver for them, waits for those that another holds, and
+// remembers what it holds, to claim it again when the metaserver has restarted. INVARIANT: what is remembered
+// is what the metaserver has granted and has not been given back, unless a call about it is under way. Called
+// by remote_filesystem.cc and, when the session is attached, by session.cc.
 #pragma once
 
 #include <map>

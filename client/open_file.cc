@@ -75,7 +75,8 @@ FileState::~FileState() noexcept(false) {}
 void FileState::overlay(FileAttributes& attributes) const {
   attributes.size = kj::max(attributes.size, kj::max(appliedEnd, buffer.end()));
   if (acceptedBytes > 0) {
-    // As local filesystems count what they have not yet given a place: never nothing for a file with new data.
+    // As local filesystems count what they have not yet given a place: never nothing for a file with new
+    // data.
     auto whole = (attributes.size + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
     auto used = attributes.bytesUsed + (acceptedBytes + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
     attributes.bytesUsed = kj::max(attributes.bytesUsed, kj::min(whole, used));

@@ -86,7 +86,7 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   }
   kj::Maybe<Status> takeError();
   kj::Maybe<Status> takeSyncError();  // of bytes that were lost and that no sync has told of
-  UnsyncedFile takeUnsynced();  // what no sync has covered; nothing may be under way
+  UnsyncedFile takeUnsynced();        // what no sync has covered; nothing may be under way
   void inherit(UnsyncedFile left);
   void relieve();
 
@@ -116,7 +116,8 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   std::map<ChunkIndex, WrittenChunk> unpublished;  // since the last publish
   uint64_t acceptedBytes = 0;                      // the same; for st_blocks until it is told what is true
   kj::Maybe<Status> error;                         // the next write, flush or sync tells it
-  kj::Maybe<Status> syncError;  // the next sync tells it, whether or not a write or close has: close is often not asked
+  kj::Maybe<Status>
+      syncError;     // the next sync tells it, whether or not a write or close has: close is often not asked
   Turns order;       // of writes that have to wait, cuts and appends
   Turns publishing;  // lengths must not overtake each other
   Turns syncing;

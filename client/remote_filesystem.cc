@@ -47,9 +47,9 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
                  servers),
         chunkSync(options.timer, options.entropy, options.timing, options.log.named("sync"), locator,
                   servers),
-        parts{options.timer, options.clock,  options.timing, options.log.named("file"),
-              *budget,       options.limits, session,        locator,
-              reader,        writer,         appender,       chunkSync,
+        parts{options.timer, options.clock,   options.timing, options.log.named("file"),
+              *budget,       options.limits,  session,        locator,
+              reader,        writer,          appender,       chunkSync,
               servers,       options.entropy, inodes},
         inodes(parts) {}
 

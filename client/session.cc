@@ -122,8 +122,9 @@ kj::Promise<void> Session::reclaimLocks() {
   for (unsigned i = 0; i < locks.size(); ++i) write(list[i], locks[i]);
   auto response = co_await request.send();
   if (!ok(response.getStatus())) {
-    options.log.error("session ", id, " could not have all of its ", locks.size(), " file locks again: ",
-                      response.getStatus(), " -> programs that hold them may not be alone");
+    options.log.error("session ", id, " could not have all of its ", locks.size(),
+                      " file locks again: ", response.getStatus(),
+                      " -> programs that hold them may not be alone");
   }
 }
 

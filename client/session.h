@@ -29,7 +29,9 @@ class SessionEvents {
   virtual void reopened(InodeId inode, Result<FileAttributes> answer) = 0;  // in a new session
   virtual void invalidated(InodeId inode) = 0;                              // by another client
   virtual void nameInvalidated(InodeId parent, kj::StringPtr name) = 0;
-  virtual std::vector<FileLock> heldLocks() { return {}; }  // to be claimed from a metaserver that may have forgotten
+  virtual std::vector<FileLock> heldLocks() {
+    return {};
+  }  // to be claimed from a metaserver that may have forgotten
 };
 
 class Session {

@@ -35,7 +35,8 @@ struct Handlers::Listing {
     uint8_t extended;
   };
   enum class Room { NO, YES };
-  Room add(const char* name, const fuse_entry_param& entry, const FileAttributes& attributes, uint64_t offset) {
+  Room add(const char* name, const fuse_entry_param& entry, const FileAttributes& attributes,
+           uint64_t offset) {
     auto rest = buffer.slice(used, buffer.size());
     auto next = static_cast<off_t>(offset);
     auto size = detail == Detail::NAMES
@@ -43,7 +44,8 @@ struct Handlers::Listing {
                     : fuse_add_direntry_plus(request, rest.begin(), rest.size(), name, &entry, next);
     if (size > rest.size()) return Room::NO;
     used += size;
-    if (detail == Detail::ATTRIBUTES && entry.ino != 0) given.add(Given{InodeId(entry.ino), attributes.dataVersion, attributes.extended});
+    if (detail == Detail::ATTRIBUTES && entry.ino != 0)
+      given.add(Given{InodeId(entry.ino), attributes.dataVersion, attributes.extended});
     return Room::YES;
   }
   Room addSelf(const char* name, uint64_t inode, uint64_t offset) {
@@ -147,9 +149,7 @@ void Handlers::appendPage(Listing& listing, DirectoryHandle& directory) {
       if (!fresh || directory.detail == Detail::NAMES) answer.ino = 0;
       answer.attr_timeout -= age;
       answer.entry_timeout -= age;
-      if (listing.add(entry.name.cStr(), answer, entry.attributes, entry.cookie) ==
-          Listing::Room::NO)
-        break;
+      if (listing.add(entry.name.cStr(), answer, entry.attributes, entry.cookie) == Listing::Room::NO) break;
     }
     directory.position = entry.cookie;
   }

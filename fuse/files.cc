@@ -38,7 +38,8 @@ kj::Promise<void> Handlers::create(Request request, InodeId parent, kj::String n
   created(request, file, kj::mv(handle));
 }
 
-kj::Promise<void> Handlers::createTemporary(Request request, InodeId directory, mode_t mode, fuse_file_info file) {
+kj::Promise<void> Handlers::createTemporary(Request request, InodeId directory, mode_t mode,
+                                            fuse_file_info file) {
   auto opened = co_await filesystem.createTemporary(directory, uint16_t(mode & 07777), request.caller());
   if (!opened.ok()) {
     request.status(opened.status());
@@ -86,9 +87,11 @@ kj::Promise<void> Handlers::open(Request request, InodeId inode, fuse_file_info 
 void Handlers::decideCaching(fuse_file_info& reply, const OpenFile& file, int flags) {
   auto version = file.attributes().dataVersion;
   reply.keep_cache = inodes.opened(file.inode(), version) == InodeTable::Cached::CURRENT;
-  // A read that the kernel answers from its pages does not move the access time: when that is due, none may be.
+  // A read that the kernel answers from its pages does not move the access time: when that is due, none may
+  // be.
   if ((flags & O_ACCMODE) != O_WRONLY && !(flags & O_NOATIME) &&
-      options.accessTimes != HandlerOptions::AccessTimes::NEVER && filesystem.isAccessDue(file.attributes())) {
+      options.accessTimes != HandlerOptions::AccessTimes::NEVER &&
+      filesystem.isAccessDue(file.attributes())) {
     reply.keep_cache = 0;
   }
   // Close-to-open: what the kernel knows may be a second old, and it reads no further than the size it knows.

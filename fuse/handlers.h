@@ -8,10 +8,10 @@
 // libfuse's arguments.
 #pragma once
 
+#include <fcntl.h>
 #include <kj/async.h>
 #include <kj/list.h>
 #include <kj/refcount.h>
-#include <fcntl.h>
 #include <kj/timer.h>
 
 #include <set>
@@ -27,7 +27,11 @@ struct HandlerOptions {
   double attributeTimeout = 1.0;  // seconds; what the kernel may answer from its own memory
   double entryTimeout = 1.0;
   double negativeTimeout = 0.0;  // of names that do not exist
-  enum class AccessTimes { NEVER, FILES, ALL } accessTimes = AccessTimes::ALL;  // noatime, nodiratime, relatime
+  enum class AccessTimes {
+    NEVER,
+    FILES,
+    ALL
+  } accessTimes = AccessTimes::ALL;  // noatime, nodiratime, relatime
 };
 
 class KernelCaches {
@@ -116,13 +120,15 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> sync(Request request, fuse_file_info file);
 
   // space.cc
-  kj::Promise<void> allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length, int mode);
+  kj::Promise<void> allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length,
+                             int mode);
   kj::Promise<void> seek(Request request, fuse_file_info file, FileOffset offset, int whence);
 
   // locks.cc
   enum class Waiting { NO, YES };
   kj::Promise<void> getLock(Request request, InodeId inode, fuse_file_info file, struct flock lock);
-  kj::Promise<void> setLock(Request request, InodeId inode, fuse_file_info file, struct flock lock, Waiting waiting);
+  kj::Promise<void> setLock(Request request, InodeId inode, fuse_file_info file, struct flock lock,
+                            Waiting waiting);
   kj::Promise<void> lockWhole(Request request, InodeId inode, fuse_file_info file, int operation);
 
   // directories.cc

@@ -30,13 +30,14 @@ class InodeTable {
   enum class Cached { CURRENT, OLD };
   Cached opened(InodeId inode, uint64_t dataVersion);
   // Are the pages that the kernel may have of that version? It is going to fill its pages with that version.
-  void pagesChanged(InodeId inode);                 // they are of no known version now
+  void pagesChanged(InodeId inode);  // they are of no known version now
   void shown(InodeId inode, uint64_t dataVersion, uint8_t extended, kj::TimePoint now);
   // Attributes of that version, with those extended attributes, were given to the kernel.
   bool showsOther(InodeId inode, uint64_t dataVersion) const;  // it may have attributes of another version
 
   kj::Maybe<uint8_t> extended(InodeId inode, kj::TimePoint oldest) const;
-  // Which extended attributes it had when it was last shown, unless that was longer ago or it has changed since.
+  // Which extended attributes it had when it was last shown, unless that was longer ago or it has changed
+  // since.
 
   using Moment = uint64_t;
   Moment now() const { return clock; }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Requests about locks: fcntl(2), lockf(3), flock(2). They are held at the metaserver, so that all mounts see them; the
-// kernel of this machine keeps none. A wait ends with a signal. Locks go when their owner closes the file (FLUSH names
-// the owner), and at the latest when the open file that they were taken through is released.
+// Requests about locks: fcntl(2), lockf(3), flock(2). They are held at the metaserver, so that all mounts see
+// them; the kernel of this machine keeps none. A wait ends with a signal. Locks go when their owner closes
+// the file (FLUSH names the owner), and at the latest when the open file that they were taken through is
+// released.
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -20,7 +21,11 @@ LockType typeOf(short type) {
 }
 
 FileLock lockOf(InodeId inode, const fuse_file_info& file, const struct flock& lock) {
-  FileLock result{.inode = inode, .kind = LockKind::POSIX, .owner = file.lock_owner, .range = {}, .pid = uint32_t(lock.l_pid)};
+  FileLock result{.inode = inode,
+                  .kind = LockKind::POSIX,
+                  .owner = file.lock_owner,
+                  .range = {},
+                  .pid = uint32_t(lock.l_pid)};
   result.range.start = uint64_t(lock.l_start);
   result.range.end = lock.l_len == 0 ? LOCK_END_MAX : uint64_t(lock.l_start + lock.l_len - 1);
   result.range.type = typeOf(lock.l_type);
@@ -56,7 +61,9 @@ kj::Promise<void> Handlers::setLock(Request request, InodeId inode, fuse_file_in
 kj::Promise<void> Handlers::lockWhole(Request request, InodeId inode, fuse_file_info file, int operation) {
   FileLock lock{.inode = inode, .kind = LockKind::WHOLE, .owner = file.lock_owner, .range = {}};
   auto kind = operation & ~LOCK_NB;
-  lock.range.type = kind == LOCK_EX ? LockType::EXCLUSIVE : kind == LOCK_SH ? LockType::SHARED : LockType::UNLOCK;
+  lock.range.type = kind == LOCK_EX   ? LockType::EXCLUSIVE
+                    : kind == LOCK_SH ? LockType::SHARED
+                                      : LockType::UNLOCK;
   return takeLock(kj::mv(request), file, lock, operation & LOCK_NB ? Waiting::NO : Waiting::YES);
 }
 
@@ -82,9 +89,11 @@ kj::Promise<void> Handlers::takeLock(Request request, fuse_file_info file, FileL
 }
 
 kj::Promise<void> Handlers::unlock(InodeId inode, LockKind kind, uint64_t owner) {
-  auto status = co_await filesystem.setLock({.inode = inode, .kind = kind, .owner = owner, .range = {}}, nullptr);
+  auto status =
+      co_await filesystem.setLock({.inode = inode, .kind = kind, .owner = owner, .range = {}}, nullptr);
   if (status != Status::OK && status != Status::NOT_SUPPORTED) {
-    log.warning("locks on inode ", inode, " could not be given back: ", status, " -> they end with the session");
+    log.warning("locks on inode ", inode, " could not be given back: ", status,
+                " -> they end with the session");
   }
 }
 

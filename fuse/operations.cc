@@ -196,8 +196,8 @@ void initialize(void* context, fuse_conn_info* connection) {
 
 }  // namespace
 
-// What is missing here the kernel does by itself once it has been told so: copy_file_range (by reading and writing),
-// access (default_permissions).
+// What is missing here the kernel does by itself once it has been told so: copy_file_range (by reading and
+// writing), access (default_permissions).
 const fuse_lowlevel_ops OPERATIONS = {
     .init = initialize,
     .lookup = lookup,

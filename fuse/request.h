@@ -49,12 +49,12 @@ class Request {
   Taken position(FileOffset offset);
   Taken lock(const struct flock& lock);
 
-  bool isAnswered() const;            // early: its caller was killed
+  bool isAnswered() const;              // early: its caller was killed
   kj::Promise<void> whenInterrupted();  // its caller got a signal. Once
 
   Credentials caller() const;
   std::set<gid_t> groups() const;  // of the caller, its own and supplementary ones
-  fuse_req_t raw() const;  // for the helpers of libfuse that want one; only while unanswered
+  fuse_req_t raw() const;          // for the helpers of libfuse that want one; only while unanswered
 
   class Waiting;
 

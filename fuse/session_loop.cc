@@ -185,12 +185,12 @@ Privileges SessionLoop::privileges() const {
 
 void SessionLoop::negotiate(fuse_conn_info& connection) {
   // AUTO_INVAL_DATA would drop our own pages each time our own write changes the mtime; open() and the
-  // observer decide about pages instead. WRITEBACK_CACHE would make the kernel own size and time. POSIX_ACL: the kernel
-  // checks permissions with the ACLs we keep; DONT_MASK, as a default ACL takes the umask's place.
+  // observer decide about pages instead. WRITEBACK_CACHE would make the kernel own size and time. POSIX_ACL:
+  // the kernel checks permissions with the ACLs we keep; DONT_MASK, as a default ACL takes the umask's place.
   auto wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_DIO |
                 FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-                FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK |
-                FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+                FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL |
+                FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
   connection.want = connection.capable & wanted;
   connection.max_write = WRITE_MAX;
   connection.max_background = BACKGROUND_MAX;

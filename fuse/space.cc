@@ -12,7 +12,8 @@
 
 namespace cairn::fuse {
 
-kj::Promise<void> Handlers::allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length, int mode) {
+kj::Promise<void> Handlers::allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length,
+                                     int mode) {
   auto handle = handleOf(file);
   LocalChange change(inodes, handle->file->inode());
   auto growth = mode & FALLOC_FL_KEEP_SIZE ? Growth::NO : Growth::YES;
@@ -22,7 +23,8 @@ kj::Promise<void> Handlers::allocate(Request request, fuse_file_info file, FileO
       status = co_await handle->file->allocate(offset, length, growth);
       break;
     case FALLOC_FL_PUNCH_HOLE:
-      status = growth == Growth::NO ? co_await handle->file->zero(offset, length, growth) : Status::NOT_SUPPORTED;
+      status =
+          growth == Growth::NO ? co_await handle->file->zero(offset, length, growth) : Status::NOT_SUPPORTED;
       break;
     case FALLOC_FL_ZERO_RANGE:
       status = co_await handle->file->zero(offset, length, growth);

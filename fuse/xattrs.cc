@@ -2,7 +2,8 @@
 // Copyright 2026 the CairnFS authors
 //
 // Requests about extended attributes. The kernel asks for ACLs whenever it checks permissions, and for
-// security.capability when it runs a program: what the attributes that it was shown say is not there, nobody is asked for.
+// security.capability when it runs a program: what the attributes that it was shown say is not there, nobody
+// is asked for.
 #include <kj/vector.h>
 #include <string.h>
 
@@ -73,8 +74,8 @@ kj::Promise<void> Handlers::setXattr(Request request, InodeId inode, kj::String 
 }
 
 kj::Promise<Status> Handlers::dropSetgid(InodeId inode, std::set<gid_t> groups) {
-  // Linux posix_acl_update_mode: who is not in the group of a file leaves it no setgid. (FUSE_SETXATTR_ACL_KILL_SGID says
-  // the same, in an extension that libfuse does not know.)
+  // Linux posix_acl_update_mode: who is not in the group of a file leaves it no setgid.
+  // (FUSE_SETXATTR_ACL_KILL_SGID says the same, in an extension that libfuse does not know.)
   auto attributes = co_await filesystem.getAttributes(inode);
   if (!attributes.ok()) co_return attributes.status();
   if ((attributes->mode & S_ISGID) == 0 || groups.count(attributes->gid) > 0) co_return Status::OK;

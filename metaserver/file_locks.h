@@ -2,9 +2,9 @@
 // Copyright 2026 the CairnFS authors
 //
 // Locks of fcntl(2) and flock(2) across all mounts: who holds what, who waits for what, in which order.
-// INVARIANT: no two owners hold locks on one byte (or one file) that exclude each other; whoever waits is excluded by
-// somebody who holds. Pure: the caller passes requests on and tells those whose turn has come. Called by
-// lock_service.cc only. Volatile: after a restart sessions claim again what they held.
+// INVARIANT: no two owners hold locks on one byte (or one file) that exclude each other; whoever waits is
+// excluded by somebody who holds. Pure: the caller passes requests on and tells those whose turn has come.
+// Called by lock_service.cc only. Volatile: after a restart sessions claim again what they held.
 #pragma once
 
 #include <kj/common.h>
@@ -47,7 +47,8 @@ class FileLocks {
   // Takes, changes or gives back. Whoever takes has seen that there is no conflict.
 
   bool wouldDeadlock(const LockRequest& request) const;
-  // If its owner waited for it: one of those in the way waits for it, directly or through others. POSIX locks only.
+  // If its owner waited for it: one of those in the way waits for it, directly or through others. POSIX locks
+  // only.
   void wait(LockTicket ticket, const LockRequest& request);
   void giveUp(LockTicket ticket);
   kj::Vector<LockTicket> grant(InodeId inode, LockKind kind);

@@ -37,10 +37,11 @@ struct Attributes {
 
 struct Inode {
   Attributes attributes;
-  InodeId parent;           // of a directory: the one it is in; the root is its own parent
-  uint64_t chunks = 0;      // how many chunks the file has
-  uint64_t chunksEnd = 0;   // above the highest index that ever had one since the last truncate
-  uint64_t zeroBlocks = 0;  // of their blocks, how many are known to hold only zeros: not counted by st_blocks
+  InodeId parent;          // of a directory: the one it is in; the root is its own parent
+  uint64_t chunks = 0;     // how many chunks the file has
+  uint64_t chunksEnd = 0;  // above the highest index that ever had one since the last truncate
+  uint64_t zeroBlocks =
+      0;  // of their blocks, how many are known to hold only zeros: not counted by st_blocks
   uint32_t xattrBytes = 0;  // names and values of its extended attributes; 0: it has none
   uint32_t xattrNames = 0;  // their names, each with a closing zero: what listxattr(2) needs
 

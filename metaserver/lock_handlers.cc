@@ -40,8 +40,8 @@ kj::Promise<void> SessionHandlers::locking(LockContext context) {
     results.setStatus(Status::SESSION_EXPIRED);
     co_return;
   }
-  auto answer = co_await service.locks.lock(read(params.getLock(), session), params.getWaitMs() * kj::MILLISECONDS,
-                                            {session, params.getTicket()});
+  auto answer = co_await service.locks.lock(
+      read(params.getLock(), session), params.getWaitMs() * kj::MILLISECONDS, {session, params.getTicket()});
   results.setStatus(answer.status);
   KJ_IF_MAYBE (conflict, answer.conflict) write(results.initConflict(), *conflict);
 }

@@ -10,7 +10,8 @@ namespace {
 constexpr kj::Duration WAIT_MAX = 5 * kj::SECONDS;  // of one call: callers that wait longer ask again
 }
 
-LockService::LockService(Sessions& sessions, const NamespaceReader& names, kj::Timer& timer, env::Logger logger)
+LockService::LockService(Sessions& sessions, const NamespaceReader& names, kj::Timer& timer,
+                         env::Logger logger)
     : sessions(sessions), names(names), timer(timer), log(kj::mv(logger)) {
   sessions.setEndListener(*this);
 }
@@ -24,7 +25,8 @@ Status LockService::check(const LockRequest& request) const {
   return request.range.type == LockType::UNLOCK ? Status::OK : inode.status();
 }
 
-kj::Promise<LockService::Answer> LockService::lock(LockRequest request, kj::Duration wait, LockTicket ticket) {
+kj::Promise<LockService::Answer> LockService::lock(LockRequest request, kj::Duration wait,
+                                                   LockTicket ticket) {
   auto status = check(request);
   if (!ok(status)) co_return Answer{status, nullptr};
   if (request.range.type != LockType::UNLOCK && !sessions.everyoneKnown()) {
@@ -40,7 +42,8 @@ kj::Promise<LockService::Answer> LockService::lock(LockRequest request, kj::Dura
   }
   if (wait == 0 * kj::SECONDS) co_return Answer{Status::WOULD_BLOCK, kj::mv(conflict)};
   if (locks.wouldDeadlock(request)) {
-    log.info("session ", request.owner.session, " would wait for itself on inode ", request.inode, " -> refused");
+    log.info("session ", request.owner.session, " would wait for itself on inode ", request.inode,
+             " -> refused");
     co_return Answer{Status::DEADLOCK, kj::mv(conflict)};
   }
 
@@ -95,7 +98,8 @@ void LockService::sessionEnded(SessionId session) {
     if (next == waits.end() || next->first.session != session) break;
     end(next->first, Wait::State::GIVEN_UP);
   }
-  if (granted.size() > 0) log.info("session ", session, " is gone -> ", granted.size(), " lock waits have their turn");
+  if (granted.size() > 0)
+    log.info("session ", session, " is gone -> ", granted.size(), " lock waits have their turn");
   wake(granted);
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Drives the lock table: the waits of lock calls, and the time after a start in which sessions claim again what they held.
-// INVARIANT: until every session that was there before the start has come back or been fenced, nobody gets a lock but by
-// claiming it, so nobody can be given what another still believes to hold. Called by session_handlers.cc and
-// the end of a session.
+// Drives the lock table: the waits of lock calls, and the time after a start in which sessions claim again
+// what they held. INVARIANT: until every session that was there before the start has come back or been
+// fenced, nobody gets a lock but by claiming it, so nobody can be given what another still believes to hold.
+// Called by session_handlers.cc and the end of a session.
 #pragma once
 
 #include <kj/async.h>
@@ -34,8 +34,8 @@ class LockService final : private SessionEnd {
   Answer test(const LockRequest& request) const;
   void cancel(LockTicket ticket);
   Status reclaim(const LockRequest& request);
-  // Its session held it before the metaserver restarted. WOULD_BLOCK: another has it, which only a session can have that
-  // was fenced meanwhile.
+  // Its session held it before the metaserver restarted. WOULD_BLOCK: another has it, which only a session
+  // can have that was fenced meanwhile.
 
  private:
   Sessions& sessions;

@@ -18,10 +18,10 @@
 #include "metaserver/chunk_grants.h"
 #include "metaserver/chunk_survey.h"
 #include "metaserver/cluster_view.h"
+#include "metaserver/lock_service.h"
 #include "metaserver/rebalance.h"
 #include "metaserver/repair.h"
 #include "metaserver/sessions.h"
-#include "metaserver/lock_service.h"
 #include "metaserver/store_orders.h"
 #include "rpc/metaserver.capnp.h"
 

@@ -60,10 +60,10 @@ class NamespaceReader {
   Result<kj::Array<kj::byte>> xattr(InodeId inode, kj::StringPtr name) const;  // NO_DATA
   Result<kj::Array<kj::String>> xattrs(InodeId inode) const;
 
-  ChunkHandle chunkAt(InodeId inode, ChunkIndex index) const;  // 0: a hole
+  ChunkHandle chunkAt(InodeId inode, ChunkIndex index) const;             // 0: a hole
   Result<FoundIndex> firstChunk(InodeId inode, ChunkIndex first) const;   // that there is, from `first` on
   Result<FoundIndex> firstSparse(InodeId inode, ChunkIndex first) const;  // missing, or not full of data
-  kj::Maybe<ChunkRecord> chunk(ChunkHandle handle) const;      // null: no file has it
+  kj::Maybe<ChunkRecord> chunk(ChunkHandle handle) const;                 // null: no file has it
   kj::Array<FileChunk> chunksOf(InodeId inode, ChunkIndex first, uint32_t limit) const;
 
   kj::Array<InodeId> orphans(InodeId after, uint32_t limit) const;            // in order of id

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The attribute's value: version (4 bytes little-endian, 2), then for each entry tag (2), permissions (2), id (4; -1
-// where the tag says it all), ordered by tag: linux/posix_acl_xattr.h.
+// The attribute's value: version (4 bytes little-endian, 2), then for each entry tag (2), permissions (2), id
+// (4; -1 where the tag says it all), ordered by tag: linux/posix_acl_xattr.h.
 #include "metaserver/posix_acl.h"
 
 namespace cairn {
@@ -31,8 +31,8 @@ Result<PosixAcl> PosixAcl::decode(std::string_view bytes) {
   if ((bytes.size() - HEADER_SIZE) % ENTRY_SIZE != 0) return Status::INVALID;
   PosixAcl acl;
   for (size_t at = HEADER_SIZE; at < bytes.size(); at += ENTRY_SIZE) {
-    acl.entries.push_back({uint16_t(numberAt(bytes, at, 2)), uint16_t(numberAt(bytes, at + 2, 2)),
-                           numberAt(bytes, at + 4, 4)});
+    acl.entries.push_back(
+        {uint16_t(numberAt(bytes, at, 2)), uint16_t(numberAt(bytes, at + 2, 2)), numberAt(bytes, at + 4, 4)});
   }
   auto status = acl.check();
   if (!ok(status)) return status;
@@ -51,7 +51,8 @@ std::string PosixAcl::encode() const {
 }
 
 Status PosixAcl::check() const {
-  // One of owner, group and others each, users and groups at their places, and a mask when there are any of those.
+  // One of owner, group and others each, users and groups at their places, and a mask when there are any of
+  // those.
   if (entries.empty()) return Status::OK;
   unsigned owners = 0, groups = 0, others = 0, masks = 0, named = 0;
   uint16_t last = 0;

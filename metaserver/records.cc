@@ -158,7 +158,8 @@ Inode decodeInode(InodeId id, std::string_view bytes) {
   visitInode(reader, inode);
   inode.attributes.inode = id;
   inode.attributes.bytesUsed = bytesUsedBy(inode);
-  if (inode.xattrBytes > 0) inode.attributes.extended |= rpc::HAS_XATTRS;  // also in a record from before there was a field
+  if (inode.xattrBytes > 0)
+    inode.attributes.extended |= rpc::HAS_XATTRS;  // also in a record from before there was a field
   return inode;
 }
 

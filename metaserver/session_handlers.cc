@@ -260,7 +260,8 @@ kj::Promise<void> SessionHandlers::findChunk(FindChunkContext context) {
   }
   InodeId inode(params.getInode());
   ChunkIndex first(params.getFirst());
-  auto found = params.getSparse() ? service.names.firstSparse(inode, first) : service.names.firstChunk(inode, first);
+  auto found =
+      params.getSparse() ? service.names.firstSparse(inode, first) : service.names.firstChunk(inode, first);
   results.setStatus(found.status());
   if (!found.ok()) return kj::READY_NOW;
   results.setIndex(found->index.value());

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The byte ranges of one file that one owner has locked (POSIX fcntl(): locking what one has locked already changes its
-// type, and unlocking the middle of a range leaves its two ends).
-// INVARIANT: sorted, not overlapping; neighbours that touch have different types.
-// Pure. Called by the metaserver, which grants, and by clients, which remember what to ask for again.
+// The byte ranges of one file that one owner has locked (POSIX fcntl(): locking what one has locked already
+// changes its type, and unlocking the middle of a range leaves its two ends). INVARIANT: sorted, not
+// overlapping; neighbours that touch have different types. Pure. Called by the metaserver, which grants, and
+// by clients, which remember what to ask for again.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// accessed: what a mount has read since it last said so (POSIX read(): atime is marked for update; Linux relatime).
-//  - atime moves where it is not later than mtime and ctime, or a day older than the reading, and only forwards: nothing
+// accessed: what a mount has read since it last said so (POSIX read(): atime is marked for update; Linux
+// relatime).
+//  - atime moves where it is not later than mtime and ctime, or a day older than the reading, and only
+//  forwards: nothing
 //    else moves, so reading is no change for anybody's cache.
 //  - Best effort by nature: inodes that are gone are passed over.
 #include "metaserver/ops/operations.h"

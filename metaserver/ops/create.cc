@@ -2,15 +2,18 @@
 // Copyright 2026 the CairnFS authors
 //
 // create: open(O_CREAT), mknod, mkdir, symlink (POSIX open(), mknod(), mkdir(), symlink()).
-//  - `umask` is taken from `mode`, unless the directory has a default ACL: then that becomes the new node's access ACL, cut
-//    down to `mode`, and a new directory's default ACL as well (Linux posix_acl_create). Of a symlink the mode is 0777.
+//  - `umask` is taken from `mode`, unless the directory has a default ACL: then that becomes the new node's
+//  access ACL, cut
+//    down to `mode`, and a new directory's default ACL as well (Linux posix_acl_create). Of a symlink the
+//    mode is 0777.
 //  - The owner is the caller. In a directory with setgid the group is the directory's, and a new directory
 //  gets the
 //    bit as well (Linux inode_init_owner).
 //  - Not exclusive concerns regular files only: an existing node that is no directory is answered as it is
 //  (open
 //    without O_EXCL); a directory refuses with isDirectory.
-//  - `temporary` (O_TMPFILE): a regular file without a name, which `link` may give it. The parent does not move.
+//  - `temporary` (O_TMPFILE): a regular file without a name, which `link` may give it. The parent does not
+//  move.
 //  - The parent's mtime and ctime move; a new directory's ".." is one more link of its parent.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
@@ -87,7 +90,8 @@ void settleAccess(Inode& inode, uint16_t umask, const Inode& parent, Transaction
     mode &= uint16_t(~umask | 07000);
     return;
   }
-  auto inherited = KJ_REQUIRE_NONNULL(transaction.xattr(parent.id(), DEFAULT_ACL), "a default ACL is gone", parent.id());
+  auto inherited =
+      KJ_REQUIRE_NONNULL(transaction.xattr(parent.id(), DEFAULT_ACL), "a default ACL is gone", parent.id());
   auto acl = PosixAcl::decode(inherited);
   KJ_REQUIRE(acl.ok(), "a kept ACL is none", parent.id());
   acl->inherit(mode);

@@ -3,7 +3,8 @@
 //
 // link: one more name of an inode (POSIX link()).
 //  - Refusals in the order of Linux: the new name's place, exists, then what is linked: a directory is
-//    notPermitted, an orphan notFound (unless it was made without a name: that is how it gets one), and LINK_COUNT_MAX names are the most.
+//    notPermitted, an orphan notFound (unless it was made without a name: that is how it gets one), and
+//    LINK_COUNT_MAX names are the most.
 //  - The inode's ctime and the parent's mtime and ctime move.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"

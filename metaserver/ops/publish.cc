@@ -4,7 +4,8 @@
 // publish: a client tells what it has written and all replicas have applied (POSIX write(): mtime and ctime
 // move).
 //  - The length only grows: two writers of one file publish in any order.
-//  - mtime is when the client took the write; ctime is that too, unless it has moved beyond already: what stat(2) showed
+//  - mtime is when the client took the write; ctime is that too, unless it has moved beyond already: what
+//  stat(2) showed
 //    on the writer's mount before publishing stands after it.
 //  - dataVersion rises each time: what another client has cached of the file is old.
 //  - An orphan is published as any file; one that is gone is notFound, which the writer of an unlinked file

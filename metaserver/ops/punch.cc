@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// punch: whole chunks of a file become a hole (Linux fallocate(2) PUNCH_HOLE, ZERO_RANGE; the client writes zeros into the
-// parts of chunks at both ends).
+// punch: whole chunks of a file become a hole (Linux fallocate(2) PUNCH_HOLE, ZERO_RANGE; the client writes
+// zeros into the parts of chunks at both ends).
 //  - The length only grows, to `atLeast`; mtime and ctime move, dataVersion rises.
-//  - A range of more than CHUNKS_PER_OPERATION_MAX chunks of a file that has as many is invalid: clients ask in pieces.
+//  - A range of more than CHUNKS_PER_OPERATION_MAX chunks of a file that has as many is invalid: clients ask
+//  in pieces.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
 

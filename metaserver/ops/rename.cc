@@ -105,7 +105,8 @@ Named whiteout(const Move& move, Transaction& transaction) {
   attributes.inode = counters.nextInode;
   attributes.type = FileType::CHARACTER_DEVICE;
   attributes.uid = move.caller.getUid();
-  attributes.gid = move.from.directory.attributes.mode & SETGID ? move.from.directory.attributes.gid : move.caller.getGid();
+  attributes.gid = move.from.directory.attributes.mode & SETGID ? move.from.directory.attributes.gid
+                                                                : move.caller.getGid();
   attributes.links = 1;
   attributes.replicas = move.from.directory.attributes.replicas;
   attributes.atime = attributes.mtime = attributes.ctime = transaction.now();

@@ -39,7 +39,8 @@ uint8_t extendedBitOf(kj::StringPtr key) {
 
 }  // namespace
 
-void keepXattr(Inode& inode, kj::StringPtr key, kj::ArrayPtr<const kj::byte> value, Transaction& transaction) {
+void keepXattr(Inode& inode, kj::StringPtr key, kj::ArrayPtr<const kj::byte> value,
+               Transaction& transaction) {
   KJ_IF_MAYBE (old, transaction.xattr(inode.id(), key)) {
     inode.xattrBytes -= uint32_t(key.size() + old->size());
   } else {
@@ -67,7 +68,8 @@ void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks) {
 }
 
 void dropChunk(Inode& inode, ChunkIndex index, ChunkHandle handle, Transaction& transaction) {
-  auto record = KJ_REQUIRE_NONNULL(transaction.chunk(handle), "a file names a chunk that has no record", handle);
+  auto record =
+      KJ_REQUIRE_NONNULL(transaction.chunk(handle), "a file names a chunk that has no record", handle);
   inode.zeroBlocks -= kj::min(inode.zeroBlocks, uint64_t(record.zeroBlocks));
   --inode.chunks;
   transaction.dropChunkAt(inode.id(), index);

@@ -84,7 +84,8 @@ class Cut {
 void setMode(Inode& inode, uint16_t mode, Transaction& transaction) {
   inode.attributes.mode = mode;
   if ((inode.attributes.extended & rpc::HAS_ACCESS_ACL) == 0) return;
-  auto acl = PosixAcl::decode(KJ_REQUIRE_NONNULL(transaction.xattr(inode.id(), ACCESS_ACL), "an ACL is gone"));
+  auto acl =
+      PosixAcl::decode(KJ_REQUIRE_NONNULL(transaction.xattr(inode.id(), ACCESS_ACL), "an ACL is gone"));
   KJ_REQUIRE(acl.ok(), "a kept ACL is none", inode.id());
   acl->setPermissions(mode);
   auto bytes = acl->encode();
@@ -120,7 +121,8 @@ Outcome setAttributes(rpc::Change::Reader change, Transaction& transaction) {
   }
   if (set & (rpc::SET_UID | rpc::SET_GID)) dropPrivileges(attributes);
   bool losesCapability = (set & (rpc::SET_UID | rpc::SET_GID | rpc::SET_SIZE)) != 0;
-  if (losesCapability && (attributes.extended & rpc::HAS_CAPABILITY)) removeXattr(*inode, CAPABILITY, transaction);
+  if (losesCapability && (attributes.extended & rpc::HAS_CAPABILITY))
+    removeXattr(*inode, CAPABILITY, transaction);
   if (set & rpc::SET_MODE) setMode(*inode, request.getMode() & 07777, transaction);
   if (set & rpc::SET_UID) attributes.uid = request.getUid();
   if (set & rpc::SET_GID) attributes.gid = request.getGid();

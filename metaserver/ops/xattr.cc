@@ -2,11 +2,14 @@
 // Copyright 2026 the CairnFS authors
 //
 // setXattr, removeXattr: extended attributes (Linux xattr(7), setxattr(2)).
-//  - user.*, trusted.* and security.* are kept as they come. user.* belongs to files and directories only (notPermitted
+//  - user.*, trusted.* and security.* are kept as they come. user.* belongs to files and directories only
+//  (notPermitted
 //    elsewhere).
-//  - The two POSIX ACLs are checked (invalid), belong to anything but symlinks (notSupported), the default one to
-//    directories (accessDenied elsewhere, as Linux). The access ACL sets the permission bits of the mode; one that says no
-//    more than they do is not kept, and an empty one removes what there is. Removing an ACL that is not there is fine.
+//  - The two POSIX ACLs are checked (invalid), belong to anything but symlinks (notSupported), the default
+//  one to
+//    directories (accessDenied elsewhere, as Linux). The access ACL sets the permission bits of the mode; one
+//    that says no more than they do is not kept, and an empty one removes what there is. Removing an ACL that
+//    is not there is fine.
 //  - Anything else is notSupported.
 //  - Limits of Linux: a name of 255 bytes (range), a value of 64 KiB (tooBig), all names of an inode together
 //  64 KiB: we
@@ -36,7 +39,9 @@ Status checkKey(const Inode& inode, kj::StringPtr key) {
   return Status::NOT_SUPPORTED;
 }
 
-bool isAcl(kj::StringPtr key) { return key == ACCESS_ACL || key == DEFAULT_ACL; }
+bool isAcl(kj::StringPtr key) {
+  return key == ACCESS_ACL || key == DEFAULT_ACL;
+}
 
 Outcome answer(Inode inode, Transaction& transaction) {
   inode.attributes.ctime = transaction.now();

@@ -24,7 +24,8 @@ namespace cairn::e2e {
 
 namespace {
 
-const char* const PATHS[] = {"a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "d/e/b", "g", "g/a", "g/d", "l", "d/l"};
+const char* const PATHS[] = {"a",     "b", "d",   "d/a", "d/b", "d/e", "d/e/a",
+                             "d/e/b", "g", "g/a", "g/d", "l",   "d/l"};
 const char* const TARGETS[] = {"a", "d", "l", "missing", "../a", "e", "d/e/a", "."};
 const char* const XATTRS[] = {"user.one", "user.two", "trusted.three", "user.", "security.four"};
 const mode_t MODES[] = {0644, 0755, 0600, 0777, 0, 04755, 02755, 01777, 02644, 06711};
@@ -71,7 +72,7 @@ enum Call : unsigned {
 
 // How often each is chosen.
 const unsigned WEIGHTS[CALLS] = {24, 12, 8, 10, 12, 20, 8, 6, 4, 5, 9, 5, 8, 14, 7, 5, 2,
-                                 6,  5,  5, 3,  5,  3,  2, 2, 3, 4, 4, 4, 4, 8, 2, 2};
+                                 6,  5,  5, 3,  5,  3,  2, 2, 3, 4, 4, 4, 4, 8,  2, 2};
 
 const int OPEN_FLAGS[] = {O_RDWR | O_CREAT,
                           O_RDWR | O_CREAT | O_EXCL,
@@ -87,7 +88,8 @@ const int OPEN_FLAGS[] = {O_RDWR | O_CREAT,
                           O_WRONLY | O_SYNC | O_CREAT,
                           O_RDWR | O_APPEND};
 const unsigned RENAME_FLAGS[] = {0, 0, 0, 1 /* NOREPLACE */, 2 /* EXCHANGE */, 3, 4 /* WHITEOUT */};
-const int ALLOCATE_MODES[] = {0, 1 /* KEEP_SIZE */, 3 /* PUNCH_HOLE */, 0x10 /* ZERO_RANGE */, 0x11, 2, 8, 0x20};
+const int ALLOCATE_MODES[] = {0,   1 /* KEEP_SIZE */, 3 /* PUNCH_HOLE */, 0x10 /* ZERO_RANGE */, 0x11, 2, 8,
+                              0x20};
 
 uint64_t hashOf(const char* bytes, size_t size) {
   uint64_t hash = 1469598103934665603u;
@@ -246,7 +248,8 @@ std::string describe(const Step& step) {
       return who + "setxattr(" + a + ", " + XATTRS[step.x % 5] + ", " + std::to_string(step.y % 600) +
              " bytes, flags " + std::to_string(step.b % 3) + ")";
     case GETXATTR:
-      return who + "getxattr(" + a + ", " + XATTRS[step.x % 5] + ", into " + std::to_string(step.y % 600) + ")";
+      return who + "getxattr(" + a + ", " + XATTRS[step.x % 5] + ", into " + std::to_string(step.y % 600) +
+             ")";
     case LISTXATTR:
       return who + "listxattr(" + a + ")";
     case REMOVEXATTR:
@@ -260,10 +263,11 @@ std::string describe(const Step& step) {
     case MAP:
       return "store through a shared mapping(" + slot + ", at " + x + ")";
     case COPY:
-      return "copy_file_range(" + slot + " at " + x + ", " + other + " at " + std::to_string(step.y / 2) + ", " +
-             y + ")";
+      return "copy_file_range(" + slot + " at " + x + ", " + other + " at " + std::to_string(step.y / 2) +
+             ", " + y + ")";
     case ALLOCATE:
-      return "fallocate(" + slot + ", " + std::to_string(ALLOCATE_MODES[step.b % 8]) + ", " + x + ", " + y + ")";
+      return "fallocate(" + slot + ", " + std::to_string(ALLOCATE_MODES[step.b % 8]) + ", " + x + ", " + y +
+             ")";
     case TEMPORARY:
       return who + other + " = open(" + a + ", O_TMPFILE | O_RDWR)";
     case LINKFD:
@@ -378,7 +382,8 @@ std::string Subject::call(const Step& step) {
       return answer(truncate(proc.c_str(), offset));
     case SEEK: {
       struct stat status;
-      if (fstat(slot, &status) == 0 && S_ISDIR(status.st_mode)) return "a directory";  // positions are its own
+      if (fstat(slot, &status) == 0 && S_ISDIR(status.st_mode))
+        return "a directory";  // positions are its own
       return answer(lseek(slot, offset, step.b % 2 ? SEEK_END : SEEK_SET));
     }
     case STAT: {
@@ -404,7 +409,8 @@ std::string Subject::call(const Step& step) {
     case CHOWN:
       return answer(fchownat(rootFd, a, IDS[step.x % 4], IDS[step.y % 4], AT_SYMLINK_NOFOLLOW));
     case UTIMES: {
-      struct timespec times[2] = {{.tv_sec = time_t(step.y), .tv_nsec = long(step.b) + 1}, {.tv_sec = 77, .tv_nsec = 5}};
+      struct timespec times[2] = {{.tv_sec = time_t(step.y), .tv_nsec = long(step.b) + 1},
+                                  {.tv_sec = 77, .tv_nsec = 5}};
       if (step.x % 4 == 1) times[0].tv_nsec = UTIME_OMIT;
       if (step.x % 4 == 2) times[0].tv_nsec = times[1].tv_nsec = UTIME_NOW;
       if (step.x % 4 == 3) times[1].tv_nsec = UTIME_OMIT;
@@ -498,7 +504,8 @@ std::string Subject::everything() {
   std::string text;
   for (unsigned i = 0; i < SLOTS; ++i) {
     struct stat status;
-    if (slots[i] >= 0 && fstat(slots[i], &status) == 0) text += "fd" + std::to_string(i) + ' ' + shown(status) + '\n';
+    if (slots[i] >= 0 && fstat(slots[i], &status) == 0)
+      text += "fd" + std::to_string(i) + ' ' + shown(status) + '\n';
   }
   listInto("", text);
   return text;
@@ -531,7 +538,8 @@ void Subject::listInto(const std::string& path, std::string& text) {
   std::vector<std::string> attributes;
   for (auto at = buffer; names > 0 && at < buffer + names; at += strlen(at) + 1) {
     char value[1000];
-    attributes.push_back(std::string(at) + '=' + answerWith(lgetxattr(full.c_str(), at, value, sizeof value), value));
+    attributes.push_back(std::string(at) + '=' +
+                         answerWith(lgetxattr(full.c_str(), at, value, sizeof value), value));
   }
   std::sort(attributes.begin(), attributes.end());
   for (auto& attribute : attributes) text += ' ' + attribute;

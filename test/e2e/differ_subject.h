@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// One side of the differ: a directory, a few open files in it, and system calls named by small numbers, so that the
-// same list of steps can be carried out on two filesystems and told apart by nothing but what a program sees.
-// INVARIANT: what a step answers depends on the steps before it and on the filesystem only; whatever differs between
-// two sound filesystems (inode numbers, times as such, sizes of directories) is not in it.
+// One side of the differ: a directory, a few open files in it, and system calls named by small numbers, so
+// that the same list of steps can be carried out on two filesystems and told apart by nothing but what a
+// program sees. INVARIANT: what a step answers depends on the steps before it and on the filesystem only;
+// whatever differs between two sound filesystems (inode numbers, times as such, sizes of directories) is not
+// in it.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Random system calls on the local disk and on a mount side by side: each must answer the same, change the same
-// attributes and times, and leave the same tree. A list of steps that tells the two apart is made as short as
-// possible before it is shown. By hand: CAIRN_DIFFER_SECONDS=600 CAIRN_DIFFER_SEED=7 build/test/e2e/e2e_differ_test
+// Random system calls on the local disk and on a mount side by side: each must answer the same, change the
+// same attributes and times, and leave the same tree. A list of steps that tells the two apart is made as
+// short as possible before it is shown. By hand: CAIRN_DIFFER_SECONDS=600 CAIRN_DIFFER_SEED=7
+// build/test/e2e/e2e_differ_test
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,7 +77,8 @@ TEST_F(Differ, RandomCallsAnswerAsOnTheLocalDisk) {
   if (::geteuid() != 0) GTEST_SKIP() << "acts as several users, so it needs root";
   start({.chunkds = 2, .replicas = 2});
   ::umask(022);
-  ASSERT_EQ(::mkdir(cluster->scratch("local").c_str(), 0755), 0);  // ".." of the directories is as open here as there
+  ASSERT_EQ(::mkdir(cluster->scratch("local").c_str(), 0755),
+            0);  // ".." of the directories is as open here as there
   auto seed = numberFrom("CAIRN_DIFFER_SEED", 1);
   auto end = Clock::now() + std::chrono::seconds(numberFrom("CAIRN_DIFFER_SECONDS", 20));
   uint64_t calls = 0;

@@ -87,7 +87,8 @@ TEST_P(Data, BlocksAreThoseThatHoldData) {
   EXPECT_EQ(blocksOf(fd), 80u);
   ASSERT_EQ(::ftruncate(fd, (100 << 20) + 4096), 0);
   if (onCairn()) {
-    EXPECT_LE(blocksOf(fd), 80u) << "of a chunk with holes that is cut, what is left is counted with the next write";
+    EXPECT_LE(blocksOf(fd), 80u)
+        << "of a chunk with holes that is cut, what is left is counted with the next write";
   } else {
     EXPECT_EQ(blocksOf(fd), 8u);
   }
@@ -112,7 +113,8 @@ TEST_P(Data, PunchedHolesReadAsZerosAndTakeNoSpace) {
   ASSERT_EQ(::fsync(fd), 0);
   EXPECT_LT(blocksOf(fd), 1200u) << "2048 before";
   EXPECT_EQ(errnoOf(::fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, 10)), EOPNOTSUPP) << "it must keep the size";
-  ASSERT_EQ(errnoOf(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 << 20, 10)), 0) << "beyond the end";
+  ASSERT_EQ(errnoOf(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 << 20, 10)), 0)
+      << "beyond the end";
   EXPECT_EQ(sizeOf(fd), 1 << 20);
   ::close(fd);
 }
@@ -121,7 +123,8 @@ TEST_P(Data, HolesArePunchedAcrossChunks) {
   int fd = openFile("f");
   for (int i = 0; i < 4; ++i) put(fd, i * CHUNK + 1000, "data " + std::to_string(i));
   put(fd, 3 * CHUNK - 5, "0123456789");
-  ASSERT_EQ(errnoOf(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, CHUNK - 10, 2 * CHUNK + 10)), 0);
+  ASSERT_EQ(errnoOf(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, CHUNK - 10, 2 * CHUNK + 10)),
+            0);
   EXPECT_EQ(bytesAt(fd, 1000, 6), "data 0");
   EXPECT_EQ(bytesAt(fd, CHUNK + 1000, 6), ZEROS.substr(0, 6));
   EXPECT_EQ(bytesAt(fd, 2 * CHUNK + 1000, 6), ZEROS.substr(0, 6));

@@ -80,8 +80,8 @@ int PosixRules::as(const User& user, const std::function<int()>& body) {
   auto child = ::fork();
   if (child == 0) {
     ::umask(022);
-    if (::setgroups(user.groups.size(), user.groups.data()) != 0 || ::setresgid(user.gid, user.gid, user.gid) != 0 ||
-        ::setresuid(user.uid, user.uid, user.uid) != 0) {
+    if (::setgroups(user.groups.size(), user.groups.data()) != 0 ||
+        ::setresgid(user.gid, user.gid, user.gid) != 0 || ::setresuid(user.uid, user.uid, user.uid) != 0) {
       ::_exit(250);
     }
     ::_exit(body());

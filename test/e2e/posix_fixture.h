@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// What the posix_*_test.cc share: each rule is checked in an empty directory on the local disk, which shows that the
-// rule is one of Linux, and then in one on a mount. One cluster serves all tests of a program. Rules that concern other
-// users are run in a child process that has become one.
+// What the posix_*_test.cc share: each rule is checked in an empty directory on the local disk, which shows
+// that the rule is one of Linux, and then in one on a mount. One cluster serves all tests of a program. Rules
+// that concern other users are run in a child process that has become one.
 #pragma once
 
 #include <fcntl.h>
@@ -48,12 +48,13 @@ class PosixRules : public testing::TestWithParam<Where> {
 
   int make(const std::string& name, const std::string& content = "", mode_t mode = 0644);  // errno
   int makeDirectory(const std::string& name, mode_t mode = 0755);  // whatever the umask is
-  struct stat statOf(const std::string& name);                     // lstat; the test fails if there is nothing
+  struct stat statOf(const std::string& name);  // lstat; the test fails if there is nothing
   mode_t modeOf(const std::string& name) { return statOf(name).st_mode & 07777; }
   std::string contentOf(const std::string& name) { return readFile(*this / name); }
 
   int as(const User& user, const std::function<int()>& body);
-  // In a child that is this user for good, with umask 022; what `body` answers, an errno by habit (below 200).
+  // In a child that is this user for good, with umask 022; what `body` answers, an errno by habit (below
+  // 200).
 
   std::string directory;
 
@@ -72,6 +73,6 @@ void letTimePass();  // until the clock of the filesystems has surely moved on (
 
 }  // namespace cairn::e2e
 
-#define POSIX_RULES(Suite)           \
-  using Suite = PosixRules;          \
+#define POSIX_RULES(Suite)  \
+  using Suite = PosixRules; \
   INSTANTIATE_TEST_SUITE_P(On, Suite, testing::Values(Where::LOCAL_DISK, Where::CAIRN), PosixRules::nameOf)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// fcntl(2), open-file-description and flock(2) locks: between processes of one mount, between mounts, and what becomes
-// of them when processes, mounts and the metaserver die.
+// fcntl(2), open-file-description and flock(2) locks: between processes of one mount, between mounts, and
+// what becomes of them when processes, mounts and the metaserver die.
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/syscall.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "test/e2e/posix_fixture.h"
@@ -50,7 +50,8 @@ class Other {
   bool waits() {  // is in the system call that takes the lock, for a while already
     return test::eventually(5s, [&]() {
       auto call = readFile("/proc/" + std::to_string(child) + "/syscall");
-      return call.starts_with(std::to_string(SYS_fcntl) + " ") || call.starts_with(std::to_string(SYS_flock) + " ");
+      return call.starts_with(std::to_string(SYS_fcntl) + " ") ||
+             call.starts_with(std::to_string(SYS_flock) + " ");
     });
   }
   pid_t child = -1;
@@ -69,7 +70,10 @@ TEST_P(Locks, AnotherProcessIsKeptOut) {
                   [](int fd) {
                     auto lock = range(F_RDLCK, 3, 100);
                     if (::fcntl(fd, F_GETLK, &lock) != 0) return 100;
-                    return lock.l_type == F_WRLCK && lock.l_start == 0 && lock.l_len == 10 && lock.l_pid == getppid() ? 0 : 101;
+                    return lock.l_type == F_WRLCK && lock.l_start == 0 && lock.l_len == 10 &&
+                                   lock.l_pid == getppid()
+                               ? 0
+                               : 101;
                   })
                 .result(),
             0);
@@ -120,7 +124,8 @@ TEST_P(Locks, AWaitEndsWithASignal) {
   EXPECT_EQ(other.result(), EINTR);
   EXPECT_LT(std::chrono::steady_clock::now() - sent, 900ms);
   EXPECT_EQ(set(fd, F_UNLCK), 0);
-  EXPECT_EQ(Other(*this / "f", [](int fd) { return set(fd, F_WRLCK); }).result(), 0) << "nothing is left behind";
+  EXPECT_EQ(Other(*this / "f", [](int fd) { return set(fd, F_WRLCK); }).result(), 0)
+      << "nothing is left behind";
   ::close(fd);
 }
 
@@ -238,7 +243,8 @@ TEST_F(LocksOfMounts, KeepEachOtherOutAndWait) {
   EXPECT_EQ(other.result(), 0);
   EXPECT_LT(std::chrono::steady_clock::now() - released, 500ms) << "told, not found out by asking";
   ASSERT_EQ(errnoOf(::flock(fd, LOCK_EX)), 0);
-  EXPECT_EQ(Other(second + "/f", [](int fd) { return errnoOf(::flock(fd, LOCK_SH | LOCK_NB)); }).result(), EWOULDBLOCK);
+  EXPECT_EQ(Other(second + "/f", [](int fd) { return errnoOf(::flock(fd, LOCK_SH | LOCK_NB)); }).result(),
+            EWOULDBLOCK);
   ::close(fd);
 }
 
@@ -251,7 +257,8 @@ TEST_F(LocksOfMounts, AreHeldThroughARestartOfTheMetaserver) {
   ASSERT_EQ(errnoOf(::flock(fd, LOCK_SH)), 0);
   cluster.kill("metaserver-1");
   EXPECT_EQ(Other(second + "/f", [](int fd) { return set(fd, F_RDLCK, 5, 1); }).result(), EAGAIN);
-  EXPECT_EQ(Other(second + "/f", [](int fd) { return errnoOf(::flock(fd, LOCK_EX | LOCK_NB)); }).result(), EWOULDBLOCK);
+  EXPECT_EQ(Other(second + "/f", [](int fd) { return errnoOf(::flock(fd, LOCK_EX | LOCK_NB)); }).result(),
+            EWOULDBLOCK);
   ::close(fd);
   EXPECT_EQ(Other(second + "/f", [](int fd) { return set(fd, F_WRLCK); }).result(), 0);
 }

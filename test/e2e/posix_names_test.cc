@@ -123,7 +123,8 @@ TEST_P(Names, AFileHasAtMost65000Links) {
   if (!onCairn() || std::getenv("CAIRN_LONG") == nullptr) GTEST_SKIP() << "CAIRN_LONG=1 makes 65,000 links";
   ASSERT_EQ(make("f"), 0);
   ASSERT_EQ(makeDirectory("d"), 0);
-  for (int i = 1; i < 65000; ++i) ASSERT_EQ(::link(c("f"), (*this / ("d/" + std::to_string(i))).c_str()), 0) << i;
+  for (int i = 1; i < 65000; ++i)
+    ASSERT_EQ(::link(c("f"), (*this / ("d/" + std::to_string(i))).c_str()), 0) << i;
   EXPECT_EQ(errnoOf(::link(c("f"), c("more"))), EMLINK);
 }
 

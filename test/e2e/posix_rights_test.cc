@@ -25,7 +25,8 @@ TEST_P(Rights, OwnerGroupAndOthersHaveTheirOwnBits) {
   ASSERT_EQ(::chmod(c("f"), 0606), 0);
   EXPECT_EQ(as(BOB, [&]() { return closing(::open(c("f"), O_RDWR)); }), 0);
   ASSERT_EQ(::chmod(c("f"), 0066), 0);
-  EXPECT_EQ(as(ALICE, [&]() { return closing(::open(c("f"), O_RDONLY)); }), EACCES) << "the owner's bits, no others";
+  EXPECT_EQ(as(ALICE, [&]() { return closing(::open(c("f"), O_RDONLY)); }), EACCES)
+      << "the owner's bits, no others";
 }
 
 TEST_P(Rights, ASupplementaryGroupCounts) {
@@ -202,11 +203,13 @@ TEST_P(Rights, DevicesNeedPrivilege) {
 }
 
 TEST_P(Rights, WhatRunsCannotBeWritten) {
-  ASSERT_OK(shell("cp /bin/sleep " + quoted(*this / "program") + " && chmod 755 " + quoted(*this / "program")));
+  ASSERT_OK(
+      shell("cp /bin/sleep " + quoted(*this / "program") + " && chmod 755 " + quoted(*this / "program")));
   test::Process running({*this / "program", "60"});
   ASSERT_TRUE(test::eventually(5s, [&]() {
     std::error_code error;
-    return std::filesystem::read_symlink("/proc/" + std::to_string(running.pid()) + "/exe", error) == *this / "program";
+    return std::filesystem::read_symlink("/proc/" + std::to_string(running.pid()) + "/exe", error) ==
+           *this / "program";
   }));
   EXPECT_EQ(closing(::open(c("program"), O_WRONLY)), ETXTBSY);
   EXPECT_EQ(errnoOf(::truncate(c("program"), 0)), ETXTBSY);

@@ -84,11 +84,13 @@ TEST_P(Times, WritesAndTruncatesMoveBoth) {
   EXPECT_EQ(moves("f", [&]() { return ::close(fd); }), "");
   EXPECT_EQ(moves("f", [&]() { return closing(::open(c("f"), O_WRONLY)); }), "") << "opening is no write";
   EXPECT_EQ(moves("f", [&]() { return closing(::open(c("f"), O_WRONLY | O_TRUNC)); }), "mc");
-  EXPECT_EQ(moves("f", [&]() { return closing(::open(c("f"), O_WRONLY | O_TRUNC)); }), "mc") << "also when empty";
+  EXPECT_EQ(moves("f", [&]() { return closing(::open(c("f"), O_WRONLY | O_TRUNC)); }), "mc")
+      << "also when empty";
 }
 
 TEST_P(Times, AfterAWriteTheTimesStandStill) {
-  // Build tools and git compare what they saw with what they see: closing, publishing and syncing move nothing.
+  // Build tools and git compare what they saw with what they see: closing, publishing and syncing move
+  // nothing.
   int fd = ::open(c("f"), O_CREAT | O_RDWR, 0644);
   ASSERT_EQ(::write(fd, "x", 1), 1);
   auto written = statOf("f");

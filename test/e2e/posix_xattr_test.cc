@@ -29,7 +29,8 @@ class XattrRules : public PosixRules {
     auto size = ::llistxattr(c(name), names.data(), names.size());
     EXPECT_GE(size, 0) << strerror(errno);
     std::set<std::string> all;
-    for (ssize_t at = 0; at < size; at += ssize_t(strlen(names.data() + at)) + 1) all.insert(names.data() + at);
+    for (ssize_t at = 0; at < size; at += ssize_t(strlen(names.data() + at)) + 1)
+      all.insert(names.data() + at);
     return all;
   }
 
@@ -43,7 +44,9 @@ class XattrRules : public PosixRules {
     for (auto& entry : entries) bytes.append(reinterpret_cast<const char*>(&entry), 8);
     return bytes;
   }
-  int setAcl(const std::string& name, std::vector<Entry> entries) { return set(name, "system.posix_acl_access", acl(entries)); }
+  int setAcl(const std::string& name, std::vector<Entry> entries) {
+    return set(name, "system.posix_acl_access", acl(entries));
+  }
   int setDefault(const std::string& name, std::vector<Entry> entries) {
     return set(name, "system.posix_acl_default", acl(entries));
   }
@@ -96,7 +99,8 @@ TEST_P(Xattrs, BelongToKindsAndUsersAsLinuxSays) {
   EXPECT_EQ(as(BOB, [&]() { return set("f", "trusted.y", "1"); }), EPERM);
   EXPECT_EQ(as(BOB, [&]() { return get("f", "user.x") == "1" ? 0 : 1; }), 0);
   EXPECT_EQ(as(BOB, [&]() { return get("f", "trusted.x") == absent() ? 0 : 1; }), 0);
-  EXPECT_EQ(as(BOB, [&]() { return list("f") == std::set<std::string>{"user.x"} ? 0 : 1; }), 0) << "trusted ones are not shown";
+  EXPECT_EQ(as(BOB, [&]() { return list("f") == std::set<std::string>{"user.x"} ? 0 : 1; }), 0)
+      << "trusted ones are not shown";
 }
 
 TEST_P(Xattrs, SurviveRenamesAndLinksAndGoWithTheFile) {
@@ -139,7 +143,8 @@ TEST_P(Xattrs, AnAclGrantsAndTheMaskTakesBack) {
   EXPECT_EQ(as(BOB, [&]() { return closing(::open(c("f"), O_RDWR)); }), 0);
   EXPECT_EQ(as(ALICE, [&]() { return closing(::open(c("f"), O_RDONLY)); }), EACCES);
   ASSERT_EQ(::chmod(c("f"), 0640), 0);
-  EXPECT_EQ(as(BOB, [&]() { return closing(::open(c("f"), O_RDWR)); }), EACCES) << "chmod of the group is of the mask";
+  EXPECT_EQ(as(BOB, [&]() { return closing(::open(c("f"), O_RDWR)); }), EACCES)
+      << "chmod of the group is of the mask";
   EXPECT_EQ(as(BOB, [&]() { return closing(::open(c("f"), O_RDONLY)); }), 0);
   EXPECT_EQ(get("f", "system.posix_acl_access"),
             acl({{OWNER, 6}, {USER, 6, BOB.uid}, {GROUP_OWNER, 0}, {MASK, 4}, {OTHER, 0}}));

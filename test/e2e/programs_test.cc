@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Programs that lean on a filesystem with all their weight, run in a mount as anybody runs them; those that are not
-// installed are skipped.
+// Programs that lean on a filesystem with all their weight, run in a mount as anybody runs them; those that
+// are not installed are skipped.
 #include "test/e2e/expect.h"
 #include "test/e2e/local_cluster.h"
 
@@ -11,7 +11,7 @@ namespace {
 
 using Programs = EndToEnd;
 
-#define NEEDS(name)                                                                       \
+#define NEEDS(name)                                                                 \
   if (!shell("command -v " name).ok()) GTEST_SKIP() << name << " is not installed"; \
   auto& c = start({.chunkds = 2, .replicas = 2})
 
@@ -20,14 +20,16 @@ TEST_F(Programs, GitClonesChecksAndPacks) {
   const char* setup =
       "export HOME=$PWD GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b; "
       "git config --global init.defaultBranch main; ";
+  EXPECT_OK(c.sh(
+      std::string(setup) +
+          "git init -q first; cd first; for i in 1 2 3 4 5 6 7 8; do mkdir d$i; for j in 1 2 3 4 5 6; do "
+          "head -c ${j}0000 /dev/urandom | base64 > d$i/f$j; done; git add -A; git commit -qm $i; done; "
+          "git mv d1 moved; git commit -qm moved; git fsck --strict",
+      {.patience = 100s}));
   EXPECT_OK(c.sh(std::string(setup) +
-                     "git init -q first; cd first; for i in 1 2 3 4 5 6 7 8; do mkdir d$i; for j in 1 2 3 4 5 6; do "
-                     "head -c ${j}0000 /dev/urandom | base64 > d$i/f$j; done; git add -A; git commit -qm $i; done; "
-                     "git mv d1 moved; git commit -qm moved; git fsck --strict",
-                 {.patience = 100s}));
-  EXPECT_OK(c.sh(std::string(setup) + "git clone -q --no-local first second; cd second; git fsck --strict; "
-                                      "git gc -q; git fsck --strict; test -z \"$(git status --porcelain)\"; "
-                                      "git checkout -q HEAD~3; git checkout -q main; diff -r -x .git . ../first",
+                     "git clone -q --no-local first second; cd second; git fsck --strict; "
+                     "git gc -q; git fsck --strict; test -z \"$(git status --porcelain)\"; "
+                     "git checkout -q HEAD~3; git checkout -q main; diff -r -x .git . ../first",
                  {.patience = 100s}));
 }
 
@@ -38,10 +40,11 @@ TEST_F(Programs, SqliteKeepsItsDatabaseWholeInBothModes) {
     EXPECT_OK(c.sh("sqlite3 " + database + " 'PRAGMA journal_mode=" + mode +
                    "; CREATE TABLE t(id INTEGER PRIMARY KEY, text TEXT);'"));
     // Four writers at once; each waits for the others' locks.
-    EXPECT_OK(c.sh("for w in 1 2 3 4; do (for i in 1 2 3 4 5 6 7 8 9 10; do sqlite3 -cmd '.timeout 20000' " + database +
-                       " \"INSERT INTO t(text) VALUES(hex(randomblob(2000)));\"; done) & pids=\"${pids:-} $!\"; done; "
-                       "for p in $pids; do wait $p; done",
-                   {.patience = 100s}));
+    EXPECT_OK(c.sh(
+        "for w in 1 2 3 4; do (for i in 1 2 3 4 5 6 7 8 9 10; do sqlite3 -cmd '.timeout 20000' " + database +
+            " \"INSERT INTO t(text) VALUES(hex(randomblob(2000)));\"; done) & pids=\"${pids:-} $!\"; done; "
+            "for p in $pids; do wait $p; done",
+        {.patience = 100s}));
     auto checked = c.sh("sqlite3 " + database + " 'PRAGMA integrity_check; SELECT count(*) FROM t;'");
     EXPECT_EQ(checked.out, "ok\n40\n") << mode << checked.describe();
   }
@@ -50,19 +53,23 @@ TEST_F(Programs, SqliteKeepsItsDatabaseWholeInBothModes) {
 TEST_F(Programs, ATreeIsBuiltWithMake) {
   NEEDS("make");
   std::string compiler = shell("command -v cc").ok() ? "cc" : "clang-19";
-  EXPECT_OK(c.sh("mkdir src; for i in 1 2 3 4 5 6 7 8; do echo \"int f$i(void) { return $i; }\" > src/f$i.c; done; "
-                 "echo 'int f1(void); int main(void) { return f1() - 1; }' > src/main.c; "
-                 "printf 'program: $(patsubst %%.c,%%.o,$(wildcard *.c))\\n\\t" +
-                 compiler + " -o $@ $^\\n%%.o: %%.c\\n\\t" + compiler + " -c -o $@ $<\\n' > src/Makefile"));
+  EXPECT_OK(
+      c.sh("mkdir src; for i in 1 2 3 4 5 6 7 8; do echo \"int f$i(void) { return $i; }\" > src/f$i.c; done; "
+           "echo 'int f1(void); int main(void) { return f1() - 1; }' > src/main.c; "
+           "printf 'program: $(patsubst %%.c,%%.o,$(wildcard *.c))\\n\\t" +
+           compiler + " -o $@ $^\\n%%.o: %%.c\\n\\t" + compiler + " -c -o $@ $<\\n' > src/Makefile"));
   EXPECT_OK(c.sh("cd src; make -s -j2; ./program", {.patience = 100s}));
-  EXPECT_EQ(c.sh("cd src; make").out.find("up to date") != std::string::npos, true) << "times are kept in order";
-  EXPECT_OK(c.sh("cd src; touch f3.c; make -s -j2; test -n \"$(find . -newer f3.c -name program)\"", {.patience = 100s}));
+  EXPECT_EQ(c.sh("cd src; make").out.find("up to date") != std::string::npos, true)
+      << "times are kept in order";
+  EXPECT_OK(c.sh("cd src; touch f3.c; make -s -j2; test -n \"$(find . -newer f3.c -name program)\"",
+                 {.patience = 100s}));
 }
 
 TEST_F(Programs, RsyncHasNothingToDoTheSecondTime) {
   NEEDS("rsync");
   EXPECT_OK(shell("mkdir -p " + c.scratch("tree/d") + "; cd " + c.scratch("tree") +
-                  "; echo x > f; ln f hard; ln -s f soft; mkfifo p; truncate -s 10M sparse; echo y >> sparse; chmod 4755 f; "
+                  "; echo x > f; ln f hard; ln -s f soft; mkfifo p; truncate -s 10M sparse; echo y >> "
+                  "sparse; chmod 4755 f; "
                   "setfattr -n user.x -v 1 f || true; touch -d '1999-01-01 01:02:03.123456789' d/old"));
   EXPECT_OK(c.sh("rsync -aHAX " + c.scratch("tree/") + " copy/"));
   EXPECT_EQ(c.sh("rsync -aHAXi " + c.scratch("tree/") + " copy/").out, "");
@@ -70,13 +77,14 @@ TEST_F(Programs, RsyncHasNothingToDoTheSecondTime) {
 
 TEST_F(Programs, TarBringsBackWhatItWasGiven) {
   NEEDS("tar");
-  EXPECT_OK(c.sh("mkdir -p t/d; cd t; head -c 300000 /dev/urandom > f; ln f d/hard; ln -s ../f d/soft; mkfifo d/p; "
-                 "truncate -s 50M sparse; echo end >> sparse; chmod 2755 d; touch -d '1999-01-01 01:02:03.123456789' f; "
-                 "cd ..; tar --sparse --xattrs --acls -cf a.tar t; mkdir out; tar --xattrs --acls -C out -xpf a.tar; "
-                 "diff -r --exclude=p t out/t; for f in f d sparse; do "
-                 "test \"$(stat -c '%a %s %y %h' t/$f)\" = \"$(stat -c '%a %s %y %h' out/t/$f)\"; done; "
-                 "test $(stat -c %s a.tar) -lt 1000000; test $(stat -c %b out/t/sparse) -lt 100",
-                 {.patience = 60s}));
+  EXPECT_OK(c.sh(
+      "mkdir -p t/d; cd t; head -c 300000 /dev/urandom > f; ln f d/hard; ln -s ../f d/soft; mkfifo d/p; "
+      "truncate -s 50M sparse; echo end >> sparse; chmod 2755 d; touch -d '1999-01-01 01:02:03.123456789' f; "
+      "cd ..; tar --sparse --xattrs --acls -cf a.tar t; mkdir out; tar --xattrs --acls -C out -xpf a.tar; "
+      "diff -r --exclude=p t out/t; for f in f d sparse; do "
+      "test \"$(stat -c '%a %s %y %h' t/$f)\" = \"$(stat -c '%a %s %y %h' out/t/$f)\"; done; "
+      "test $(stat -c %s a.tar) -lt 1000000; test $(stat -c %b out/t/sparse) -lt 100",
+      {.patience = 60s}));
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ TEST_F(FileLocksTest, SharedLocksLiveTogetherAndExclusiveOnesDoNot) {
   EXPECT_TRUE(take(request(201, EXCLUSIVE))) << "the last reader may become the writer";
   EXPECT_FALSE(take(request(101, SHARED)));
   EXPECT_TRUE(take(request(101, EXCLUSIVE, 0, LOCK_END_MAX, 2))) << "another file";
-  EXPECT_TRUE(take(request(101, EXCLUSIVE, 0, LOCK_END_MAX, 1, LockKind::WHOLE))) << "flock and fcntl do not meet";
+  EXPECT_TRUE(take(request(101, EXCLUSIVE, 0, LOCK_END_MAX, 1, LockKind::WHOLE)))
+      << "flock and fcntl do not meet";
 }
 
 TEST_F(FileLocksTest, RangesMeetOnlyWhereTheyOverlap) {
@@ -141,7 +142,8 @@ TEST_F(FileLocksTest, RandomRequestsKeepTheRules) {
   for (int i = 0; i < 20000; ++i) {
     auto start = random() % 20, end = start + random() % 10;
     const LockType types[] = {SHARED, EXCLUSIVE, UNLOCK};
-    auto wanted = request(100 * (1 + random() % 3) + random() % 2, types[random() % 3], start, end, 1 + random() % 2);
+    auto wanted =
+        request(100 * (1 + random() % 3) + random() % 2, types[random() % 3], start, end, 1 + random() % 2);
     if (locks.conflict(wanted) == nullptr) {
       locks.set(wanted);
       locks.grant(wanted.inode, wanted.kind);

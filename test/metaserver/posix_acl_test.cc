@@ -42,10 +42,11 @@ TEST(PosixAcl, WhatIsNoAclIsRefused) {
   EXPECT_EQ(PosixAcl::decode("").status(), rpc::Status::INVALID);
   EXPECT_EQ(PosixAcl::decode(PLAIN.substr(0, PLAIN.size() - 1)).status(), rpc::Status::INVALID);
   EXPECT_EQ(PosixAcl::decode(bytesOf({{1, 6}, {4, 4}, {32, 4}}, 3)).status(), rpc::Status::NOT_SUPPORTED);
-  for (auto& bad : {bytesOf({{1, 6}, {4, 4}}), bytesOf({{1, 6}, {1, 6}, {4, 4}, {32, 4}}),
-                    bytesOf({{4, 4}, {1, 6}, {32, 4}}), bytesOf({{1, 8}, {4, 4}, {32, 4}}),
-                    bytesOf({{1, 6}, {2, 6, 5}, {4, 4}, {32, 4}}), bytesOf({{1, 6}, {2, 6}, {4, 4}, {16, 7}, {32, 4}}),
-                    bytesOf({{1, 6}, {4, 4}, {32, 4}, {64, 1}})}) {
+  for (auto& bad :
+       {bytesOf({{1, 6}, {4, 4}}), bytesOf({{1, 6}, {1, 6}, {4, 4}, {32, 4}}),
+        bytesOf({{4, 4}, {1, 6}, {32, 4}}), bytesOf({{1, 8}, {4, 4}, {32, 4}}),
+        bytesOf({{1, 6}, {2, 6, 5}, {4, 4}, {32, 4}}), bytesOf({{1, 6}, {2, 6}, {4, 4}, {16, 7}, {32, 4}}),
+        bytesOf({{1, 6}, {4, 4}, {32, 4}, {64, 1}})}) {
     EXPECT_EQ(PosixAcl::decode(bad).status(), rpc::Status::INVALID);
   }
 }

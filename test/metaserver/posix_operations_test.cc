@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Operations that few programs ask for and POSIX or Linux promise all the same: files without a name, whiteouts, access
-// times, holes, what a directory's default ACL does to what is made in it, and how many blocks a file has.
+// Operations that few programs ask for and POSIX or Linux promise all the same: files without a name,
+// whiteouts, access times, holes, what a directory's default ACL does to what is made in it, and how many
+// blocks a file has.
 #include "test/metaserver/metadata_world.h"
 
 namespace cairn {
@@ -88,7 +89,8 @@ TEST_F(PosixOperations, ATemporaryFileIsAnOrphanThatMayBeLinkedOnce) {
   world.purge({inode});
   EXPECT_EQ(statusOf(inode), Status::OK) << "it is no orphan any more";
   ASSERT_TRUE(client->unlink(ROOT_INODE, "named").ok());
-  EXPECT_EQ(client->link(inode, ROOT_INODE, "again").status, Status::NOT_FOUND) << "what lost its name stays without";
+  EXPECT_EQ(client->link(inode, ROOT_INODE, "again").status, Status::NOT_FOUND)
+      << "what lost its name stays without";
   world.purge({inode});
   EXPECT_EQ(statusOf(inode), Status::STALE);
 }
@@ -192,11 +194,11 @@ TEST_F(PosixOperations, ChunksAndGapsAreFound) {
   EXPECT_EQ(names.firstSparse(f, ChunkIndex(2))->index, ChunkIndex(3)) << "2 is full, of 3 nothing is known";
 }
 
-const unsigned char DEFAULT_ACL_BYTES[] = {2, 0, 0, 0,                              // user::rwx user:1000:rw- group::r-x
-                                           1, 0, 7, 0, 0xff, 0xff, 0xff, 0xff,      // mask::rwx other::---
-                                           2, 0, 6, 0, 0xe8, 3, 0, 0,               //
-                                           4, 0, 5, 0, 0xff, 0xff, 0xff, 0xff,      //
-                                           16, 0, 7, 0, 0xff, 0xff, 0xff, 0xff,     //
+const unsigned char DEFAULT_ACL_BYTES[] = {2,  0, 0, 0,  // user::rwx user:1000:rw- group::r-x
+                                           1,  0, 7, 0, 0xff, 0xff, 0xff, 0xff,  // mask::rwx other::---
+                                           2,  0, 6, 0, 0xe8, 3,    0,    0,     //
+                                           4,  0, 5, 0, 0xff, 0xff, 0xff, 0xff,  //
+                                           16, 0, 7, 0, 0xff, 0xff, 0xff, 0xff,  //
                                            32, 0, 0, 0, 0xff, 0xff, 0xff, 0xff};
 
 TEST_F(PosixOperations, ADefaultAclTakesThePlaceOfTheUmask) {
@@ -209,7 +211,8 @@ TEST_F(PosixOperations, ADefaultAclTakesThePlaceOfTheUmask) {
       request.setValue(kj::arrayPtr(DEFAULT_ACL_BYTES, sizeof DEFAULT_ACL_BYTES));
     });
   };
-  EXPECT_EQ(Client::made(createUnder(d, "before", FileType::REGULAR, 0666, 027)), world.read().lookup(d, "before")->inode);
+  EXPECT_EQ(Client::made(createUnder(d, "before", FileType::REGULAR, 0666, 027)),
+            world.read().lookup(d, "before")->inode);
   EXPECT_EQ(world.read().lookup(d, "before")->mode, 0640);
   ASSERT_TRUE(set(d, "system.posix_acl_default").ok());
   EXPECT_EQ(stat(d).extended, rpc::HAS_XATTRS | rpc::HAS_DEFAULT_ACL);
@@ -223,7 +226,8 @@ TEST_F(PosixOperations, ADefaultAclTakesThePlaceOfTheUmask) {
   EXPECT_EQ(world.read().xattr(sub, "system.posix_acl_default")->size(), sizeof DEFAULT_ACL_BYTES);
 
   ASSERT_TRUE(client->set(f, rpc::SET_MODE, [](auto request) { request.setMode(0600); }).ok());
-  EXPECT_EQ(world.read().xattr(f, "system.posix_acl_access")->asPtr()[4 + 3 * 8 + 2], 0) << "chmod moves the mask";
+  EXPECT_EQ(world.read().xattr(f, "system.posix_acl_access")->asPtr()[4 + 3 * 8 + 2], 0)
+      << "chmod moves the mask";
   EXPECT_EQ(set(f, "system.posix_acl_default").status, Status::ACCESS_DENIED);
   EXPECT_EQ(set(client->symlink(d, "s", "f"), "system.posix_acl_access").status, Status::NOT_SUPPORTED);
   EXPECT_EQ(client->setXattr(f, "system.posix_acl_access", "no").status, Status::INVALID);
