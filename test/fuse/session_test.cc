@@ -205,7 +205,8 @@ TEST_F(Session, AKilledCallerIsFreedAtOnceAndItsOperationGoesOn) {
   EXPECT_TRUE(eventually([&]() { return filesOpen() == 0; }));
   onLoop([](MemoryFilesystem& memory, SessionLoop& session) {
     EXPECT_EQ(memory.contentOf(memory.find("f")), "AFTERe");
-    EXPECT_EQ(session.requestInterrupts().answeredEarly(), 1u);
+    EXPECT_GE(session.requestInterrupts().answeredEarly(), 1u)
+        << "the write; the flush of its exit may be another";
   });
 }
 

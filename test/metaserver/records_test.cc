@@ -98,17 +98,19 @@ Inode fullInode() {
   attributes.size = 1ull << 62;
   attributes.atime = -1, attributes.mtime = INT64_MIN, attributes.ctime = INT64_MAX;
   attributes.device = 5, attributes.replicas = 255, attributes.dataVersion = 6;
+  attributes.extended = rpc::HAS_XATTRS | rpc::HAS_CAPABILITY;
   inode.parent = InodeId(7);
   inode.chunksEnd = 9;
   inode.xattrBytes = 10, inode.xattrNames = 11;
+  inode.zeroBlocks = 12;
   return inode;
 }
 
 TEST(Records, EveryFieldComesBack) {
   auto inode = fullInode();
-  EXPECT_EQ(encode(inode).size(), 94u);
+  EXPECT_EQ(encode(inode).size(), 103u);
   EXPECT_TRUE(decodeInode(InodeId(77), encode(inode)) == inode);
-  ChunkRecord chunk{ChunkVersion(9), ChunkVersion(8), 7, 6, 5};
+  ChunkRecord chunk{ChunkVersion(9), ChunkVersion(8), 7, 6, 5, 4};
   EXPECT_TRUE(decodeChunk(encode(chunk)) == chunk);
   NamespaceState state;
   state.cluster = {1, 2};
@@ -130,9 +132,11 @@ TEST(Records, EveryFieldComesBack) {
 
 TEST(Records, AShorterOlderRecordHasDefaults) {
   auto bytes = encode(fullInode());
-  auto older = decodeInode(InodeId(77), std::string_view(bytes).substr(0, bytes.size() - 8));
+  auto older = decodeInode(InodeId(77), std::string_view(bytes).substr(0, bytes.size() - 17));
   auto expected = fullInode();
   expected.xattrBytes = expected.xattrNames = 0;
+  expected.attributes.extended = 0;
+  expected.zeroBlocks = 0;
   EXPECT_TRUE(older == expected);
 }
 
