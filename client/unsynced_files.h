@@ -4,8 +4,9 @@
 // What was written to files that are closed now and that no fsync has covered: syncfs must cover it, and so
 // must an fsync through a later open, with the boots in which it was written. INVARIANT: a chunk that this
 // client has written is in an open file's lists or here until a sync of every replica that counts has
-// succeeded. Likewise an error of bytes that were lost is here until a sync has told it. Bounded in time: what lies here for long is synced on our own account, when the chunk daemons
-// have done so by themselves and it costs them nothing. Called by inode_table.cc.
+// succeeded. Likewise an error of bytes that were lost is here until a sync has told it. Bounded in time:
+// what lies here for long is synced on our own account, when the chunk daemons have done so by themselves and
+// it costs them nothing. Called by inode_table.cc.
 #pragma once
 
 #include <deque>

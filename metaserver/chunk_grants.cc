@@ -117,7 +117,8 @@ Result<ChunkLocation> ChunkGrants::readable(ChunkIndex index, ChunkHandle handle
   }
   if (ranked.empty()) {
     auto status = view.noneLeft(now);
-    log.warning("a reader wants chunk ", handle, " v", record.version, ", no good replica is known -> ", status);
+    log.warning("a reader wants chunk ", handle, " v", record.version, ", no good replica is known -> ",
+                status);
     return status;
   }
   std::sort(ranked.begin(), ranked.end(), [](auto& a, auto& b) { return a.rank < b.rank; });

@@ -16,7 +16,7 @@
 namespace cairn {
 
 constexpr uint64_t STORE_DRAINING = 1ull << 32;  // in the value of a store, above its id
-constexpr uint32_t NAMESPACE_FORMAT = 1;  // of the store as a whole, in the state record
+constexpr uint32_t NAMESPACE_FORMAT = 1;         // of the store as a whole, in the state record
 constexpr uint8_t RECORD_FORMAT = 1;
 
 std::string encode(const Inode& inode);

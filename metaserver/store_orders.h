@@ -18,7 +18,7 @@ namespace cairn {
 
 constexpr kj::Duration ORDER_DEADLINE = 1250 * kj::MILLISECONDS;  // a heartbeat fits in, even a late one
 constexpr kj::Duration ORDER_DEADLINE_MAX = 5 * kj::SECONDS;
-constexpr kj::Duration VERIFY_DEADLINE = 60 * kj::SECONDS;  // a whole chunk from a slow, busy disk
+constexpr kj::Duration VERIFY_DEADLINE = 60 * kj::SECONDS;    // a whole chunk from a slow, busy disk
 constexpr kj::Duration COPY_DEADLINE_MAX = 60 * kj::SECONDS;  // of some megabytes, at a store that is heard
 constexpr kj::Duration PROBE_DEADLINE = 400 * kj::MILLISECONDS;
 

@@ -91,7 +91,9 @@ class Acceptor::Body::Gate final : public rpc::Gate::Server {
 class Acceptor::Body::Served {
  public:
   Served(Body& body, uint64_t id, kj::Own<kj::AsyncIoStream> stream)
-      : id(id), body(body), connection(kj::mv(stream), body.options.pool, body.options.timer, kj::heap<Gate>(body, *this)) {
+      : id(id),
+        body(body),
+        connection(kj::mv(stream), body.options.pool, body.options.timer, kj::heap<Gate>(body, *this)) {
     ++body.count;
   }
   ~Served() noexcept(false) { --body.count; }

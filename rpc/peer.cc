@@ -115,7 +115,9 @@ class PeerCore::Body final : private kj::TaskSet::ErrorHandler {
 
 struct PeerCore::Body::Link {
   Link(Body& body, ConnectionGeneration generation, kj::Own<kj::AsyncIoStream> stream)
-      : generation(generation), connection(kj::mv(stream), body.environment.pool, body.environment.timer), tasks(body) {}
+      : generation(generation),
+        connection(kj::mv(stream), body.environment.pool, body.environment.timer),
+        tasks(body) {}
 
   const ConnectionGeneration generation;
   Connection connection;

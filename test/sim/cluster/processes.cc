@@ -68,9 +68,9 @@ class ChunkdHost final : public SimHost {
     options.pid = ++lastPid;
     options.reserveBytes = uint64_t(0);
     options.scrub = scrub;
-    auto started = co_await ChunkServer::start(
-        {timer, world.network.at(name()), disk, *rocks.newLife(), *worker, entropy, world.pool, log, world.time},
-        kj::mv(options));
+    auto started = co_await ChunkServer::start({timer, world.network.at(name()), disk, *rocks.newLife(),
+                                                *worker, entropy, world.pool, log, world.time},
+                                               kj::mv(options));
     KJ_IF_MAYBE (server, started.server) {
       auto process = kj::heap<Running>();
       process->server = kj::mv(*server);
