@@ -66,6 +66,7 @@ int errnoOf(Status status) {
     case Status::STALE_EPOCH:
     case Status::REBOOTED:
     case Status::CHUNK_FULL:
+    case Status::NOT_LEASED:
       return EIO;
     case Status::SESSION_EXPIRED:
       return ESTALE;  // what was open under the fenced session is gone

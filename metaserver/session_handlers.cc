@@ -269,4 +269,22 @@ kj::Promise<void> SessionHandlers::findChunk(FindChunkContext context) {
   return kj::READY_NOW;
 }
 
+kj::Promise<void> SessionHandlers::acquire(AcquireContext context) {
+  // No leases are granted yet: the attributes say so, and may not be cached.
+  auto results = context.getResults();
+  if (fenced()) {
+    results.setStatus(Status::SESSION_EXPIRED);
+    return kj::READY_NOW;
+  }
+  auto found = service.names.inode(InodeId(context.getParams().getInode()));
+  results.setStatus(found.status());
+  if (found.ok()) found->attributes.write(results.initAttributes());
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::giveBack(GiveBackContext context) {
+  (void)fenced();
+  return kj::READY_NOW;
+}
+
 }  // namespace cairn

@@ -33,6 +33,8 @@ class SessionHandlers final : public rpc::Session::Server {
   kj::Promise<void> getXattr(GetXattrContext context) override;
   kj::Promise<void> listXattr(ListXattrContext context) override;
   kj::Promise<void> findChunk(FindChunkContext context) override;
+  kj::Promise<void> acquire(AcquireContext context) override;
+  kj::Promise<void> giveBack(GiveBackContext context) override;
 
   // lock_handlers.cc
   kj::Promise<void> lock(LockContext context) override { return service.guard(locking(context)); }

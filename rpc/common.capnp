@@ -55,6 +55,7 @@ enum Status {
   loop @36;               # EINVAL: a directory would be moved into itself
   wouldBlock @37;         # EAGAIN: another holds a lock
   deadlock @38;           # EDEADLK: waiting for a lock would never end
+  notLeased @39;          # the session has no cache lease that allows this: acquire it, and try again
 }
 
 struct ClusterId {

@@ -44,6 +44,11 @@ struct Attributes {
   replicas @12 :UInt8;      # how many copies the file wants
   dataVersion @13 :UInt64;  # rises with each published change of content: a cached page of another is old
   extended @14 :UInt8;      # bits of ExtendedBits: which extended attributes it has, so that nobody asks in vain
+
+  # In answers of a Session (see Leases below):
+  lease @15 :LeaseKind;     # what the session has on the inode now: for as long as that, what is said here may be cached
+  stamp @16 :UInt64;        # when this was so: of two answers about an inode the one with the higher stamp is newer
+  unsure @17 :Bool;         # another session has the write lease: size, bytesUsed, mtime and ctime may have moved on; ask again
 }
 
 const hasXattrs :UInt8 = 1;       # any
@@ -194,6 +199,71 @@ struct Outcome {
   parent @2 :Attributes;      # of the directory it was done in, where there is one
   index @3 :UInt64;           # of the operation in the log: `sync` up to it makes it durable
   replaced @4 :UInt64;        # rename: the inode that lost its name to it, 0 if none
+  newParent @5 :Attributes;   # rename into another directory: that one
+  loser @6 :Attributes;       # rename: of `replaced`, as it is after it
+}
+
+# -- Leases: how mounts cache, and see each other at once all the same.
+#
+# An inode is leased to a session. What a lease allows:
+#   read    cache what the metaserver and the chunk daemons say of the inode: attributes, which extended attributes it has,
+#           a symlink's target, pages, locations; of a directory also its names, the absence of names, its listing.
+#   append  recordAppend. Caches nothing. Of a regular file.
+#   write   all that read does, and buffer writes, append (O_APPEND) at the end; who has it is the authority for size, mtime
+#           and blocks. Of a regular file.
+# INVARIANT: of one inode there are many read leases, or many append leases, or one write lease.
+#
+# Granting. Every answer with attributes says which lease the session has on that inode with it (`lease`, `stamp`); lookup
+# and readDirectory also say so of the directory (`directory`). Such an answer grants the strongest lease that takes nothing away from
+# another session and nobody waits for: read; by `open` with `forWrite` and by a create that opens, write. It never waits for a
+# recall. `acquire` waits. An answer with a weaker lease than the session has takes nothing away: only a recall does, or
+# `voidUpTo`. What a session has seen of its own changes is newer than an answer with a lower stamp: an answer about a name,
+# too, goes by the stamp of its directory. A session without ClientDescription.leases gets none.
+#
+# Stamps rise with each answer and each recall, also across restarts of the metaserver. A grant whose stamp is not above
+# that of the last recall of the inode is void: the two have overtaken each other. Who cannot remember the stamps of all old
+# recalls takes the highest of those it has forgotten for that of each.
+#
+# Recall. `ClientCallback.recall` names inodes and what may stay of each lease. The client begins nothing more under
+# the lease, lets finish what is under way, writes out and publishes what it has buffered (if a write lease goes), waits for its
+# record appends and their publish (if an append lease goes), drops what it has cached, makes its kernel forget, and answers.
+# While it does so it still holds the lease. For all this it needs only `publish`, `locate`, `sync`, `release`, `giveBack` and `renew`, and
+# these never wait for a recall; so there is no circle: an answer to a recall waits for calls that wait for no recall. In
+# particular no answer to a recall may wait for an operation of the mount's own kernel that is itself under way here (it may wait for
+# another session's recall, which waits for one like this).
+#
+# A change waits until no other session has a lease on any inode that it touches (a directory whose names change; an
+# inode whose attributes or links do). The caller's own leases stay: its outcome tells the new attributes of all it has
+# touched. While it waits and until it is answered, nobody else is granted a lease on these. `accessed` is no such change:
+# access times are told when they are told. `publish` under the write or append lease waits for nobody; without one it is
+# refused (notLeased), and so is `locate` for writing: who lost its lease to silence has lost its authority, too. (A client
+# that knows no leases may do both while nobody else holds one.)
+#
+# Term. `renew` and openSession, and no other call, renew all leases of the session for `leaseMs`: the client counts from when it
+# sent the call, by its own clock, and serves nothing from its caches beyond that; the metaserver counts from when it received it, and
+# CLOCK_ERROR_MAX more. A recall that is not answered by then is over: the session loses ALL its leases, and hears of it in the next answer to
+# renew or openSession: `voidUpTo` is a stamp, and every lease with that or a lower one is void. Leases nobody wanted meanwhile are valid again
+# after a renewal. A session that renews and leaves a recall unanswered for RECALL_TERM is fenced. A closed connection proves
+# nothing: the same times are waited out.
+#
+# A lost write lease: before anybody else gets a lease on the file, the leases of its chunks are taken back, so that what the old
+# holder still has on its way is refused by the chunk daemons (notPrimary, staleVersion). Buffered writes may be sent after all once the
+# write lease has been acquired again and dataVersion shows that nobody has changed the file meanwhile.
+#
+# Restart of the metaserver. Leases are volatile. Sessions that come back name theirs (openSession `leases`). Until all
+# have, or the term has passed since the start, nobody gets a lease or makes a change that one of the missing could be in the way of.
+
+enum LeaseKind {
+  none @0;
+  read @1;
+  append @2;
+  write @3;
+}
+
+struct Lease {
+  inode @0 :UInt64;
+  kind @1 :LeaseKind;
+  stamp @2 :UInt64;
 }
 
 struct Location {
@@ -215,13 +285,16 @@ interface Metaserver {
   # The service behind Gate.hello. A metaserver on HOST:PORT also listens on unix-abstract:cairn-metaserver-PORT.
 
   openSession @0 (client :ClientDescription, callback :ClientCallback, resume :UInt64,
-                  openInodes :List(UInt64))
-      -> (status :Status, session :Session, id :UInt64, expiryMs :UInt32, commit :Text, replicas :UInt8);
+                  openInodes :List(UInt64), leases :List(Lease))
+      -> (status :Status, session :Session, id :UInt64, expiryMs :UInt32, commit :Text, replicas :UInt8,
+          leaseMs :UInt32, voidUpTo :UInt64, refused :List(UInt64));
   # A mount begins. Its session lives while renewed (any call renews it), across reconnects and restarts of the
   # metaserver: `resume` is the id to go on with, 0 for a new one. After `expiryMs` of silence it is fenced: its open
   # files close and resuming answers sessionExpired. Durable before it is answered.
   # `openInodes`: with `resume`, what the session holds open at that moment; it replaces what the metaserver remembers
   # (which after its restart is nothing). Call it anew after each reconnect.
+  # `leases`: with `resume`, those that the session has, including those being recalled, with their stamps; likewise. Those
+  # in `refused` are another's by now: void. `leaseMs`: the term of leases; 0: this metaserver grants none. `voidUpTo`: see renew.
 
   register @1 (store :StoreDescription, orders :ChunkServer) -> (status :Status, message :Text, server :UInt32,
       heartbeatMs :UInt32, fleet :Fleet);
@@ -263,13 +336,25 @@ struct ReplicaDetail {
 struct ClientDescription {
   host @0 :Text;            # machine identity, as in Address.host
   name @1 :Text;            # for people: host name, mount point, pid
+  leases @2 :Bool;          # it answers recall and describe, and keeps the rules of Leases
 }
 
 interface ClientCallback {
   # What the metaserver asks of a mounted client.
 
   invalidate @0 (inodes :List(UInt64), names :List(NameOfDirectory)) -> ();
-  # Forget cached attributes, pages, locations and names. Answers when done.
+  # Forget cached attributes, pages, locations and names. Answers when done. To clients without ClientDescription.leases only.
+
+  recall @1 (leases :List(Lease)) -> ();
+  # Of each inode: what the session may keep (`kind`), as of `stamp`. Answers when all of them are as asked; single ones may be
+  # given back before with `giveBack`. A session may be asked for an inode of which it holds nothing (any more): it has only
+  # to remember the stamp. The same recall may come again on another connection, while the first one is being obeyed.
+  # Several calls are under way at a time.
+
+  describe @2 (inode :UInt64) -> (status :Status, size :UInt64, bytesUsed :UInt64, mtime :Int64);
+  # To the holder of the write lease: how the file is now, with what is buffered. Answers at once, without writing
+  # anything out. notLeased: it has given the lease back, or is about to: the metaserver knows all there is, or asks for it
+  # with a recall.
 }
 
 struct NameOfDirectory {
@@ -280,27 +365,34 @@ struct NameOfDirectory {
 interface Session {
   # One mount. Dropping the capability does not end the session; `close` does, or its expiry.
 
-  renew @0 () -> (status :Status);
+  renew @0 () -> (status :Status, voidUpTo :UInt64);
+  # Renews the session and the term of its leases; call it every LEASE_RENEW_INTERVAL. All leases with stamps up to `voidUpTo`
+  # are void (0: none are): the session was silent for longer than their term, and one of them was wanted.
   close @1 () -> ();
 
   change @2 (change :Change) -> (outcome :Outcome);
   # The only way to change the namespace. In the log when it answers.
 
-  lookup @3 (parent :UInt64, name :Text) -> (status :Status, attributes :Attributes);
-  # notFound, notDirectory, nameTooLong. ".." is the parent.
+  lookup @3 (parent :UInt64, name :Text) -> (status :Status, attributes :Attributes, directory :Lease);
+  # notFound, notDirectory, nameTooLong. ".." is the parent. `directory`: the lease on `parent`, also with notFound: under
+  # it the name, or its absence, may be cached.
 
   getAttributes @4 (inode :UInt64) -> (status :Status, attributes :Attributes);
+  # This and lookup ask the holder of the write lease, if that is another session, how the file is now (`describe`); if it
+  # does not say, they wait for a recall, for a while: notReady.
 
   readDirectory @5 (inode :UInt64, cookie :UInt64, limit :UInt32, attributes :Bool)
-      -> (status :Status, entries :List(Entry), end :Bool);
+      -> (status :Status, entries :List(Entry), end :Bool, directory :Lease);
   # Up to `limit` entries (at most 1,000) after `cookie` (0: from the start), in a stable order in which an entry keeps its
-  # place while others come and go. "." and ".." are left to the caller.
+  # place while others come and go. "." and ".." are left to the caller. With `attributes` each entry is granted a read lease
+  # where that is possible; holders of write leases are not asked (`unsure`).
 
   readLink @6 (inode :UInt64) -> (status :Status, target :Text);
 
-  open @7 (inode :UInt64) -> (status :Status, attributes :Attributes, locations :List(Location));
+  open @7 (inode :UInt64, forWrite :Bool) -> (status :Status, attributes :Attributes, locations :List(Location));
   # The session holds the inode open (counted once, however often it is opened): it lives on without a name. Also answers the location of
-  # the first chunk for reading.
+  # the first chunk for reading. `forWrite`: it will be written, so the write lease is wanted, if nobody else has any. The holder
+  # of a write lease is not asked (`unsure`): `acquire` what is needed.
 
   release @8 (inodes :List(UInt64)) -> ();
   # The session has closed these for the last time.
@@ -311,7 +403,8 @@ interface Session {
   # a lease is granted when none is out (version raised, persisted, replicas told, before this answers).
   # `suspects`: servers that failed the caller just now; for writing they are probed and left out when they do not answer.
   # Refuses: notFound, notReady (retry), noSpace, noReplica (none of a chunk's good replicas is known: retry while
-  # daemons come back), ioError (likewise, and every store of the cluster is there: none will come).
+  # daemons come back), ioError (likewise, and every store of the cluster is there: none will come), notLeased (for writing:
+  # the session has neither the write nor the append lease).
 
   sync @10 (index :UInt64) -> (status :Status);
   # Barrier: the log is on stable storage up to this operation (0: all until now).
@@ -346,6 +439,15 @@ interface Session {
   # The first chunk with index `first` or above; with `sparse`: the first index from `first` on where there is no chunk, or
   # one not known to be full of data. For SEEK_DATA and SEEK_HOLE. Looks at a bounded number of chunks: with `sparse`,
   # `found` false means that the search ended before `index`: go on there.
+
+  acquire @20 (inode :UInt64, kind :LeaseKind) -> (status :Status, attributes :Attributes);
+  # Waits until the session can have the lease, recalling others', and answers the attributes as of then, with it. In the
+  # order of the calls. notReady: it takes longer; ask again, the place in the queue is kept for a while. A session that has a stronger
+  # one keeps it (write instead of read or append). Refuses: notFound, stale, invalid (append or write of what is not a regular file).
+
+  giveBack @21 (leases :List(Lease)) -> ();
+  # The session keeps only `kind` of these, as of `stamp`: that of the last grant or recall that it knows of. A grant with a higher
+  # stamp, on its way, stands. What a write lease covers has been published before.
 }
 
 struct FileLock {
@@ -439,4 +541,26 @@ struct ClusterStatus {
   brake @13 :Text;               # why deletes are held back; empty: they are not
   replicas @14 :UInt8;           # default count
   repair @15 :RepairStatus;
+  leases @16 :LeaseStatus;
+  mounts @17 :List(SessionStatus);  # at most 1,000
+}
+
+struct LeaseStatus {
+  # Cache leases of the mounts, all together.
+  held @0 :UInt64;
+  writing @1 :UInt64;       # of these, write leases
+  recalls @2 :UInt32;       # asked for and not given back yet
+  waiting @3 :UInt32;       # calls that wait for them
+  oldestMs @4 :UInt32;      # of the recalls
+  missing @5 :UInt32;       # sessions from before the start that may have leases, and have not come back
+}
+
+struct SessionStatus {
+  session @0 :UInt64;
+  host @1 :Text;
+  name @2 :Text;
+  silentMs @3 :UInt32;      # since its last call
+  leases @4 :UInt64;
+  writing @5 :UInt64;
+  recalls @6 :UInt32;
 }

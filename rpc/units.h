@@ -65,6 +65,11 @@ constexpr kj::Duration CLOCK_ERROR_MAX = 500 * kj::MILLISECONDS;        // drift
 constexpr kj::Duration HEARTBEAT_INTERVAL = 1 * kj::SECONDS;
 constexpr uint32_t HEARTBEATS_MISSED_MAX = 3;                           // then a daemon counts as silent (hung)
 constexpr kj::Duration SESSION_TERM = 60 * kj::SECONDS;                 // silence after which a session is fenced
+constexpr kj::Duration LEASE_CACHE_TERM = 10 * kj::SECONDS;             // of a mount's cache leases
+constexpr kj::Duration LEASE_RENEW_INTERVAL = 2 * kj::SECONDS;          // so that several may fail
+constexpr kj::Duration RECALL_TERM = 45 * kj::SECONDS;
+// For a session that renews to answer a recall, then it is fenced. With LEASE_CACHE_TERM, waited out after that, it is below
+// the minute for which a client that waits has patience.
 
 struct ChunkPosition {
   ChunkIndex index;
