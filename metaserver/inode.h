@@ -8,6 +8,8 @@
 #include <kj/common.h>
 #include <kj/string.h>
 
+#include <string>
+
 #include "rpc/metaserver.capnp.h"
 #include "rpc/units.h"
 
@@ -35,6 +37,12 @@ struct Attributes {
   bool operator==(const Attributes&) const = default;
 };
 
+constexpr uint32_t KEEP_AS_CLUSTER = 0xffffffff;  // trashKeep: NamespaceState.trashKeep
+
+enum Mark : uint8_t {
+  TRASHED = 1,  // it is in the trash: no name leads to it, and no client may change it
+};
+
 struct Inode {
   Attributes attributes;
   InodeId parent;          // of a directory: the one it is in; the root is its own parent
@@ -44,8 +52,15 @@ struct Inode {
       0;  // of their blocks, how many are known to hold only zeros: not counted by st_blocks
   uint32_t xattrBytes = 0;  // names and values of its extended attributes; 0: it has none
   uint32_t xattrNames = 0;  // their names, each with a closing zero: what listxattr(2) needs
+  int64_t born = 0;         // ns since 1970; 0: before this was recorded
+  uint32_t trashKeep =
+      KEEP_AS_CLUSTER;  // of a directory: seconds that what is deleted in it stays in the trash
+  uint8_t marks = 0;    // of Mark
 
   InodeId id() const { return attributes.inode; }
+  bool has(Mark mark) const { return marks & mark; }
+  void set(Mark mark) { marks |= mark; }
+  void clear(Mark mark) { marks &= uint8_t(~mark); }
   bool operator==(const Inode&) const = default;
 };
 
@@ -73,6 +88,35 @@ struct ListedEntry {
   kj::String name;
   uint64_t cookie = 0;    // position: list() goes on after it
   Attributes attributes;  // of names only: just inode and type
+};
+
+struct Departure {
+  // How a file lost its last name: what the trash shows of it.
+  InodeId directory;  // that the name was in
+  std::string name;
+  uint32_t uid = 0;     // who deleted it
+  int64_t deleted = 0;  // ns since 1970
+  int64_t until = 0;    // it stays in the trash until then; 0: it does not go there
+  bool operator==(const Departure&) const = default;
+};
+
+enum class Linkable { NO, YES };
+
+struct OrphanRecord {
+  Linkable linkable = Linkable::NO;  // made without a name, and may get one
+  Departure departure;
+};
+
+struct Whereabouts {
+  // Of a directory that files in the trash were in, so that their paths can be told.
+  uint64_t needed = 0;  // by how many orphans, files in the trash, and directories that are gone
+  InodeId parent;       // once it is gone: where it was, under which name
+  std::string name;
+};
+
+struct TrashedFile {
+  Inode inode;
+  Departure departure;
 };
 
 struct GarbageRecord {
@@ -107,7 +151,10 @@ struct NamespaceState {
   uint64_t chunks = 0;
   uint64_t garbage = 0;
   uint64_t orphans = 0;
-  uint8_t replicas = 0;  // default count
+  uint8_t replicas = 0;                // default count
+  uint64_t trash = 0, trashBytes = 0;  // files in the trash, and the sum of their bytesUsed
+  uint32_t trashKeep = 0;              // seconds, where a directory says nothing else; 0: no trash
+  uint32_t trashAge = 0;               // seconds: what has lived less does not go to the trash
   bool operator==(const NamespaceState&) const = default;
 };
 

@@ -22,11 +22,13 @@ enum class Table : char {
   CHUNKS = 'H',       // handle                   -> ChunkRecord
   TARGETS = 'L',      // inode                    -> symlink target
   XATTRS = 'X',       // inode, attribute name    -> value
-  ORPHANS = 'O',      // inode                    -> nothing
+  ORPHANS = 'O',      // inode                    -> OrphanRecord
   GARBAGE = 'G',      // handle                   -> version
   SESSIONS = 'S',     // session                  -> SessionRecord
   ANSWERS = 'A',      // session, sequence        -> Outcome
   STORES = 'T',       // UUID of the store        -> server id
+  TRASH = 'W',        // time it goes, inode      -> Departure
+  WHEREABOUTS = 'P',  // directory                -> Whereabouts
 };
 
 class Key {

@@ -204,6 +204,14 @@ Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
       return ops::purge(operation, transaction);
     case rpc::Operation::COLLECT_GARBAGE:
       return ops::collectGarbage(operation, transaction);
+    case rpc::Operation::CONFIGURE_TRASH:
+      return ops::configureTrash(operation, transaction);
+    case rpc::Operation::KEEP_TRASH:
+      return ops::keepTrash(operation, transaction);
+    case rpc::Operation::RESTORE_TRASH:
+      return ops::restoreTrash(operation, transaction);
+    case rpc::Operation::PURGE_TRASH:
+      return ops::purgeTrash(operation, transaction);
   }
   kj::throwFatalException(KJ_EXCEPTION(
       UNIMPLEMENTED,

@@ -241,6 +241,32 @@ kj::Array<InodeId> NamespaceReader::orphans(InodeId after, uint32_t limit) const
   return result.releaseAsArray();
 }
 
+kj::Array<TrashedFile> NamespaceReader::trash(int64_t until, InodeId after, uint32_t limit) const {
+  kj::Vector<TrashedFile> result;
+  if (limit == 0) return result.releaseAsArray();
+  scan(db, Key(Table::TRASH), Key(Table::TRASH, uint64_t(until), after.next().value()),
+       [&](KeyReader key, std::string_view value) {
+         auto goes = int64_t(key.number());
+         auto found = inode(InodeId(key.number()));
+         KJ_REQUIRE(found.ok(), "a file in the trash is gone");
+         result.add(TrashedFile{*found, decodeDeparture(goes, value)});
+         return result.size() < limit;
+       });
+  return result.releaseAsArray();
+}
+
+kj::Maybe<Departure> NamespaceReader::trashed(InodeId id, int64_t until) const {
+  Row row(db, Key(Table::TRASH, uint64_t(until), id.value()));
+  if (!row.exists()) return nullptr;
+  return decodeDeparture(until, row.value());
+}
+
+kj::Maybe<Whereabouts> NamespaceReader::whereabouts(InodeId directory) const {
+  Row row(db, Key(Table::WHEREABOUTS, directory.value()));
+  if (!row.exists()) return nullptr;
+  return decodeWhereabouts(row.value());
+}
+
 kj::Array<GarbageRecord> NamespaceReader::garbage(ChunkHandle after, uint32_t limit) const {
   kj::Vector<GarbageRecord> result;
   if (limit == 0) return result.releaseAsArray();

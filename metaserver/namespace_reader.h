@@ -66,7 +66,11 @@ class NamespaceReader {
   kj::Maybe<ChunkRecord> chunk(ChunkHandle handle) const;                 // null: no file has it
   kj::Array<FileChunk> chunksOf(InodeId inode, ChunkIndex first, uint32_t limit) const;
 
-  kj::Array<InodeId> orphans(InodeId after, uint32_t limit) const;            // in order of id
+  kj::Array<InodeId> orphans(InodeId after, uint32_t limit) const;  // in order of id
+  kj::Array<TrashedFile> trash(int64_t until, InodeId after, uint32_t limit) const;
+  // In order of when they go, behind that place.
+  kj::Maybe<Departure> trashed(InodeId inode, int64_t until) const;  // null: it is not in the trash
+  kj::Maybe<Whereabouts> whereabouts(InodeId directory) const;       // null: no file in the trash was in it
   kj::Array<GarbageRecord> garbage(ChunkHandle after, uint32_t limit) const;  // in order of handle
   kj::Array<SessionRecord> sessions() const;
   kj::Maybe<SessionRecord> session(SessionId id) const;

@@ -10,6 +10,12 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::rpc");
 using import "/rpc/metaserver.capnp".Change;
 
+struct Trashed {
+  # Names a file in the trash.
+  until @0 :Int64;          # when it goes, ns since 1970
+  inode @1 :UInt64;
+}
+
 struct Operation {
   index @0 :UInt64;         # position in the log, from 1, without gaps. Set by the log
   epoch @1 :UInt64;         # of the metaserver that proposed it. Set by the log
@@ -86,8 +92,8 @@ struct Operation {
     # notFound, staleVersion (the version has moved on, or a truncate came between: raise again).
 
     purge @29 :List(UInt64);
-    # Orphans that nobody holds open any more go, with their chunks. One that is not an orphan is ignored. A file of very
-    # many chunks goes in several such operations: Outcome.more.
+    # Orphans that nobody holds open any more go, with their chunks, or into the trash. One that is not an orphan is ignored. A file
+    # of very many chunks goes in several such operations: Outcome.more.
 
     collectGarbage @30 :List(UInt64);
     # Handles of dropped chunks of which no replica is left that we know of: their garbage records go.
@@ -109,5 +115,29 @@ struct Operation {
     # So many copies are wanted: of a directory, by what is made in it from now on; of a file, by itself and its chunks
     # from that index on, as many as go into one operation. Answers the chunk index to go on with, 0: all are done. Refuses: stale,
     # notFound, invalid.
+
+    configureTrash :group {
+      keepS @37 :UInt32;    # seconds that a deleted file stays in the trash, where its directory says nothing else; 0: none does
+      ageS @38 :UInt32;     # a file that has lived less than so many seconds does not go there
+    }
+    # Of the cluster, for what is deleted from now on. Refuses: invalid.
+
+    keepTrash :group {
+      keeper @39 :UInt64;   # directory
+      seconds @40 :UInt32;  # 0xffffffff: as the cluster
+    }
+    # The same for what is deleted in a directory, and in those that are made in it from now on. Refuses: stale, notFound,
+    # notDirectory.
+
+    restoreTrash :group {
+      restored @41 :Trashed;
+      into @42 :UInt64;     # directory
+      as @43 :Text;         # name
+    }
+    # A file in the trash gets a name again. Answers its attributes and its parent's. Refuses: notFound (it is not there), then as
+    # `link` of the new name.
+
+    purgeTrash @44 :List(Trashed);
+    # These go from the trash, with their chunks. One that is not in it is ignored. Answers how many went; Outcome.more as with purge.
   }
 }

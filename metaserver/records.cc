@@ -38,11 +38,11 @@ class Writer {
 class Reader {
   // Fields that a shorter, older record does not have keep their defaults.
  public:
-  Reader(std::string_view bytes, kj::StringPtr what) : rest(bytes) {
+  Reader(std::string_view bytes, kj::StringPtr what, uint8_t known = RECORD_FORMAT) : rest(bytes) {
     uint8_t format = 0;
     number(format);
     KJ_REQUIRE(
-        format == RECORD_FORMAT,
+        format == known,
         "the namespace store has a record of a format this program does not know; start the version of "
         "CairnFS that wrote it, or a newer one",
         what, format);
@@ -106,6 +106,9 @@ void visitInode(Codec& codec, Target& inode) {
   codec.number(inode.xattrNames);
   codec.number(inode.attributes.extended);
   codec.number(inode.zeroBlocks);
+  codec.number(inode.born);
+  codec.number(inode.trashKeep);
+  codec.number(inode.marks);
 }
 
 template <typename Codec, typename Target>
@@ -133,6 +136,10 @@ void visitState(Codec& codec, Target& state) {
   codec.number(state.garbage);
   codec.number(state.orphans);
   codec.number(state.replicas);
+  codec.number(state.trash);
+  codec.number(state.trashBytes);
+  codec.number(state.trashKeep);
+  codec.number(state.trashAge);
 }
 
 kj::String owned(std::string_view text) {
@@ -250,6 +257,79 @@ std::string NameBucket::without(kj::StringPtr name) const {
   });
   if (result.size() == 1) result.clear();
   return result;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Deleted files
+
+namespace {
+void writeDeparture(Writer& writer, const Departure& departure) {
+  writer.number(departure.directory);
+  writer.number(departure.uid);
+  writer.number(departure.deleted);
+  writer.text(departure.name);
+}
+
+void readDeparture(Reader& reader, Departure& departure) {
+  reader.number(departure.directory);
+  reader.number(departure.uid);
+  reader.number(departure.deleted);
+  departure.name = reader.text();
+}
+}  // namespace
+
+std::string encode(const OrphanRecord& orphan) {
+  Writer writer(ORPHAN_FORMAT);
+  writer.number(uint8_t(orphan.linkable == Linkable::YES));
+  writer.number(orphan.departure.until);
+  writeDeparture(writer, orphan.departure);
+  return writer.done();
+}
+
+OrphanRecord decodeOrphan(std::string_view bytes) {
+  OrphanRecord orphan;
+  if (!bytes.empty() && uint8_t(bytes[0]) == RECORD_FORMAT) {
+    orphan.linkable = bytes.size() > 1 ? Linkable::YES : Linkable::NO;
+    return orphan;
+  }
+  Reader reader(bytes, "orphan", ORPHAN_FORMAT);
+  uint8_t linkable = 0;
+  reader.number(linkable);
+  orphan.linkable = linkable ? Linkable::YES : Linkable::NO;
+  reader.number(orphan.departure.until);
+  readDeparture(reader, orphan.departure);
+  return orphan;
+}
+
+std::string encode(const Departure& departure) {
+  Writer writer;
+  writeDeparture(writer, departure);
+  return writer.done();
+}
+
+Departure decodeDeparture(int64_t until, std::string_view bytes) {
+  Departure departure;
+  Reader reader(bytes, "trash");
+  readDeparture(reader, departure);
+  departure.until = until;
+  return departure;
+}
+
+std::string encode(const Whereabouts& directory) {
+  Writer writer;
+  writer.number(directory.needed);
+  writer.number(directory.parent);
+  writer.text(directory.name);
+  return writer.done();
+}
+
+Whereabouts decodeWhereabouts(std::string_view bytes) {
+  Whereabouts directory;
+  Reader reader(bytes, "whereabouts");
+  reader.number(directory.needed);
+  reader.number(directory.parent);
+  directory.name = reader.text();
+  return directory;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -408,7 +488,15 @@ kj::String describe(const NamespaceState& state) {
   return kj::str("cluster ", state.cluster, " applied ", state.applied, " epoch ", state.epoch, " nextInode ",
                  state.nextInode, " nextSession ", state.nextSession, " nextServer ", state.nextServer,
                  " nextHandle ", state.nextHandle, " inodes ", state.inodes, " chunks ", state.chunks,
-                 " garbage ", state.garbage, " orphans ", state.orphans, " replicas ", state.replicas);
+                 " garbage ", state.garbage, " orphans ", state.orphans, " replicas ", state.replicas,
+                 " trash ", state.trash, " of ", state.trashBytes, " bytes, kept ", state.trashKeep,
+                 " s from age ", state.trashAge);
+}
+
+kj::String describe(const Departure& departure) {
+  if (departure.until == 0) return kj::str("not for the trash");
+  return kj::str(kj::encodeCEscape(owned(departure.name)), " in ", departure.directory, ", deleted by ",
+                 departure.uid, " at ", departure.deleted, ", kept until ", departure.until);
 }
 
 kj::String describeNames(std::string_view value) {
@@ -430,7 +518,8 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
     case Table::INODES: {
       auto inode = decodeInode(InodeId(reader.number()), value);
       return kj::str("inode ", inode.id(), ' ', describe(inode.attributes), " parent ", inode.parent,
-                     " chunks ", inode.chunks, " to ", inode.chunksEnd, " xattrs ", inode.xattrBytes);
+                     " chunks ", inode.chunks, " to ", inode.chunksEnd, " xattrs ", inode.xattrBytes,
+                     " born ", inode.born, " keep ", inode.trashKeep, " marks ", inode.marks);
     }
     case Table::NAMES: {
       auto parent = reader.number();
@@ -454,8 +543,24 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
       return kj::str("xattr of ", inode, ' ', kj::encodeCEscape(owned(reader.text())), " = ",
                      kj::encodeCEscape(owned(content)));
     }
-    case Table::ORPHANS:
-      return kj::str("orphan ", reader.number());
+    case Table::ORPHANS: {
+      auto inode = reader.number();
+      auto orphan = decodeOrphan(value);
+      return kj::str("orphan ", inode, orphan.linkable == Linkable::YES ? " linkable: " : ": ",
+                     describe(orphan.departure));
+    }
+    case Table::TRASH: {
+      auto until = int64_t(reader.number());
+      return kj::str("trash ", reader.number(), ": ", describe(decodeDeparture(until, value)));
+    }
+    case Table::WHEREABOUTS: {
+      auto inode = reader.number();
+      auto directory = decodeWhereabouts(value);
+      return kj::str("whereabouts of ", inode, ": needed ", directory.needed, ", ",
+                     directory.parent ? kj::str("gone, was ", kj::encodeCEscape(owned(directory.name)),
+                                                " in ", directory.parent)
+                                      : kj::str("there"));
+    }
     case Table::GARBAGE:
       return kj::str("garbage ", reader.number(), " up to version ", decodeNumber(value));
     case Table::SESSIONS: {

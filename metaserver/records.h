@@ -18,6 +18,8 @@ namespace cairn {
 constexpr uint64_t STORE_DRAINING = 1ull << 32;  // in the value of a store, above its id
 constexpr uint32_t NAMESPACE_FORMAT = 1;         // of the store as a whole, in the state record
 constexpr uint8_t RECORD_FORMAT = 1;
+constexpr uint8_t ORPHAN_FORMAT =
+    2;  // format 1: nothing, or the text `linkable`; read as without a departure
 
 std::string encode(const Inode& inode);
 Inode decodeInode(InodeId id, std::string_view bytes);
@@ -51,6 +53,15 @@ class NameBucket {
   std::string_view content() const;
   static NamedInode next(std::string_view& rest);
 };
+
+std::string encode(const OrphanRecord& orphan);
+OrphanRecord decodeOrphan(std::string_view bytes);
+
+std::string encode(const Departure& departure);  // but `until`, which is in the key
+Departure decodeDeparture(int64_t until, std::string_view bytes);
+
+std::string encode(const Whereabouts& directory);
+Whereabouts decodeWhereabouts(std::string_view bytes);
 
 struct Answer {
   // What is remembered of a session's change.

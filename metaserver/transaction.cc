@@ -116,7 +116,9 @@ kj::Maybe<Inode> Transaction::inode(InodeId id) {
 }
 
 Result<Inode> Transaction::liveInode(InodeId id) {
-  KJ_IF_MAYBE (found, inode(id)) return *found;
+  KJ_IF_MAYBE (found, inode(id)) {
+    if (!found->has(TRASHED)) return *found;
+  }
   return id.value() > 0 && id < state.nextInode ? Status::STALE : Status::NOT_FOUND;
 }
 
@@ -275,20 +277,69 @@ bool Transaction::isOrphan(InodeId inode) {
   return get(Key(Table::ORPHANS, inode.value())) != nullptr;
 }
 
-bool Transaction::isLinkable(InodeId inode) {
-  KJ_IF_MAYBE (value, get(Key(Table::ORPHANS, inode.value()))) return !decodeBytes(*value).empty();
-  return false;
+kj::Maybe<OrphanRecord> Transaction::orphan(InodeId inode) {
+  KJ_IF_MAYBE (value, get(Key(Table::ORPHANS, inode.value()))) return decodeOrphan(*value);
+  return nullptr;
 }
 
-void Transaction::putOrphan(InodeId inode, Linkable linkable) {
-  auto mark = linkable == Linkable::YES ? "linkable"_kj : ""_kj;
-  set(Key(Table::ORPHANS, inode.value()), encodeBytes(mark.asBytes()));
+void Transaction::putOrphan(InodeId inode, const OrphanRecord& record) {
+  set(Key(Table::ORPHANS, inode.value()), encode(record));
   ++state.orphans;
 }
 
 void Transaction::dropOrphan(InodeId inode) {
   erase(Key(Table::ORPHANS, inode.value()));
   --state.orphans;
+}
+
+kj::Maybe<Departure> Transaction::trashed(InodeId inode, int64_t until) {
+  KJ_IF_MAYBE (value, get(Key(Table::TRASH, uint64_t(until), inode.value()))) {
+    return decodeDeparture(until, *value);
+  }
+  return nullptr;
+}
+
+void Transaction::putTrash(InodeId inode, const Departure& departure) {
+  set(Key(Table::TRASH, uint64_t(departure.until), inode.value()), encode(departure));
+  ++state.trash;
+}
+
+void Transaction::dropTrash(InodeId inode, int64_t until) {
+  erase(Key(Table::TRASH, uint64_t(until), inode.value()));
+  --state.trash;
+}
+
+void Transaction::needWhereabouts(InodeId directory) {
+  Key key(Table::WHEREABOUTS, directory.value());
+  Whereabouts whereabouts;
+  KJ_IF_MAYBE (value, get(key)) whereabouts = decodeWhereabouts(*value);
+  ++whereabouts.needed;
+  set(key, encode(whereabouts));
+}
+
+void Transaction::leaveWhereabouts(InodeId directory) {
+  // The last one that needs a directory that is gone lets go of the one that it was in, and so on upwards.
+  for (auto id = directory; id;) {
+    Key key(Table::WHEREABOUTS, id.value());
+    auto whereabouts = decodeWhereabouts(KJ_REQUIRE_NONNULL(get(key), "whereabouts are gone", id));
+    if (--whereabouts.needed > 0) {
+      set(key, encode(whereabouts));
+      return;
+    }
+    erase(key);
+    id = whereabouts.parent;
+  }
+}
+
+void Transaction::keepWhereabouts(InodeId directory, InodeId parent, kj::StringPtr name) {
+  Key key(Table::WHEREABOUTS, directory.value());
+  KJ_IF_MAYBE (value, get(key)) {
+    auto whereabouts = decodeWhereabouts(*value);
+    whereabouts.parent = parent;
+    whereabouts.name = std::string(name.begin(), name.size());
+    set(key, encode(whereabouts));
+    needWhereabouts(parent);
+  }
 }
 
 kj::Maybe<ServerId> Transaction::store(kj::StringPtr uuid) {

@@ -28,8 +28,6 @@ struct Named {
   FileType type = FileType::REGULAR;
 };
 
-enum class Linkable { NO, YES };
-
 class Transaction {
  public:
   Transaction(rocksdb::DB& db, NamespaceState& state) : db(db), state(state) {}
@@ -56,7 +54,7 @@ class Transaction {
 
   // -- inodes
   kj::Maybe<Inode> inode(InodeId id);
-  Result<Inode> liveInode(InodeId id);  // STALE if it is gone, NOT_FOUND if it never was
+  Result<Inode> liveInode(InodeId id);  // STALE if it is gone or in the trash, NOT_FOUND if it never was
   Result<Inode> directory(InodeId id);  // and NOT_DIRECTORY
   Attributes put(Inode inode);          // what stat shows of it now
   void dropInode(InodeId id);
@@ -87,9 +85,15 @@ class Transaction {
   void putXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value);
   void dropXattr(InodeId inode, kj::StringPtr name);
   bool isOrphan(InodeId inode);
-  bool isLinkable(InodeId inode);  // an orphan that was made without a name, and may get one
-  void putOrphan(InodeId inode, Linkable linkable = Linkable::NO);
+  kj::Maybe<OrphanRecord> orphan(InodeId inode);
+  void putOrphan(InodeId inode, const OrphanRecord& record);
   void dropOrphan(InodeId inode);
+  kj::Maybe<Departure> trashed(InodeId inode, int64_t until);
+  void putTrash(InodeId inode, const Departure& departure);
+  void dropTrash(InodeId inode, int64_t until);
+  void needWhereabouts(InodeId directory);   // one more file that it was the directory of
+  void leaveWhereabouts(InodeId directory);  // one less
+  void keepWhereabouts(InodeId directory, InodeId parent, kj::StringPtr name);  // it goes: if they are needed
   kj::Maybe<ServerId> store(kj::StringPtr uuid);
   kj::Vector<std::pair<kj::String, ServerId>> allStores();  // settled
   void putStore(kj::StringPtr uuid, ServerId server, Draining draining = Draining::NO);

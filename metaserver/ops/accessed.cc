@@ -28,7 +28,7 @@ Outcome accessed(rpc::Change::Reader change, Transaction& transaction) {
   for (auto access : accesses) {
     auto found = transaction.inode(InodeId(access.getInode()));
     KJ_IF_MAYBE (inode, found) {
-      if (!isDue(inode->attributes, access.getTime())) continue;
+      if (inode->has(TRASHED) || !isDue(inode->attributes, access.getTime())) continue;
       inode->attributes.atime = access.getTime();
       transaction.put(*inode);
     }

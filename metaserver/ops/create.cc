@@ -67,7 +67,7 @@ Inode newInode(InodeId id, rpc::Change::Reader change, const Inode& parent, cons
   attributes.links = 1;
   attributes.device = request.getDevice();
   attributes.replicas = parent.attributes.replicas;
-  attributes.atime = attributes.mtime = attributes.ctime = transaction.now();
+  attributes.atime = attributes.mtime = attributes.ctime = inode.born = transaction.now();
   if (parent.attributes.mode & SETGID) {
     attributes.gid = parent.attributes.gid;
     if (attributes.isDirectory()) attributes.mode |= SETGID;
@@ -75,6 +75,7 @@ Inode newInode(InodeId id, rpc::Change::Reader change, const Inode& parent, cons
   if (attributes.isDirectory()) {
     attributes.links = 2;
     inode.parent = parent.id();
+    inode.trashKeep = parent.trashKeep;
   }
   if (attributes.type == FileType::SYMLINK) {
     attributes.mode = 0777;
@@ -116,7 +117,7 @@ Outcome createTemporary(rpc::Change::Reader change, Transaction& transaction) {
   ++counters.inodes;
   Outcome outcome;
   outcome.attributes = transaction.put(inode);
-  transaction.putOrphan(inode.id(), Linkable::YES);
+  transaction.putOrphan(inode.id(), {.linkable = Linkable::YES, .departure = {}});
   outcome.orphan = inode.id();
   return outcome;
 }

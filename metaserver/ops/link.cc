@@ -22,7 +22,12 @@ Outcome link(rpc::Change::Reader change, Transaction& transaction) {
   auto& attributes = inode->attributes;
   if (attributes.isDirectory()) return refusal(Status::NOT_PERMITTED);
   bool nameless = attributes.links == 0;
-  if (nameless && !transaction.isLinkable(inode->id())) return refusal(Status::NOT_FOUND);
+  if (nameless) {
+    auto orphan = transaction.orphan(inode->id());
+    bool linkable =
+        orphan.map([](auto& record) { return record.linkable == Linkable::YES; }).orDefault(false);
+    if (!linkable) return refusal(Status::NOT_FOUND);
+  }
   if (attributes.links >= LINK_COUNT_MAX) return refusal(Status::TOO_MANY_LINKS);
   if (!transaction.hasRoomFor(parent.id(), place->name)) return refusal(Status::NO_SPACE);
 

@@ -38,6 +38,10 @@ Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome confirmVersion(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome purge(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome configureTrash(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome keepTrash(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome restoreTrash(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome purgeTrash(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome collectGarbage(rpc::Operation::Reader operation, Transaction& transaction);
 
 }  // namespace cairn::ops

@@ -8,8 +8,8 @@
 //  stat(2) showed
 //    on the writer's mount before publishing stands after it.
 //  - dataVersion rises each time: what another client has cached of the file is old.
-//  - An orphan is published as any file; one that is gone is notFound, which the writer of an unlinked file
-//  ignores.
+//  - An orphan is published as any file; one that is gone, or in the trash, is notFound, which the writer of
+//  an unlinked file ignores.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
 
@@ -41,6 +41,7 @@ Outcome publish(rpc::Change::Reader change, Transaction& transaction) {
   auto found = transaction.inode(InodeId(request.getFile()));
   if (found == nullptr) return refusal(Status::NOT_FOUND);
   Inode inode = KJ_REQUIRE_NONNULL(found);
+  if (inode.has(TRASHED)) return refusal(Status::NOT_FOUND);
   auto& attributes = inode.attributes;
   if (attributes.isDirectory()) return refusal(Status::IS_DIRECTORY);
   if (!attributes.isRegular()) return refusal(Status::INVALID);

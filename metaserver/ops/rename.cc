@@ -121,7 +121,7 @@ Outcome replace(Move& move, Transaction& transaction) {
   auto& from = move.from.directory;
   auto& to = move.destination();
   KJ_IF_MAYBE (target, move.target) {
-    LostLink lost(*target, transaction);
+    LostLink lost(*target, to, move.to.name, move.caller.getUid(), transaction);
     outcome.orphan = lost.carryOut(transaction).orphan;
     outcome.replaced = target->id();
     if (target->attributes.isDirectory()) --to.attributes.links;

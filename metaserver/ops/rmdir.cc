@@ -20,7 +20,7 @@ Outcome rmdir(rpc::Change::Reader change, Transaction& transaction) {
   if (!inode.attributes.isDirectory()) return refusal(Status::NOT_DIRECTORY);
   if (inode.attributes.size > 0) return refusal(Status::NOT_EMPTY);
 
-  LostLink lost(inode, transaction);
+  LostLink lost(inode, parent, place->name, change.getCaller().getUid(), transaction);
   transaction.dropName(parent.id(), place->name);
   Outcome outcome = lost.carryOut(transaction);
   --parent.attributes.size;

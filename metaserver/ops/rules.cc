@@ -76,12 +76,30 @@ void dropChunk(Inode& inode, ChunkIndex index, ChunkHandle handle, Transaction& 
   transaction.discardChunk(handle);
 }
 
-LostLink::LostLink(Inode lost, Transaction& transaction) : inode(kj::mv(lost)) {
+namespace {
+
+int64_t keptUntil(const Inode& inode, const Inode& directory, const Transaction& transaction) {
+  // 0: the trash is not for it.
+  constexpr int64_t SECOND = 1'000'000'000;
+  auto& state = transaction.counters();
+  auto keep = directory.trashKeep == KEEP_AS_CLUSTER ? state.trashKeep : directory.trashKeep;
+  if (keep == 0 || !inode.attributes.isRegular()) return 0;
+  bool young = inode.born > 0 && transaction.now() - inode.born < state.trashAge * SECOND;
+  return young ? 0 : transaction.now() + keep * SECOND;
+}
+
+}  // namespace
+
+LostLink::LostLink(Inode lost, const Inode& directory, kj::StringPtr name, uint32_t uid,
+                   Transaction& transaction)
+    : inode(kj::mv(lost)) {
   auto& attributes = inode.attributes;
   attributes.links = attributes.isDirectory() || attributes.links == 0 ? 0 : attributes.links - 1;
+  departure = {directory.id(), std::string(name.begin(), name.size()), uid, transaction.now(), 0};
+  if (attributes.links == 0) departure.until = keptUntil(inode, directory, transaction);
   // Only regular files are open at the metaserver: the kernel keeps the others of one mount alive by itself.
   goes = attributes.links == 0 && (!attributes.isRegular() || inode.id() == transaction.unheld()) &&
-         inode.chunks <= CHUNKS_PER_OPERATION_MAX;
+         departure.until == 0 && inode.chunks <= CHUNKS_PER_OPERATION_MAX;
   if (goes && (inode.chunks > 0 || inode.xattrBytes > 0)) transaction.settle();
 }
 
@@ -90,14 +108,22 @@ Outcome LostLink::carryOut(Transaction& transaction) {
   inode.attributes.ctime = transaction.now();
   outcome.attributes = inode.attributes;
   if (goes) {
+    if (inode.attributes.isDirectory()) {
+      transaction.keepWhereabouts(inode.id(), departure.directory, departure.name.c_str());
+    }
     dropContents(inode, CHUNKS_PER_OPERATION_MAX, transaction);
     transaction.dropInode(inode.id());
-  } else {
-    transaction.put(inode);
-    if (inode.attributes.links == 0) {
-      transaction.putOrphan(inode.id());
-      outcome.orphan = inode.id();
+    return outcome;
+  }
+  transaction.put(inode);
+  if (inode.attributes.links == 0) {
+    OrphanRecord orphan;
+    if (departure.until > 0) {
+      orphan.departure = departure;
+      transaction.needWhereabouts(departure.directory);
     }
+    transaction.putOrphan(inode.id(), orphan);
+    outcome.orphan = inode.id();
   }
   return outcome;
 }

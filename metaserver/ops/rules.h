@@ -34,16 +34,19 @@ void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks);
 // What the inode says of its chunks follows; the caller puts the inode and the record.
 
 class LostLink {
-  // An inode that loses one of its links, a directory its only name. prepare() reads, carryOut() writes.
+  // An inode that loses one of its links, a directory its only name. The constructor reads, carryOut()
+  // writes.
  public:
-  LostLink(Inode inode, Transaction& transaction);
+  LostLink(Inode inode, const Inode& directory, kj::StringPtr name, uint32_t uid, Transaction& transaction);
+  // The name that goes, and who takes it away.
 
   Outcome carryOut(Transaction& transaction);
-  // Sets `attributes` and `orphan`. The last link of a file that may be open leaves an orphan; else it goes
-  // with all it has.
+  // Sets `attributes` and `orphan`. The last link of a file that may be open, or that goes to the trash,
+  // leaves an orphan; else it goes with all it has.
 
  private:
   Inode inode;
+  Departure departure;
   bool goes = false;
 };
 

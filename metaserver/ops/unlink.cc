@@ -21,7 +21,7 @@ Outcome unlink(rpc::Change::Reader change, Transaction& transaction) {
   auto inode = KJ_REQUIRE_NONNULL(transaction.inode(KJ_REQUIRE_NONNULL(named).inode), "a name leads nowhere");
   if (inode.attributes.isDirectory()) return refusal(Status::IS_DIRECTORY);
 
-  LostLink lost(inode, transaction);
+  LostLink lost(inode, parent, place->name, change.getCaller().getUid(), transaction);
   transaction.dropName(parent.id(), place->name);
   Outcome outcome = lost.carryOut(transaction);
   --parent.attributes.size;

@@ -32,6 +32,14 @@ struct Model {
   // What the namespace means, without any thought of how it is kept.
   std::map<uint64_t, ModelNode> nodes;
   std::set<uint64_t> orphans;
+  struct Departed {
+    uint64_t directory = 0;
+    std::string name;
+    int64_t until = 0;
+  };
+  std::map<uint64_t, Departed> departed;  // orphans that go to the trash when nobody holds them
+  std::map<uint64_t, Departed> trash;     // inode -> how it came there
+  int64_t now = 0, keep = 0;              // ns
   uint64_t next = 2;
 
   Model() {
@@ -39,9 +47,21 @@ struct Model {
     nodes[1].parent = 1;
   }
   bool isDirectory(uint64_t inode) { return nodes.at(inode).type == FileType::DIRECTORY; }
+  bool lives(uint64_t inode) { return nodes.count(inode) > 0 && trash.count(inode) == 0; }
+  void purge(uint64_t inode) {
+    orphans.erase(inode);
+    auto found = departed.find(inode);
+    if (found != departed.end() && found->second.until > now) {
+      trash[inode] = found->second;
+    } else {
+      nodes.erase(inode);
+    }
+    departed.erase(inode);
+  }
+  std::map<uint64_t, std::pair<uint64_t, std::string>> gone;  // directories -> where they were
 
   Status parentStatus(uint64_t inode) {
-    if (nodes.count(inode) == 0) return inode > 0 && inode < next ? Status::STALE : Status::NOT_FOUND;
+    if (!lives(inode)) return inode > 0 && inode < next ? Status::STALE : Status::NOT_FOUND;
     return isDirectory(inode) ? Status::OK : Status::NOT_DIRECTORY;
   }
   Status create(uint64_t parent, const std::string& name, FileType type) {
@@ -54,19 +74,21 @@ struct Model {
     ++next;
     return Status::OK;
   }
-  void drop(uint64_t inode) {
+  void drop(uint64_t inode, uint64_t directory, const std::string& name) {
     auto& node = nodes.at(inode);
     if (node.type != FileType::DIRECTORY && --node.links > 0) return;
     if (node.type == FileType::REGULAR) {
       orphans.insert(inode);
+      if (keep > 0) departed[inode] = {directory, name, now + keep};
     } else {
+      if (node.type == FileType::DIRECTORY) gone[inode] = {directory, name};
       nodes.erase(inode);
     }
   }
   Status link(uint64_t inode, uint64_t parent, const std::string& name) {
     if (auto status = parentStatus(parent); !ok(status)) return status;
     if (nodes[parent].entries.count(name) > 0) return Status::EXISTS;
-    if (nodes.count(inode) == 0) return inode > 0 && inode < next ? Status::STALE : Status::NOT_FOUND;
+    if (!lives(inode)) return inode > 0 && inode < next ? Status::STALE : Status::NOT_FOUND;
     if (isDirectory(inode)) return Status::NOT_PERMITTED;
     if (nodes[inode].links == 0) return Status::NOT_FOUND;
     ++nodes[inode].links;
@@ -83,7 +105,7 @@ struct Model {
     if (directory && !nodes[found->second].entries.empty()) return Status::NOT_EMPTY;
     auto inode = found->second;
     entries.erase(found);
-    drop(inode);
+    drop(inode, parent, name);
     return Status::OK;
   }
   bool within(uint64_t inner, uint64_t outer) {
@@ -116,7 +138,7 @@ struct Model {
         if (isDirectory(moved) && !isDirectory(target)) return Status::NOT_DIRECTORY;
         if (!isDirectory(moved) && isDirectory(target)) return Status::IS_DIRECTORY;
         if (isDirectory(target) && !nodes[target].entries.empty()) return Status::NOT_EMPTY;
-        drop(target);
+        drop(target, to, newName);
       }
       nodes[from].entries.erase(name);
     }
@@ -124,8 +146,34 @@ struct Model {
     nodes[moved].parent = to;
     return Status::OK;
   }
+  Status restore(uint64_t inode, uint64_t parent, const std::string& name) {
+    if (trash.count(inode) == 0) return Status::NOT_FOUND;
+    if (auto status = parentStatus(parent); !ok(status)) return status;
+    if (nodes[parent].entries.count(name) > 0) return Status::EXISTS;
+    trash.erase(inode);
+    nodes[inode].links = 1;
+    nodes[parent].entries[name] = inode;
+    return Status::OK;
+  }
+  std::map<uint64_t, uint64_t> whereaboutsNeeded() {
+    // directory -> how many orphans, files in the trash and directories that are gone need it.
+    std::map<uint64_t, uint64_t> needed;
+    for (auto& [inode, departure] : departed) ++needed[departure.directory];
+    for (auto& [inode, departure] : trash) ++needed[departure.directory];
+    for (bool more = true; more;) {  // those that are gone need theirs in turn
+      auto before = needed;
+      needed.clear();
+      for (auto& [inode, departure] : departed) ++needed[departure.directory];
+      for (auto& [inode, departure] : trash) ++needed[departure.directory];
+      for (auto& [directory, count] : before) {
+        if (gone.count(directory) > 0) ++needed[gone.at(directory).first];
+      }
+      more = needed != before;
+    }
+    return needed;
+  }
   Status truncate(uint64_t inode, uint64_t size) {
-    if (nodes.count(inode) == 0) return inode > 0 && inode < next ? Status::STALE : Status::NOT_FOUND;
+    if (!lives(inode)) return inode > 0 && inode < next ? Status::STALE : Status::NOT_FOUND;
     auto& node = nodes[inode];
     if (node.type == FileType::DIRECTORY) return Status::IS_DIRECTORY;
     if (node.type != FileType::REGULAR) return Status::INVALID;
@@ -142,6 +190,7 @@ class Run {
     world.options.segmentBytes = 8192 << (seed % 3);
     world.start();
     client = kj::heap<Client>(world);
+    stepKeep();
   }
 
   void go(int operations) {
@@ -202,8 +251,9 @@ class Run {
   }
 
   void step() {
-    world.clock.advance(kj::MILLISECONDS);
-    switch (pick(12)) {
+    world.clock.advance(5 * kj::MILLISECONDS);
+    model.now = world.clock.ns();
+    switch (pick(14)) {
       case 0:
       case 1:
       case 2:
@@ -224,6 +274,10 @@ class Run {
         return stepXattr();
       case 11:
         return stepPurge();
+      case 12:
+        return stepRestore();
+      case 13:
+        return pick(10) == 0 ? stepKeep() : stepEmpty();
     }
   }
 
@@ -262,7 +316,7 @@ class Run {
     if (pick(3) == 0) size = size / CHUNK_SIZE * CHUNK_SIZE;
     if (pick(3) == 0) {
       auto outcome = client->publish(InodeId(file), size);
-      if (model.nodes.count(file) == 0) return check("publish", outcome, Status::NOT_FOUND);
+      if (!model.lives(file)) return check("publish", outcome, Status::NOT_FOUND);
       auto& node = model.nodes[file];
       if (node.type == FileType::DIRECTORY) return check("publish", outcome, Status::IS_DIRECTORY);
       if (node.type != FileType::REGULAR) return check("publish", outcome, Status::INVALID);
@@ -281,7 +335,7 @@ class Run {
     auto index = pick(6);
     auto outcome = world.attach(InodeId(file), index, nextHandle);
     auto found = model.nodes.find(file);
-    if (found == model.nodes.end() || found->second.type != FileType::REGULAR) {
+    if (!model.lives(file) || found->second.type != FileType::REGULAR) {
       ASSERT_FALSE(outcome.ok()) << seed;
     } else if (found->second.chunks.count(index) > 0) {
       ASSERT_EQ(outcome.chunk.value(), found->second.chunks[index]) << seed;
@@ -302,6 +356,7 @@ class Run {
     auto outcome = remove ? client->removeXattr(InodeId(file), key.c_str())
                           : client->setXattr(InodeId(file), key.c_str(), value.c_str());
     if (found == model.nodes.end()) return;
+    if (!model.lives(file)) return check("xattr", outcome, Status::STALE);
     if (found->second.type == FileType::FIFO) return check("xattr", outcome, Status::NOT_PERMITTED);
     auto& xattrs = found->second.xattrs;
     if (remove) return check("removeXattr", outcome, xattrs.erase(key) > 0 ? Status::OK : Status::NO_DATA);
@@ -313,8 +368,42 @@ class Run {
     auto at = model.orphans.begin();
     std::advance(at, long(pick(model.orphans.size())));
     ASSERT_TRUE(world.purge({InodeId(*at)}).ok());
-    model.nodes.erase(*at);
-    model.orphans.erase(at);
+    model.purge(*at);
+  }
+  void stepKeep() {
+    uint32_t seconds = uint32_t(pick(4));  // 200 steps are a second
+    world.own([&](auto body) { body.initConfigureTrash().setKeepS(seconds); });
+    model.keep = int64_t(seconds) * 1'000'000'000;
+  }
+  uint64_t discarded() {  // mostly one that is in the trash
+    if (model.trash.empty() || pick(20) == 0) return inode();
+    auto at = model.trash.begin();
+    std::advance(at, long(pick(model.trash.size())));
+    return at->first;
+  }
+  void stepRestore() {
+    auto file = discarded(), parent = directory();
+    auto what = name();
+    auto until = model.trash.count(file) > 0 ? model.trash[file].until : 1;
+    auto outcome = world.own([&](auto body) {
+      auto request = body.initRestoreTrash();
+      request.initRestored().setInode(file);
+      request.getRestored().setUntil(until);
+      request.setInto(parent);
+      request.setAs(what);
+    });
+    ASSERT_EQ(outcome.status, model.restore(file, parent, what)) << seed;
+  }
+  void stepEmpty() {
+    auto file = discarded();
+    auto until = model.trash.count(file) > 0 ? model.trash[file].until : 1;
+    auto outcome = world.own([&](auto body) {
+      auto list = body.initPurgeTrash(1);
+      list[0].setInode(file);
+      list[0].setUntil(until);
+    });
+    ASSERT_EQ(outcome.number, model.trash.count(file)) << seed;
+    if (model.trash.erase(file) > 0) model.nodes.erase(file);
   }
 
   void restart() {
@@ -376,6 +465,37 @@ class Run {
     ASSERT_EQ(state.chunks, chunks) << seed;
     ASSERT_EQ(state.orphans, model.orphans.size()) << seed;
     ASSERT_EQ(state.garbage, read.garbage(ChunkHandle(), 100000).size()) << seed;
+    compareTrash();
+  }
+  void compareTrash() {
+    auto& read = world.read();
+    auto listed = read.trash(0, InodeId(), 100000);
+    ASSERT_EQ(listed.size(), model.trash.size()) << seed;
+    ASSERT_EQ(world.state().trash, model.trash.size()) << seed;
+    uint64_t bytes = 0;
+    for (auto& file : listed) {
+      auto& expected = model.trash.at(file.inode.id().value());
+      ASSERT_EQ(file.departure.until, expected.until) << seed;
+      ASSERT_EQ(file.departure.name, expected.name) << seed;
+      ASSERT_EQ(file.departure.directory.value(), expected.directory) << seed;
+      bytes += file.inode.attributes.bytesUsed;
+    }
+    ASSERT_EQ(world.state().trashBytes, bytes) << seed;
+    for (auto& [directory, needed] : model.whereaboutsNeeded()) {
+      auto found = read.whereabouts(InodeId(directory));
+      ASSERT_TRUE(found != nullptr) << directory << ", seed " << seed;
+      auto& whereabouts = KJ_REQUIRE_NONNULL(found);
+      ASSERT_EQ(whereabouts.needed, needed) << directory << ", seed " << seed;
+      if (model.gone.count(directory) == 0) continue;
+      ASSERT_EQ(whereabouts.parent.value(), model.gone.at(directory).first) << seed;
+      ASSERT_EQ(whereabouts.name, model.gone.at(directory).second) << seed;
+    }
+    ASSERT_EQ(countOf("whereabouts of "), model.whereaboutsNeeded().size()) << seed;
+  }
+  size_t countOf(const char* what) {
+    size_t count = 0;
+    world.theNames().visitRecords([&](kj::StringPtr line) { count += line.startsWith(what); });
+    return count;
   }
   void compareDirectory(uint64_t number, ModelNode& node, const Inode& found) {
     uint32_t links = 2;

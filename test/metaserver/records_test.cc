@@ -103,12 +103,13 @@ Inode fullInode() {
   inode.chunksEnd = 9;
   inode.xattrBytes = 10, inode.xattrNames = 11;
   inode.zeroBlocks = 12;
+  inode.born = 13, inode.trashKeep = 14, inode.marks = 15;
   return inode;
 }
 
 TEST(Records, EveryFieldComesBack) {
   auto inode = fullInode();
-  EXPECT_EQ(encode(inode).size(), 103u);
+  EXPECT_EQ(encode(inode).size(), 116u);
   EXPECT_TRUE(decodeInode(InodeId(77), encode(inode)) == inode);
   ChunkRecord chunk{ChunkVersion(9), ChunkVersion(8), 7, 6, 5, 4};
   EXPECT_TRUE(decodeChunk(encode(chunk)) == chunk);
@@ -121,7 +122,17 @@ TEST(Records, EveryFieldComesBack) {
   state.nextServer = ServerId(7);
   state.nextHandle = ChunkHandle(8);
   state.inodes = 9, state.chunks = 10, state.garbage = 11, state.orphans = 12, state.replicas = 13;
+  state.trash = 14, state.trashBytes = 15, state.trashKeep = 16, state.trashAge = 17;
   EXPECT_TRUE(decodeState(encode(state)) == state);
+  Departure departure{InodeId(1), "a name", 2, 3, 4};
+  EXPECT_TRUE(decodeDeparture(4, encode(departure)) == departure);
+  auto orphan = decodeOrphan(encode(OrphanRecord{Linkable::YES, departure}));
+  EXPECT_TRUE(orphan.departure == departure);
+  EXPECT_EQ(orphan.linkable, Linkable::YES);
+  auto whereabouts = decodeWhereabouts(encode(Whereabouts{1, InodeId(2), "a name"}));
+  EXPECT_EQ(whereabouts.needed, 1u);
+  EXPECT_EQ(whereabouts.parent, InodeId(2));
+  EXPECT_EQ(whereabouts.name, "a name");
   Answer answer;
   answer.outcome.status = Status::EXISTS;
   answer.outcome.attributes = inode.attributes;
@@ -132,12 +143,24 @@ TEST(Records, EveryFieldComesBack) {
 
 TEST(Records, AShorterOlderRecordHasDefaults) {
   auto bytes = encode(fullInode());
-  auto older = decodeInode(InodeId(77), std::string_view(bytes).substr(0, bytes.size() - 17));
+  auto older = decodeInode(InodeId(77), std::string_view(bytes).substr(0, bytes.size() - 30));
   auto expected = fullInode();
   expected.xattrBytes = expected.xattrNames = 0;
   expected.attributes.extended = 0;
   expected.zeroBlocks = 0;
+  expected.born = 0;
+  expected.trashKeep = KEEP_AS_CLUSTER;
+  expected.marks = 0;
   EXPECT_TRUE(older == expected);
+}
+
+TEST(Records, AnOrphanOfFormatOneHadNoDeparture) {
+  auto plain = decodeOrphan(encodeBytes(""_kj.asBytes()));
+  EXPECT_EQ(plain.linkable, Linkable::NO);
+  EXPECT_EQ(plain.departure.until, 0);
+  auto linkable = decodeOrphan(encodeBytes("linkable"_kj.asBytes()));
+  EXPECT_EQ(linkable.linkable, Linkable::YES);
+  EXPECT_EQ(linkable.departure.until, 0);
 }
 
 TEST(Records, AnotherFormatIsRefusedWithASentence) {
