@@ -350,9 +350,9 @@ uint64_t FileState::publishableLength() const {
   return kj::max(certainEnd, kj::min(appliedEnd, buffer.lowestBeyond(base.size)));
 }
 
-kj::Promise<Status> FileState::publish() {
+kj::Promise<Status> FileState::publish(Session::Durability durability) {
   auto turn = co_await publishing.enter();
-  if (!needsPublish) co_return Status::OK;
+  if (!needsPublish) co_return durability == Session::Durability::STABLE ? co_await syncLog() : Status::OK;
   needsPublish = false;
   auto length = publishableLength();
   auto chunks = std::move(unpublished);
@@ -364,21 +364,26 @@ kj::Promise<Status> FileState::publish() {
     unpublished.insert(chunks.begin(), chunks.end());
     needsPublish = true;
   });
-  auto outcome = co_await parts.session.change([&](rpc::Change::Builder change) {
-    auto publish = change.initPublish();
-    publish.setFile(id.value());
-    publish.setLength(length);
-    KJ_IF_MAYBE (time, modified) publish.setModified(time->ns);
-    auto handles = publish.initChunks(chunks.size());
-    unsigned i = 0;
-    auto blocks = change.initChunkBlocks(chunks.size());
-    for (auto& [index, chunk] : chunks) {
-      blocks.set(i, chunk.blocks);
-      handles.set(i++, chunk.handle.value());
-    }
-  });
+  auto outcome = co_await parts.session.change(
+      [&](rpc::Change::Builder change) {
+        auto publish = change.initPublish();
+        publish.setFile(id.value());
+        publish.setLength(length);
+        KJ_IF_MAYBE (time, modified) publish.setModified(time->ns);
+        auto handles = publish.initChunks(chunks.size());
+        unsigned i = 0;
+        auto blocks = change.initChunkBlocks(chunks.size());
+        for (auto& [index, chunk] : chunks) {
+          blocks.set(i, chunk.blocks);
+          handles.set(i++, chunk.handle.value());
+        }
+      },
+      durability);
   auto status = outcome.status();
-  if (status == Status::NOT_FOUND || status == Status::STALE) status = Status::OK;  // it has no name any more
+  if (status == Status::NOT_FOUND || status == Status::STALE) {
+    // It has no name any more. What it was before that is still to be made stable.
+    status = durability == Session::Durability::STABLE ? co_await syncLog() : Status::OK;
+  }
   if (!ok(status)) {
     armPublish();
     co_return status;
@@ -441,8 +446,10 @@ kj::Promise<Status> FileState::flushInTurn() {
 }
 
 kj::Promise<Status> FileState::publishDurably() {
-  auto status = co_await publish();
-  if (!ok(status)) co_return status;
+  return publish(Session::Durability::STABLE);
+}
+
+kj::Promise<Status> FileState::syncLog() {
   auto answer = co_await parts.session.query("sync", [](rpc::Session::Client& client) {
     auto request = client.syncRequest();
     request.setIndex(0);

@@ -141,8 +141,9 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<void> drained(uint64_t mark);
   void tellListeners();
   uint64_t publishableLength() const;
-  kj::Promise<Status> publish();
+  kj::Promise<Status> publish(Session::Durability durability = Session::Durability::LOGGED);
   kj::Promise<Status> publishDurably();
+  kj::Promise<Status> syncLog();
   kj::Promise<Status> refresh();
   kj::Promise<Status> flushInTurn();
   kj::Promise<Status> syncInTurn();

@@ -250,7 +250,7 @@ class Session::Number {
   uint64_t sequence = 0, generation = 0;
 };
 
-kj::Promise<Result<Session::ChangeOutcome>> Session::change(Fill fill) {
+kj::Promise<Result<Session::ChangeOutcome>> Session::change(Fill fill, Durability durability) {
   capnp::MallocMessageBuilder message;
   auto change = message.initRoot<rpc::Change>();
   fill(change);
@@ -258,10 +258,11 @@ kj::Promise<Result<Session::ChangeOutcome>> Session::change(Fill fill) {
   auto patient = patience();
   for (;;) {
     auto tried = co_await tryOnce(peer.call({"change", patient.deadline(options.timing.metaserverDeadline)},
-                                            [this, &number, &change](rpc::Metaserver::Client&) {
+                                            [this, &number, &change, durability](rpc::Metaserver::Client&) {
                                               number.write(change);
                                               auto request = current().changeRequest();
                                               request.setChange(change.asReader());
+                                              request.setDurable(durability == Durability::STABLE);
                                               return request.send();
                                             }));
     KJ_IF_MAYBE (answer, tried.answer) {

@@ -57,7 +57,8 @@ class Session {
     uint64_t index = 0;
   };
   using Fill = kj::Function<void(rpc::Change::Builder)>;
-  kj::Promise<Result<ChangeOutcome>> change(Fill fill);
+  enum class Durability { LOGGED, STABLE };  // STABLE: it and all before it survive a loss of power
+  kj::Promise<Result<ChangeOutcome>> change(Fill fill, Durability durability = Durability::LOGGED);
   // `fill` sets everything but the sequence. Done exactly once, or a Status says why not.
 
   template <typename Send>

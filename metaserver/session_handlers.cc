@@ -44,6 +44,10 @@ kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
     if (outcome.replaced) service.sessions.changed(outcome.replaced, session);
     if (outcome.orphan) service.sessions.orphaned(outcome.orphan);
     if (outcome.cut) co_await service.grants.cut(outcome.cut);
+    if (context.getParams().getDurable()) {
+      auto durable = co_await service.operations.durable(outcome.index);
+      if (!ok(durable)) outcome.status = durable;
+    }
   }
   outcome.write(results.initOutcome());
 }

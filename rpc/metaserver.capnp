@@ -370,8 +370,9 @@ interface Session {
   # are void (0: none are): the session was silent for longer than their term, and one of them was wanted.
   close @1 () -> ();
 
-  change @2 (change :Change) -> (outcome :Outcome);
-  # The only way to change the namespace. In the log when it answers.
+  change @2 (change :Change, durable :Bool) -> (outcome :Outcome);
+  # The only way to change the namespace. In the log when it answers; with `durable` on stable storage, with all before
+  # it: what `sync` up to it would wait for, in one call. ioError: the change is done, but the log's disk refused.
 
   lookup @3 (parent :UInt64, name :Text) -> (status :Status, attributes :Attributes, directory :Lease);
   # notFound, notDirectory, nameTooLong. ".." is the parent. `directory`: the lease on `parent`, also with notFound: under

@@ -202,6 +202,7 @@ class FakeSessionServer final : public rpc::Session::Server {
   kj::Promise<void> change(ChangeContext context) override {
     auto change = context.getParams().getChange();
     auto outcome = context.getResults().initOutcome();
+    if (context.getParams().getDurable()) ++cluster.syncs;
     auto status = alive();
     if (!ok(status)) {
       outcome.setStatus(status);

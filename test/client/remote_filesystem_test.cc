@@ -342,15 +342,18 @@ TEST_F(RemoteFilesystemTest, AReplicaOfAnotherVersionSendsTheReaderBackToTheMeta
 // --------------------------------------------------------------------------------------------------------
 // fsync
 
-TEST_F(RemoteFilesystemTest, ASyncAsksEveryReplicaOnceForAllChunksAndThenTheLog) {
+TEST_F(RemoteFilesystemTest, ASyncAsksEveryReplicaOnceForAllChunksAndTheLogWithTheLength) {
   auto file = create();
   cluster.write(*file, 0, "a");
   cluster.write(*file, CHUNK_SIZE, "b");
   EXPECT_EQ(sync(*file), Status::OK);
   for (auto& [id, store] : cluster.stores) EXPECT_EQ(store.syncs, 1u);
-  EXPECT_EQ(cluster.syncs, 1u);
+  EXPECT_EQ(cluster.publishes, 1u);
+  EXPECT_EQ(cluster.syncs, 1u) << "in the same call";
   EXPECT_EQ(sync(*file), Status::OK);
   EXPECT_EQ(cluster.stores.at(1).syncs, 1u) << "nothing is dirty";
+  EXPECT_EQ(cluster.publishes, 1u);
+  EXPECT_EQ(cluster.syncs, 2u) << "names and attributes may have changed";
 }
 
 TEST_F(RemoteFilesystemTest, TheFirstSyncOfAnOpenCoversWhatEarlierOpensWrote) {

@@ -43,7 +43,12 @@ class ImmediateLog final : public OperationLog {
     auto outcome = refuse == Status::OK ? apply(*operation) : refusal(refuse);
     return kj::evalLater([outcome = kj::mv(outcome)]() mutable { return kj::mv(outcome); });
   }
-  kj::Promise<Status> durable(LogIndex) override { return Status::OK; }
+  kj::Promise<Status> durable(LogIndex index) override {
+    if (disk == Disk::FAST) return Status::OK;
+    auto paf = kj::newPromiseAndFulfiller<Status>();
+    syncs.add(kj::mv(paf.fulfiller));
+    return kj::mv(paf.promise);
+  }
   kj::Promise<void> whenBroken() override { return kj::NEVER_DONE; }
   LogIndex last() const override { return lastIndex; }
   LogIndex durableUpTo() const override {
@@ -55,6 +60,8 @@ class ImmediateLog final : public OperationLog {
 
   Status refuse = Status::OK;
   uint64_t durableLag = 0;
+  enum class Disk { FAST, HELD } disk = Disk::FAST;
+  kj::Vector<kj::Own<kj::PromiseFulfiller<Status>>> syncs;  // with HELD: who waits for stable storage
 
  private:
   Outcome apply(LoggedOperation& operation) {

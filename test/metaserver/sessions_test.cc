@@ -67,6 +67,34 @@ TEST_F(SessionsTest, AFenceClosesWhatTheSessionHeld) {
   EXPECT_FALSE(exists(inode));
 }
 
+TEST_F(SessionsTest, ADurableChangeIsAnsweredWhenTheLogIsOnStableStorage) {
+  auto& one = mount();
+  log->disk = ImmediateLog::Disk::HELD;
+  auto publish = [&](Status disk) {
+    auto request = one.session.changeRequest();
+    request.setDurable(true);
+    auto change = request.getChange();
+    change.setSequence(++one.sequence);
+    auto create = change.initCreate();
+    create.setParent(ROOT_INODE.value());
+    create.setName(kj::str("f", one.sequence));
+    bool answered = false;
+    auto answer = request.send().then([&](auto response) {
+      answered = true;
+      return response.getOutcome().getStatus();
+    });
+    auto eager = answer.eagerlyEvaluate(nullptr);
+    settle();
+    EXPECT_FALSE(answered);
+    EXPECT_EQ(log->syncs.size(), 1u);
+    log->syncs[0]->fulfill(kj::cp(disk));
+    log->syncs.clear();
+    return await(kj::mv(eager));
+  };
+  EXPECT_EQ(publish(Status::OK), Status::OK);
+  EXPECT_EQ(publish(Status::IO_ERROR), Status::IO_ERROR);
+}
+
 TEST_F(SessionsTest, CloseEndsTheSession) {
   auto& one = mount();
   auto& two = mount();
