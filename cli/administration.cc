@@ -9,45 +9,14 @@
 
 #include "cli/cluster_target.h"
 #include "cli/commands.h"
-#include "cli/metaserver_line.h"
 #include "cli/mounted_file.h"
+#include "cli/operator_line.h"
 #include "cli/output.h"
 #include "cli/repair_view.h"
-#include "rpc/administration.capnp.h"
 
 namespace cairn::cli {
 
 namespace {
-
-constexpr kj::Duration ANSWER_PATIENCE = 10 * kj::SECONDS;
-constexpr kj::Duration CHANGE_PATIENCE = 10 * kj::MINUTES;  // of a whole tree
-constexpr kj::Duration LOOK_INTERVAL = 500 * kj::MILLISECONDS;
-
-class Operator {
-  // The metaserver, and what only an operator asks it. Blocks.
- public:
-  explicit Operator(const std::string& address) : io(kj::setupAsyncIo()), line(io, address) {}
-
-  capnp::Response<rpc::Metaserver::StatusResults> status() {
-    return line.ask(io.waitScope, "status", ANSWER_PATIENCE,
-                    [](rpc::Metaserver::Client& metaserver) { return metaserver.statusRequest().send(); });
-  }
-  template <typename Send>
-  auto ask(kj::StringPtr method, kj::Duration patience, Send&& send) {
-    auto administration = line.ask(io.waitScope, "administration", ANSWER_PATIENCE,
-                                   [](rpc::Metaserver::Client& metaserver) {
-                                     return metaserver.administrationRequest().send();
-                                   })
-                              .getAdministration();
-    return line.ask(io.waitScope, method, patience,
-                    [&](rpc::Metaserver::Client&) { return send(administration); });
-  }
-  void pause() { io.provider->getTimer().afterDelay(LOOK_INTERVAL).wait(io.waitScope); }
-
- private:
-  kj::AsyncIoContext io;
-  MetaserverLine line;
-};
 
 std::string str(Status status) {
   return kj::str(status).cStr();
@@ -72,7 +41,7 @@ struct Look {
   std::string stuck;
 };
 
-Look lookAt(Operator& cluster, uint32_t number) {
+Look lookAt(OperatorLine& cluster, uint32_t number) {
   auto answer = cluster.status();
   Look look;
   for (auto server : answer.getStatus().getServers()) {
@@ -86,7 +55,7 @@ Look lookAt(Operator& cluster, uint32_t number) {
   return look;
 }
 
-void watch(Operator& cluster, uint32_t number) {
+void watch(OperatorLine& cluster, uint32_t number) {
   // Until nothing counts on it. On a terminal as a bar that moves, else a line whenever something has
   // changed.
   bool terminal = ::isatty(STDOUT_FILENO) == 1;
@@ -107,7 +76,7 @@ void watch(Operator& cluster, uint32_t number) {
   if (terminal) std::cout << '\n';
 }
 
-ExitCode forget(Operator& cluster, uint32_t number, const DrainOptions& options) {
+ExitCode forget(OperatorLine& cluster, uint32_t number, const DrainOptions& options) {
   auto answer = cluster.ask("remove", CHANGE_PATIENCE, [&](rpc::Administration::Client& administration) {
     auto request = administration.removeRequest();
     request.setServer(number);
@@ -143,7 +112,7 @@ ExitCode forget(Operator& cluster, uint32_t number, const DrainOptions& options)
 }  // namespace
 
 ExitCode drain(const DrainOptions& options) {
-  Operator cluster(findCluster(options.cluster).metaserver);
+  OperatorLine cluster(findCluster(options.cluster).metaserver);
   auto number = findServer(cluster.status().getStatus(), options.server);
   if (options.what == DrainOptions::What::REMOVE) return forget(cluster, number, options);
   bool undo = options.what == DrainOptions::What::UNDO;
@@ -180,7 +149,7 @@ ExitCode drain(const DrainOptions& options) {
 }
 
 ExitCode rebalance(const RebalanceOptions& options) {
-  Operator cluster(findCluster(options.cluster).metaserver);
+  OperatorLine cluster(findCluster(options.cluster).metaserver);
   auto answer = cluster.ask("rebalance", ANSWER_PATIENCE, [&](rpc::Administration::Client& administration) {
     auto request = administration.rebalanceRequest();
     request.setStart(options.what == RebalanceOptions::What::BEGIN);
@@ -202,7 +171,7 @@ ExitCode rebalance(const RebalanceOptions& options) {
 
 ExitCode replicas(const ReplicasOptions& options) {
   auto file = findMountedFile(options.path);
-  Operator cluster(file.metaservers.at(0));
+  OperatorLine cluster(file.metaservers.at(0));
   auto answer = cluster.ask("setReplicas", CHANGE_PATIENCE, [&](rpc::Administration::Client& administration) {
     auto request = administration.setReplicasRequest();
     request.setInode(file.inode);

@@ -56,6 +56,7 @@ std::string toToml(const ClusterPlan& plan) {
                     {"replicas", int64_t(plan.replicas)},
                     {"min_replicas", int64_t(plan.minReplicas)},
                     {"commit", plan.commit},
+                    {"trash_keep", plan.trashKeep},
                     {"mount", plan.mount},
                     {"mount_options", plan.mountOptions},
                     {"metaserver_options", plan.metaserverOptions},
@@ -83,6 +84,7 @@ ClusterPlan planFromToml(std::string_view text, std::string_view path) {
     plan.replicas = table["replicas"].value_or(plan.replicas);
     plan.minReplicas = table["min_replicas"].value_or(plan.minReplicas);
     plan.commit = table["commit"].value_or(plan.commit);
+    plan.trashKeep = table["trash_keep"].value_or(plan.trashKeep);
     plan.mount = table["mount"].value_or(plan.mount);
     plan.mountOptions = table["mount_options"].value_or(plan.mountOptions);
     plan.metaserverOptions = table["metaserver_options"].value_or(plan.metaserverOptions);
@@ -194,7 +196,7 @@ std::vector<DaemonSpec> ClusterDirectory::daemons(const ClusterPlan& plan, const
   add(DaemonKind::METASERVER, "cairn-metaserver", "metaserver-1",
       {"--dir", (root / "metaserver-1").string(), "--listen", plan.metaserver(), "--replicas",
        std::to_string(plan.replicas), "--min-replicas", std::to_string(plan.minReplicas), "--commit",
-       plan.commit});
+       plan.commit, "--trash-keep", plan.trashKeep});
   addWords(plan.metaserverOptions);
   for (size_t i = 0; i < plan.chunkdPorts.size(); ++i) {
     auto name = "chunkd-" + std::to_string(i + 1);

@@ -31,6 +31,7 @@ struct ClusterPlan {
   std::vector<uint16_t> chunkdPorts;
   uint32_t replicas = 3, minReplicas = 2;
   std::string commit = "memory";
+  std::string trashKeep = "1d";
   std::string mount;                             // absolute; empty: not mounted
   std::string mountOptions;                      // for -o; may be empty
   std::string metaserverOptions, chunkdOptions;  // further words for the daemons, separated by spaces

@@ -57,6 +57,7 @@ ClusterPlan makePlan(const UpOptions& options, const std::optional<ClusterPlan>&
   if (fresh || options.replicas) plan.minReplicas = std::min<uint32_t>(2, plan.replicas);
   if (options.minReplicas) plan.minReplicas = *options.minReplicas;
   if (options.commit) plan.commit = *options.commit;
+  if (options.trashKeep) plan.trashKeep = *options.trashKeep;
   if (options.host) plan.host = *options.host;
   if (options.mountOptions) plan.mountOptions = *options.mountOptions;
   if (options.metaserverOptions) plan.metaserverOptions = *options.metaserverOptions;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/failure.h"
 #include "cli/supervisor.h"
@@ -22,7 +23,7 @@ struct UpOptions {
   std::string dir, mount;
   // Nothing: what the directory was started with before, else the default.
   std::optional<uint32_t> chunkds, replicas, minReplicas;
-  std::optional<std::string> commit, host, mountOptions, metaserverOptions, chunkdOptions;
+  std::optional<std::string> commit, trashKeep, host, mountOptions, metaserverOptions, chunkdOptions;
   uint32_t metaservers = 1;
   Mode mode = Mode::FOREGROUND;
   Restart restart = Restart::YES;
@@ -72,6 +73,37 @@ struct ReplicasOptions {
   Format format = Format::TEXT;
 };
 ExitCode replicas(const ReplicasOptions& options);
+
+struct TrashListOptions {
+  ClusterChoice cluster;
+  std::string path;  // only what was there or below; empty: all
+  Format format = Format::TEXT;
+};
+ExitCode listTrash(const TrashListOptions& options);
+
+struct TrashRestoreOptions {
+  ClusterChoice cluster;
+  std::string what;  // number, or path
+  std::string to;    // a path in a mount; empty: where it was
+  Format format = Format::TEXT;
+};
+ExitCode restoreTrash(const TrashRestoreOptions& options);
+
+struct TrashPurgeOptions {
+  ClusterChoice cluster;
+  std::vector<std::string> what;  // numbers, or paths: what was there or below
+  enum class All { NO, YES } all = All::NO;
+  Format format = Format::TEXT;
+};
+ExitCode purgeTrash(const TrashPurgeOptions& options);
+
+struct TrashKeepOptions {
+  std::string path;
+  std::string time;  // a duration, or "default"; empty: only look
+  enum class Below { NO, YES } below = Below::NO;
+  Format format = Format::TEXT;
+};
+ExitCode keepTrash(const TrashKeepOptions& options);
 
 struct InfoOptions {
   std::string path;

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "cli/commands.h"
+#include "env/daemon.h"
 
 namespace cairn::cli {
 namespace {
@@ -33,6 +34,7 @@ class CommandLine {
     defineDrain();
     defineRebalance();
     defineReplicas();
+    defineTrash();
     defineAppend();
   }
 
@@ -43,10 +45,12 @@ class CommandLine {
       return app.exit(error) == 0 ? ExitCode::DONE : ExitCode::USAGE;
     }
     auto* chosen = app.get_subcommands().at(0);
+    auto name = chosen->get_name();
+    for (auto* inner : chosen->get_subcommands()) name += " " + inner->get_name();
     try {
-      return actions.at(chosen->get_name())();
+      return actions.at(name)();
     } catch (const Failure& failure) {
-      std::cerr << "cairn " << chosen->get_name() << ": " << failure.what() << std::endl;
+      std::cerr << "cairn " << name << ": " << failure.what() << std::endl;
       return failure.code;
     }
   }
@@ -61,11 +65,26 @@ class CommandLine {
   DrainOptions drainOptions;
   RebalanceOptions rebalanceOptions;
   ReplicasOptions replicasOptions;
+  TrashListOptions trashListOptions;
+  TrashRestoreOptions trashRestoreOptions;
+  TrashPurgeOptions trashPurgeOptions;
+  TrashKeepOptions trashKeepOptions;
   AppendOptions appendOptions;
 
   CLI::App* command(const std::string& name, const std::string& about, std::function<ExitCode()> action) {
     actions[name] = std::move(action);
     return app.add_subcommand(name, about);
+  }
+
+  CLI::App* group(const std::string& name, const std::string& about) {
+    auto* result = app.add_subcommand(name, about);
+    result->require_subcommand(1);
+    return result;
+  }
+  CLI::App* command(CLI::App* in, const std::string& name, const std::string& about,
+                    std::function<ExitCode()> action) {
+    actions[in->get_name() + " " + name] = std::move(action);
+    return in->add_subcommand(name, about);
   }
 
   static void addJson(CLI::App* command, Format& format) {
@@ -95,6 +114,9 @@ class CommandLine {
                    "the next fsync "
                    "or soon after; `disk`: on disk")
         ->check(CLI::IsMember({"memory", "disk"}));
+    up->add_option("--trash-keep", o.trashKeep,
+                   "how long deleted files stay in the trash (default 1d; 0: no trash), see `cairn trash`")
+        ->check([](const std::string& text) { return env::durationProblem(text); });
     up->add_option("--host", o.host, "address the daemons listen on (default 127.0.0.1)");
     up->add_option("--mount-options", o.mountOptions, "for `mount -o`");
     up->add_option("--metaserver-options", o.metaserverOptions,
@@ -192,6 +214,56 @@ class CommandLine {
     replicas->add_flag_callback(
         "-r,--recursive", [&o]() { o.below = ReplicasOptions::Below::YES; }, "and all that is below it");
     addJson(replicas, o.format);
+  }
+
+  void defineTrash() {
+    auto* trash =
+        group("trash",
+              "Deleted files: look at them, get them back, let them go, say how long they are kept. "
+              "The cluster's time is an option of the metaserver, --trash-keep.");
+    auto& l = trashListOptions;
+    auto* list = command(trash, "ls", "What is in the trash, what goes next first.",
+                         [&l]() { return cli::listTrash(l); });
+    list->add_option("path", l.path, "only what was there, or below it")->type_name("PATH");
+    addCluster(list, l.cluster);
+    addJson(list, l.format);
+
+    auto& r = trashRestoreOptions;
+    auto* restore = command(trash, "restore", "Get a deleted file back, with all it had.",
+                            [&r]() { return cli::restoreTrash(r); });
+    restore
+        ->add_option("what", r.what,
+                     "its number as `cairn trash ls` shows it, or its path: then the one deleted last")
+        ->required()
+        ->type_name("FILE");
+    restore->add_option("--to", r.to, "another place in a mount: a directory, or a new name")
+        ->type_name("PATH");
+    addCluster(restore, r.cluster);
+    addJson(restore, r.format);
+
+    auto& p = trashPurgeOptions;
+    auto* purge = command(trash, "purge", "Let deleted files go for good, before their time.",
+                          [&p]() { return cli::purgeTrash(p); });
+    purge
+        ->add_option("what", p.what,
+                     "numbers as `cairn trash ls` shows them, or paths: what was there, or below")
+        ->type_name("FILE");
+    purge->add_flag_callback("--all", [&p]() { p.all = TrashPurgeOptions::All::YES; }, "everything");
+    addCluster(purge, p.cluster);
+    addJson(purge, p.format);
+
+    auto& k = trashKeepOptions;
+    auto* keep =
+        command(trash, "keep",
+                "How long what is deleted in a directory is kept: from now on, and in directories that are "
+                "made in it. Without TIME: shows it.",
+                [&k]() { return cli::keepTrash(k); });
+    keep->add_option("path", k.path, "a directory in a mounted CairnFS")->required()->type_name("DIR");
+    keep->add_option("time", k.time, "12h, 7d, ...; 0: it is gone at once; default: as the cluster says")
+        ->type_name("TIME");
+    keep->add_flag_callback(
+        "-r,--recursive", [&k]() { k.below = TrashKeepOptions::Below::YES; }, "and all directories below it");
+    addJson(keep, k.format);
   }
 
   void defineInfo() {

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "cli/failure.h"
 #include "cli/mount_table.h"
@@ -33,6 +34,25 @@ MountedFile findMountedFile(const std::string& path) {
   struct stat attributes{};
   if (lstat(path.c_str(), &attributes) != 0) throw Failure(path + ": " + std::strerror(errno));
   return locate(path, attributes);
+}
+
+std::optional<PathInCluster> pathInMount(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  auto whole = fs::weakly_canonical(fs::absolute(path), error);
+  if (error) whole = fs::absolute(path).lexically_normal();
+  auto text = whole.string();
+  while (text.size() > 1 && text.back() == '/') text.pop_back();
+  std::optional<MountPoint> best;
+  for (auto& mount : readMountTable()) {
+    bool inside = mount.path == "/" || text == mount.path || text.starts_with(mount.path + "/");
+    if (inside && (!best || mount.path.size() >= best->path.size())) best = mount;
+  }
+  if (!best || !best->isCairn()) return std::nullopt;
+  PathInCluster found{splitAddresses(best->source), text.substr(best->path == "/" ? 0 : best->path.size())};
+  if (found.path.empty()) found.path = "/";
+  if (found.metaservers.empty()) return std::nullopt;
+  return found;
 }
 
 MountedFile openMountedFile(const std::string& path) {

@@ -14,6 +14,7 @@
 #include "cli/mount_table.h"
 #include "cli/output.h"
 #include "cli/repair_view.h"
+#include "env/daemon.h"
 
 namespace cairn::cli {
 
@@ -89,6 +90,9 @@ void writeCluster(JsonWriter& json, rpc::ClusterStatus::Reader cluster) {
   json.field("safe_mode", str(cluster.getSafeMode())).field("brake", str(cluster.getBrake()));
   json.field("sessions", cluster.getSessions()).field("inodes", cluster.getInodes());
   json.field("log_index", cluster.getLogIndex()).field("garbage", cluster.getGarbage());
+  json.key("trash").beginObject().field("files", cluster.getTrashFiles());
+  json.field("bytes", cluster.getTrashBytes()).field("keep_s", cluster.getTrashKeepS());
+  json.field("reclaimed", cluster.getTrashReclaimed()).endObject();
   json.key("chunks")
       .beginObject()
       .field("total", cluster.getChunks())
@@ -143,6 +147,15 @@ void printCluster(rpc::ClusterStatus::Reader cluster) {
             << cluster.getChunksHealthy() << " healthy, " << cluster.getChunksUnder()
             << " with too few replicas, " << cluster.getChunksMissing() << " missing; "
             << plural(cluster.getSessions(), "mount") << "\n";
+  if (cluster.getTrashFiles() > 0) {
+    std::cout << plural(cluster.getTrashFiles(), "deleted file") << " in the trash, "
+              << humanBytes(cluster.getTrashBytes()) << " of a copy, kept for "
+              << env::durationText(cluster.getTrashKeepS()) << '\n';
+  }
+  if (cluster.getTrashReclaimed() > 0) {
+    std::cout << plural(cluster.getTrashReclaimed(), "file")
+              << " left the trash before their time, for want of space\n";
+  }
   std::cout << repairText(cluster.getRepair());
   if (cluster.getSafeMode().size() > 0) std::cout << "SAFE MODE: " << str(cluster.getSafeMode()) << '\n';
   if (cluster.getBrake().size() > 0) std::cout << "DELETES HELD BACK: " << str(cluster.getBrake()) << '\n';

@@ -17,8 +17,15 @@ kj::Promise<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkInd
   Patience patience(timer, entropy, timing);
   for (;;) {
     auto located = co_await locator.forWriting(inode, index, patience);
+    if (located.status() == Status::NO_SPACE && !patience.isOver()) {
+      auto more = co_await locator.moreSpace();
+      if (more == Locator::MoreSpace::NONE) co_return Status::NO_SPACE;
+      co_await patience.pause();
+      continue;
+    }
     if (!located.ok()) co_return located.status();
     auto& location = *located;
+    bool full = false;
 
     Tried<capnp::Response<rpc::ChunkServer::AppendResults>> tried;
     KJ_IF_MAYBE (primary, servers.find(location.primary)) {
@@ -67,15 +74,20 @@ kj::Promise<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkInd
         index = index.next();
         continue;
       }
-      bool surfaces = status == Status::NO_SPACE || status == Status::TOO_BIG || status == Status::INVALID ||
-                      status == Status::NOT_SUPPORTED;
+      if (status == Status::NO_SPACE) {
+        auto more = co_await locator.moreSpace();
+        if (more == Locator::MoreSpace::NONE) co_return status;
+        full = true;
+      }
+      bool surfaces =
+          status == Status::TOO_BIG || status == Status::INVALID || status == Status::NOT_SUPPORTED;
       if (surfaces) co_return status;
       for (auto server : answer->getFailed()) servers.failed(ServerId(server));
       if (status == Status::IO_ERROR || status == Status::CORRUPT) servers.failed(location.primary);
       log.warning("append to chunk ", location.handle, " v", location.version, ": ", status, " -> again");
     }
     cache.leaseLost(inode, index, location.version);
-    if (patience.isOver()) co_return Status::IO_ERROR;
+    if (patience.isOver()) co_return full ? Status::NO_SPACE : Status::IO_ERROR;
     co_await patience.pause();
   }
 }

@@ -151,7 +151,7 @@ class Filesystem {
   virtual kj::Promise<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
                                                    Credentials caller) = 0;
   virtual kj::Promise<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) = 0;
-  virtual kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name) = 0;
+  virtual kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) = 0;
   virtual kj::Promise<Status> rmdir(InodeId parent, kj::StringPtr name) = 0;
   virtual kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent,
                                      kj::StringPtr newName, uint32_t flags, Credentials caller) = 0;

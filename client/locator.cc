@@ -56,6 +56,12 @@ kj::Promise<Result<ChunkLocation>> Locator::forWriting(InodeId inode, ChunkIndex
   }
 }
 
+kj::Promise<Locator::MoreSpace> Locator::moreSpace() {
+  auto answer = co_await session.query(
+      "needSpace", [](rpc::Session::Client& client) { return client.needSpaceRequest().send(); });
+  co_return answer.ok() ? MoreSpace::MAY_COME : MoreSpace::NONE;
+}
+
 kj::Promise<Status> Locator::ask(InodeId inode, ChunkIndex index, Purpose purpose, uint64_t fileSize) {
   questions.remove_if([](auto& question) { return question.answered; });
   for (auto& question : questions) {

@@ -31,6 +31,10 @@ class Locator {
   // With a primary that holds a lease; the chunk is made when it is missing. NO_SPACE, NOT_FOUND, ... as
   // Session.locate.
 
+  enum class MoreSpace { NONE, MAY_COME };
+  kj::Promise<MoreSpace> moreSpace();
+  // After NO_SPACE from anybody: whether it is worth trying again after a pause.
+
   void learn(InodeId inode, capnp::List<rpc::Location>::Reader locations);
   LocationCache& known() { return cache; }
   kj::TimePoint now() const { return timer.now(); }

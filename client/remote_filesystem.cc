@@ -124,8 +124,9 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     co_return overlaid(outcome->attributes);
   }
 
-  kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name) override {
+  kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) override {
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
+      fillCaller(change, caller);
       auto unlink = change.initUnlink();
       unlink.setParent(parent.value());
       unlink.setName(name);

@@ -60,6 +60,12 @@ kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
   Patience patience(timer, entropy, timing);
   for (;;) {
     auto located = co_await locator.forWriting(inode, index, patience);
+    if (located.status() == Status::NO_SPACE && !patience.isOver()) {
+      auto more = co_await locator.moreSpace();
+      if (more == Locator::MoreSpace::NONE) co_return Status::NO_SPACE;
+      co_await patience.pause();
+      continue;
+    }
     if (!located.ok()) co_return located.status();
     auto& location = *located;
 
@@ -98,8 +104,12 @@ kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
         }
         co_return applied;
       }
-      case Verdict::FAIL:
-        co_return status;
+      case Verdict::FAIL: {
+        if (status != Status::NO_SPACE) co_return status;
+        auto more = co_await locator.moreSpace();
+        if (more == Locator::MoreSpace::NONE) co_return status;
+        break;
+      }
       case Verdict::RETRY:
         break;
     }

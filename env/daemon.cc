@@ -17,6 +17,7 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <utility>
 
 namespace cairn::env {
@@ -37,6 +38,51 @@ std::string hostPortProblem(const std::string& address) {
     if (parsed.ec == std::errc() && parsed.ptr == end && port <= UINT16_MAX) return "";
   }
   return "'" + address + "' is not HOST:PORT with a port from 0 to 65535";
+}
+
+namespace {
+
+struct DurationUnit {
+  char letter;
+  uint32_t seconds;
+};
+constexpr DurationUnit DURATION_UNITS[] = {
+    {'w', 7 * 24 * 3600}, {'d', 24 * 3600}, {'h', 3600}, {'m', 60}, {'s', 1}};
+constexpr uint64_t DURATION_MAX = uint64_t(100) * 366 * 24 * 3600;  // 100 years, in seconds
+
+std::optional<uint32_t> parseDuration(const std::string& text) {
+  uint64_t number = 0;
+  auto end = text.data() + text.size();
+  auto parsed = std::from_chars(text.data(), end, number);
+  if (parsed.ec != std::errc() || number > DURATION_MAX) return std::nullopt;
+  if (parsed.ptr == end) return number == 0 ? std::optional<uint32_t>(0) : std::nullopt;
+  for (auto unit : DURATION_UNITS) {
+    if (parsed.ptr + 1 != end || *parsed.ptr != unit.letter) continue;
+    if (number * unit.seconds > DURATION_MAX) return std::nullopt;
+    return static_cast<uint32_t>(number * unit.seconds);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string durationProblem(const std::string& text) {
+  if (parseDuration(text)) return "";
+  return "'" + text + "' is no duration: 0, or a number with s, m, h, d or w behind it, such as 12h or 7d";
+}
+
+uint32_t durationSeconds(const std::string& text) {
+  auto seconds = parseDuration(text);
+  KJ_REQUIRE(seconds.has_value(), "no duration", text.c_str());
+  return *seconds;
+}
+
+std::string durationText(uint32_t seconds) {
+  if (seconds == 0) return "0";
+  for (auto unit : DURATION_UNITS) {
+    if (seconds % unit.seconds == 0) return std::to_string(seconds / unit.seconds) + unit.letter;
+  }
+  return std::to_string(seconds) + "s";
 }
 
 PresenceFile::PresenceFile(const std::string& path, const std::string& content) {

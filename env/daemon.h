@@ -8,6 +8,7 @@
 #include <kj/common.h>
 #include <kj/function.h>
 
+#include <cstdint>
 #include <string>
 
 namespace cairn::env {
@@ -18,6 +19,11 @@ void raiseDescriptorLimit();
 
 std::string hostPortProblem(const std::string& address);
 // Why it is no HOST:PORT; empty when it is one. A check for options.
+
+std::string durationProblem(const std::string& text);
+// Why it is no duration: a number with s, m, h, d or w behind it, or 0; empty when it is one. For options.
+uint32_t durationSeconds(const std::string& text);  // of one; at most 100 years
+std::string durationText(uint32_t seconds);         // the shortest way to write it
 
 class PresenceFile {
   // There while we serve. INVARIANT: it is whole or not there; whoever waits for it reads it at once.

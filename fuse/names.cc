@@ -53,7 +53,7 @@ kj::Promise<void> Handlers::link(Request request, InodeId inode, InodeId parent,
 
 kj::Promise<void> Handlers::unlink(Request request, InodeId parent, kj::String name) {
   LocalChange change(inodes, parent);
-  auto status = co_await filesystem.unlink(parent, name);
+  auto status = co_await filesystem.unlink(parent, name, request.caller());
   nameChanged(parent, name);
   request.status(status);
 }

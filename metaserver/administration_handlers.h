@@ -21,7 +21,22 @@ class AdministrationHandlers final : public rpc::Administration::Server {
     return service.guard(settingReplicas(context));
   }
 
+  // trash_handlers.cc
+  kj::Promise<void> trash(TrashContext context) override { return service.guard(listingTrash(context)); }
+  kj::Promise<void> restore(RestoreContext context) override { return service.guard(restoring(context)); }
+  kj::Promise<void> purgeTrash(PurgeTrashContext context) override {
+    return service.guard(purgingTrash(context));
+  }
+  kj::Promise<void> keepTrash(KeepTrashContext context) override {
+    return service.guard(keepingTrash(context));
+  }
+  kj::Promise<void> trashOf(TrashOfContext context) override;
+
  private:
+  kj::Promise<void> listingTrash(TrashContext context);
+  kj::Promise<void> restoring(RestoreContext context);
+  kj::Promise<void> purgingTrash(PurgeTrashContext context);
+  kj::Promise<void> keepingTrash(KeepTrashContext context);
   kj::Promise<void> draining(DrainContext context);
   kj::Promise<void> removing(RemoveContext context);
   kj::Promise<void> settingReplicas(SetReplicasContext context);

@@ -84,6 +84,7 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
   uint32_t inFlight() const override { return unapplied; }
   Epoch epoch() const override { return thisEpoch; }
   CommitMode commitMode() const override { return options.commit; }
+  int64_t now() const override { return (clock.now() - kj::UNIX_EPOCH) / kj::NANOSECONDS; }
 
  private:
   using Batch = kj::Vector<Proposal>;

@@ -46,6 +46,7 @@ struct CommandOptions {
   uint64_t repairRateMib = 100;
   uint32_t repairCopies = 2;
   bool manualRebalance = false;
+  std::string trashKeep = "1d", trashAge = "60s";
 };
 
 kj::Promise<env::PresenceFile> announce(MetaServer& server, const CommandOptions& options) {
@@ -97,6 +98,8 @@ int serve(const CommandOptions& options) {
   serverOptions.repair.bytesPerSecond = options.repairRateMib << 20;
   serverOptions.repair.copiesPerStore = options.repairCopies;
   if (options.manualRebalance) serverOptions.rebalance = RebalancePlan::Automatic::NO;
+  serverOptions.trash =
+      TrashOptions{env::durationSeconds(options.trashKeep), env::durationSeconds(options.trashAge)};
   auto server =
       MetaServer::start({io.provider->getTimer(), clock, *network, *disk, nullptr, entropy, pool, log},
                         serverOptions)
@@ -144,6 +147,16 @@ int run(int argc, char** argv) {
       "--manual-rebalance", options.manualRebalance,
       "move chunks between stores for balance only when `cairn rebalance` says so; else also when the "
       "fullest and the emptiest are a quarter apart");
+  app.add_option(
+         "--trash-keep", options.trashKeep,
+         "how long deleted files stay in the trash, where `cairn trash keep` has set nothing else for "
+         "their directory: 12h, 7d, ...; 0: no trash. Given back earlier when space runs out")
+      ->capture_default_str()
+      ->check(env::durationProblem);
+  app.add_option("--trash-age", options.trashAge,
+                 "what has lived less than this when it is deleted is scratch: it does not go to the trash")
+      ->capture_default_str()
+      ->check(env::durationProblem);
   app.add_option("--ready-file", options.readyFile,
                  "written with HOST:PORT once it serves, removed when it stops");
   app.add_option("--log-file", options.logFile, "default: stderr");

@@ -42,6 +42,7 @@ kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environ
     world.log.warning("the cluster was made with ", uint32_t(state.replicas), " replicas, not ",
                       uint32_t(options.replicas), " -> new files want ", uint32_t(state.replicas));
   }
+  KJ_IF_MAYBE (wanted, options.trash) co_await server->configureTrash(*wanted);
   MetaServiceOptions serviceOptions;
   serviceOptions.minimumReplicas = options.minimumReplicas.orDefault(kj::min(2u, uint32_t(state.replicas)));
   serviceOptions.brake = options.brake;
@@ -59,6 +60,23 @@ kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environ
   world.log.info("epoch ", server->currentEpoch, " of cluster ", server->identity.cluster, " begins with ",
                  state.inodes, " inodes, ", state.chunks, " chunks, log at ", state.applied, " -> serve");
   co_return kj::mv(server);
+}
+
+kj::Promise<void> MetaServer::configureTrash(TrashOptions wanted) {
+  // Kept in the namespace: what is deleted must go where it went when the log is applied once more.
+  auto& state = names->state();
+  if (state.trashKeep == wanted.keepSeconds && state.trashAge == wanted.ageSeconds) co_return;
+  auto operation = kj::heap<LoggedOperation>();
+  auto configure = operation->body().initConfigureTrash();
+  configure.setKeepS(wanted.keepSeconds);
+  configure.setAgeS(wanted.ageSeconds);
+  auto outcome = co_await log->propose(kj::mv(operation));
+  if (!outcome.ok()) {
+    environment.log.warning("the trash could not be configured: ", outcome.status, " -> it is as it was");
+    co_return;
+  }
+  environment.log.info("deleted files that have lived for ", wanted.ageSeconds, " s are to be kept for ",
+                       wanted.keepSeconds, " s -> ", wanted.keepSeconds == 0 ? "no trash" : "trash");
 }
 
 kj::Promise<uint16_t> MetaServer::listen(kj::StringPtr address) {

@@ -39,6 +39,11 @@ struct MetaServerEnvironment {
   env::Logger log;
 };
 
+struct TrashOptions {
+  uint32_t keepSeconds = 24 * 3600;  // 0: no trash
+  uint32_t ageSeconds = 60;          // what has lived less does not go there
+};
+
 struct MetaServerOptions {
   kj::StringPtr directory;  // path of the directory, as RocksDB is to open it, and for sentences
   CommitMode commit = CommitMode::MEMORY;
@@ -47,6 +52,7 @@ struct MetaServerOptions {
   MetaServiceOptions::Brake brake = MetaServiceOptions::Brake::KEEP;
   RepairOptions repair;
   RebalancePlan::Automatic rebalance = RebalancePlan::Automatic::YES;
+  kj::Maybe<TrashOptions> trash;  // null: as it was; a new cluster has none
 };
 
 class MetaServer {
@@ -67,6 +73,8 @@ class MetaServer {
   MetaService& service() { return *metaService; }
 
  private:
+  kj::Promise<void> configureTrash(TrashOptions wanted);
+
   MetaServerEnvironment environment;
   DirectoryIdentity identity;
   Epoch currentEpoch;

@@ -24,6 +24,7 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
       survey(view, orders, log, names, repair, timer, this->log),
       sessions(log, names, timer, this->log),
       locks(sessions, names, timer, this->log),
+      trash(view, log, names, timer, this->log),
       tasks(*this) {
   for (auto& store : names.stores()) {
     view.servers.known(store.server, store.store);
@@ -37,6 +38,7 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
   tasks.add(rebalance.run());
   tasks.add(survey.run());
   tasks.add(sessions.run());
+  tasks.add(trash.run());
 }
 
 MetaService::~MetaService() noexcept(false) = default;

@@ -23,6 +23,7 @@
 #include "metaserver/repair.h"
 #include "metaserver/sessions.h"
 #include "metaserver/store_orders.h"
+#include "metaserver/trash_keeper.h"
 #include "rpc/metaserver.capnp.h"
 
 namespace cairn {
@@ -82,6 +83,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   ChunkSurvey survey;
   Sessions sessions;
   LockService locks;
+  TrashKeeper trash;
 
  private:
   kj::Promise<void> watch();

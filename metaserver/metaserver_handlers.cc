@@ -194,6 +194,10 @@ void MetaService::writeStatus(rpc::ClusterStatus::Builder builder) const {
   builder.setGarbage(view.garbage.waiting());
   builder.setBrake(view.garbage.brake());
   builder.setReplicas(state.replicas);
+  builder.setTrashFiles(state.trash);
+  builder.setTrashBytes(state.trashBytes);
+  builder.setTrashKeepS(state.trashKeep);
+  builder.setTrashReclaimed(trash.reclaimed());
   writeRepairStatus(builder.initRepair());
 }
 

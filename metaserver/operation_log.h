@@ -43,6 +43,7 @@ class OperationLog {
   virtual uint32_t inFlight() const = 0;  // proposed and not yet applied: while 0, reads see all there is
   virtual Epoch epoch() const = 0;        // of this start
   virtual CommitMode commitMode() const = 0;
+  virtual int64_t now() const = 0;  // the time that an operation would get now: ns since 1970
 };
 
 }  // namespace cairn

@@ -154,8 +154,8 @@ kj::Promise<void> SessionHandlers::locating(LocateContext context) {
   }
   InodeId inode(params.getInode());
   auto found = service.names.inode(inode);
-  if (!found.ok()) {
-    results.setStatus(found.status());
+  if (!found.ok() || found->has(TRASHED)) {
+    results.setStatus(found.ok() ? Status::STALE : found.status());
     co_return;
   }
   constexpr uint64_t INDEX_MAX = FILE_SIZE_MAX / CHUNK_SIZE;
@@ -214,6 +214,11 @@ kj::Promise<void> SessionHandlers::statistics(StatisticsContext context) {
   results.setBlocksTotal(total / copies / BLOCK_SIZE);
   results.setBlocksFree(free / copies / BLOCK_SIZE);
   results.setInodes(state.inodes);
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionHandlers::needSpace(NeedSpaceContext context) {
+  context.getResults().setStatus(fenced() ? Status::SESSION_EXPIRED : service.trash.needSpace());
   return kj::READY_NOW;
 }
 

@@ -33,6 +33,7 @@ class SessionHandlers final : public rpc::Session::Server {
   kj::Promise<void> getXattr(GetXattrContext context) override;
   kj::Promise<void> listXattr(ListXattrContext context) override;
   kj::Promise<void> findChunk(FindChunkContext context) override;
+  kj::Promise<void> needSpace(NeedSpaceContext context) override;
   kj::Promise<void> acquire(AcquireContext context) override;
   kj::Promise<void> giveBack(GiveBackContext context) override;
 

@@ -47,4 +47,60 @@ interface Administration {
   setReplicas @3 (path :Text, replicas :UInt8, recursive :Bool, inode :UInt64) -> (status :Status, files :UInt64, chunks :UInt64);
   # `inode`, or what `path` leads to when that is 0. A file shall have so many copies (1 to 16); a directory: what is made in it from now on; `recursive`: all below it
   # as well. In the log when it answers; repair does the rest. Refuses: notFound, notDirectory, invalid.
+
+  trash @4 (until :Int64, inode :UInt64, limit :UInt32) -> (status :Status, files :List(TrashedFile), more :Bool);
+  # What is in the trash, in the order in which it goes, behind that place (0, 0: from the start), at most `limit` (and 1,000).
+
+  restore @5 (file :TrashId, directory :UInt64, name :Text) -> (status :Status);
+  # The file gets that name in that directory (0 and empty: those it had). In the log when it answers. Refuses: notFound (it is not in
+  # the trash), stale (the directory is gone), exists, notDirectory, nameTooLong, invalid, overQuota.
+
+  purgeTrash @6 (files :List(TrashId)) -> (status :Status, purged :UInt64);
+  # These go for good, before their time. One that is not in the trash is passed over. In the log when it answers.
+
+  keepTrash @7 (directory :UInt64, seconds :UInt32, recursive :Bool) -> (status :Status, directories :UInt64);
+  # What is deleted in the directory from now on stays in the trash for so long (0: it does not go there; 0xffffffff: as the
+  # cluster says); likewise in directories that are made in it from now on, and, `recursive`, in those that are below it now. In the
+  # log when it answers. Refuses: stale, notFound, notDirectory.
+
+  trashOf @8 (directory :UInt64) -> (status :Status, seconds :UInt32, cluster :UInt32);
+  # What keepTrash has set, and what the cluster says.
+
+  setQuota @9 (directory :UInt64, bytes :UInt64, inodes :UInt64) -> (status :Status, counting :Bool);
+  # All that is below the directory may take so much (0: no limit; both 0: it has no quota any more). Counted from now on if it is the
+  # first in the cluster: `counting` as long as the count goes on; until then nobody is refused. Durable before it is answered. Refuses:
+  # stale, notFound, notDirectory.
+
+  quotas @10 (directory :UInt64, after :UInt64, limit :UInt32)
+      -> (status :Status, quotas :List(Quota), more :Bool, counting :Bool, counted :UInt64);
+  # That of `directory`, or (0) those of directories above `after` by number, at most `limit` (and 1,000). `counted`: inodes so far.
+  # Refuses: noData (it has none).
+}
+
+struct Quota {
+  directory @0 :UInt64;
+  path @1 :Text;
+  bytesLimit @2 :UInt64;    # 0: none
+  inodesLimit @3 :UInt64;
+  bytes @4 :UInt64;         # of one copy, with what is in the trash
+  inodes @5 :UInt64;        # below the directory, without itself
+  trashBytes @6 :UInt64;    # of these, in the trash: given back before anybody is refused
+  trashInodes @7 :UInt64;
+}
+
+struct TrashId {
+  until @0 :Int64;          # when it goes, ns since 1970
+  inode @1 :UInt64;
+}
+
+struct TrashedFile {
+  id @0 :TrashId;
+  path @1 :Text;            # where it was, from the root; its directories as they are called now, or were when they went
+  deleted @2 :Int64;        # ns since 1970
+  uid @3 :UInt32;           # who deleted it
+  owner @4 :UInt32;
+  size @5 :UInt64;
+  bytesUsed @6 :UInt64;
+  directory @7 :UInt64;     # it was in
+  directoryGone @8 :Bool;
 }

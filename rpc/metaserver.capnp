@@ -201,6 +201,9 @@ struct Outcome {
   replaced @4 :UInt64;        # rename: the inode that lost its name to it, 0 if none
   newParent @5 :Attributes;   # rename into another directory: that one
   loser @6 :Attributes;       # rename: of `replaced`, as it is after it
+  quotaLeft @7 :UInt64 = 0xffffffffffffffff;
+  # bytes that the tightest quota of `attributes` leaves; all ones: it is under none. A client that has written so much more (and
+  # not published it) publishes before it takes more.
 }
 
 # -- Leases: how mounts cache, and see each other at once all the same.
@@ -390,7 +393,8 @@ interface Session {
 
   readLink @6 (inode :UInt64) -> (status :Status, target :Text);
 
-  open @7 (inode :UInt64, forWrite :Bool) -> (status :Status, attributes :Attributes, locations :List(Location));
+  open @7 (inode :UInt64, forWrite :Bool) -> (status :Status, attributes :Attributes, locations :List(Location),
+                                                quotaLeft :UInt64 = 0xffffffffffffffff);
   # The session holds the inode open (counted once, however often it is opened): it lives on without a name. Also answers the location of
   # the first chunk for reading. `forWrite`: it will be written, so the write lease is wanted, if nobody else has any. The holder
   # of a write lease is not asked (`unsure`): `acquire` what is needed.
@@ -410,8 +414,10 @@ interface Session {
   sync @10 (index :UInt64) -> (status :Status);
   # Barrier: the log is on stable storage up to this operation (0: all until now).
 
-  statistics @11 () -> (blocksTotal :UInt64, blocksFree :UInt64, inodes :UInt64);
-  # statfs(2), in blocks of BLOCK_SIZE, after replication at the default count.
+  statistics @11 (inode :UInt64) -> (blocksTotal :UInt64, blocksFree :UInt64, inodes :UInt64, inodesFree :UInt64,
+                                     overQuota :Bool);
+  # statfs(2), in blocks of BLOCK_SIZE, after replication at the default count. Of the tightest quota that `inode` is under, if there is
+  # one (0: none). `overQuota`: it is the quota that leaves so few blocks.
 
   reportCorrupt @12 (chunk :ChunkId, server :UInt32) -> ();
   # The caller read bytes that fail their checksum from that server. It is taken out of the set after it was asked to verify.
@@ -449,6 +455,10 @@ interface Session {
   giveBack @21 (leases :List(Lease)) -> ();
   # The session keeps only `kind` of these, as of `stamp`: that of the last grant or recall that it knows of. A grant with a higher
   # stamp, on its way, stands. What a write lease covers has been published before.
+
+  needSpace @22 () -> (status :Status);
+  # The caller was refused space. ok: some is on its way, for the trash gives some back: try again after a pause. noSpace: none
+  # is to come.
 }
 
 struct FileLock {
@@ -544,6 +554,10 @@ struct ClusterStatus {
   repair @15 :RepairStatus;
   leases @16 :LeaseStatus;
   mounts @17 :List(SessionStatus);  # at most 1,000
+  trashFiles @18 :UInt64;
+  trashBytes @19 :UInt64;        # of one copy
+  trashKeepS @20 :UInt32;        # where a directory says nothing else; 0: no trash
+  trashReclaimed @21 :UInt64;    # files that went before their time since the metaserver started, for want of space
 }
 
 struct LeaseStatus {

@@ -232,6 +232,12 @@ class FakeSessionServer final : public rpc::Session::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> needSpace(NeedSpaceContext context) override {
+    ++cluster.spaceWanted;
+    context.getResults().setStatus(cluster.moreSpace);
+    return kj::READY_NOW;
+  }
+
   kj::Promise<void> lookup(LookupContext context) override {
     auto params = context.getParams();
     auto found = cluster.names.find({params.getParent(), params.getName().cStr()});

@@ -233,6 +233,29 @@ TEST_F(RemoteFilesystemTest, AFullDiskIsToldAtTheNextFlushOnce) {
   EXPECT_EQ(file->attributes().size, 0u) << "a length without data is not claimed";
 }
 
+TEST_F(RemoteFilesystemTest, WhoIsRefusedSpaceTriesAgainWhileTheTrashGivesSomeBack) {
+  auto file = create();
+  cluster.moreSpace = Status::OK;
+  for (auto& [id, store] : cluster.stores) store.refuseWrites = Status::NO_SPACE;
+  EXPECT_EQ(cluster.write(*file, 0, "hello"), Status::OK);
+  auto flushed = file->flush().eagerlyEvaluate(nullptr);
+  cluster.pass(5 * kj::SECONDS);
+  EXPECT_GT(cluster.spaceWanted, 1u);
+  for (auto& [id, store] : cluster.stores) store.refuseWrites = Status::OK;
+  cluster.locateRefusal = Status::NO_SPACE;
+  cluster.pass(5 * kj::SECONDS);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_EQ(cluster.run(kj::mv(flushed)), Status::OK);
+  EXPECT_EQ(cluster.stored(1, file->inode(), 0), "hello");
+
+  for (auto& [id, store] : cluster.stores) store.refuseWrites = Status::NO_SPACE;
+  EXPECT_EQ(cluster.write(*file, 0, "again"), Status::OK);
+  flushed = file->flush().eagerlyEvaluate(nullptr);
+  cluster.pass(5 * kj::SECONDS);
+  cluster.moreSpace = Status::NO_SPACE;
+  EXPECT_EQ(cluster.run(kj::mv(flushed)), Status::NO_SPACE) << "the trash is empty";
+}
+
 TEST_F(RemoteFilesystemTest, ASyncTellsOfLostBytesAlsoWhenACloseHasAndTheFileWasOpenedAnew) {
   // As `echo x > f; sync f`: the shell may not look at what close says.
   auto file = create();

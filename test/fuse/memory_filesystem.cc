@@ -246,7 +246,7 @@ kj::Promise<Result<FileAttributes>> MemoryFilesystem::link(InodeId inode, InodeI
   co_return nodes.at(inode).attributes;
 }
 
-kj::Promise<Status> MemoryFilesystem::unlink(InodeId parent, kj::StringPtr name) {
+kj::Promise<Status> MemoryFilesystem::unlink(InodeId parent, kj::StringPtr name, Credentials) {
   co_await start("unlink", parent);
   co_return unlinkNow(parent, name, false);
 }

@@ -43,7 +43,7 @@ class MemoryFilesystem final : public Filesystem {
   kj::Promise<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
                                            Credentials caller) override;
   kj::Promise<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) override;
-  kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name) override;
+  kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) override;
   kj::Promise<Status> rmdir(InodeId parent, kj::StringPtr name) override;
   kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
                              uint32_t flags, Credentials caller) override;

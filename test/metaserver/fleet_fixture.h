@@ -57,18 +57,20 @@ class ImmediateLog final : public OperationLog {
   uint32_t inFlight() const override { return 0; }
   Epoch epoch() const override { return currentEpoch; }
   CommitMode commitMode() const override { return CommitMode::MEMORY; }
+  int64_t now() const override { return time; }
 
   Status refuse = Status::OK;
   uint64_t durableLag = 0;
   enum class Disk { FAST, HELD } disk = Disk::FAST;
   kj::Vector<kj::Own<kj::PromiseFulfiller<Status>>> syncs;  // with HELD: who waits for stable storage
+  int64_t time = 1'000'000'000;                             // of operations, set by hand
 
  private:
   Outcome apply(LoggedOperation& operation) {
     lastIndex = lastIndex.next();
     operation.body().setIndex(lastIndex.value());
     operation.body().setEpoch(currentEpoch.value());
-    operation.body().setTime(1'000'000'000);
+    operation.body().setTime(time);
     auto outcome = names.apply(operation.body().asReader());
     names.commit();
     return outcome;

@@ -337,7 +337,7 @@ kj::Promise<void> Workload::Worker::unlink() {
   after[fileName]->unlinked = true;
   after.erase(fileName);
   doubt = Doubt{after, kj::str("unlink ", fileName.c_str())};
-  auto status = co_await filesystem->unlink(directory, fileName.c_str());
+  auto status = co_await filesystem->unlink(directory, fileName.c_str(), {});
   say("unlink ", fileName.c_str(), " -> ", status);
   doubt = nullptr;
   if (expect(status, "unlink")) files = kj::mv(after);
