@@ -84,6 +84,23 @@ void writeDaemons(JsonWriter& json, const std::vector<DaemonRecord>& daemons) {
   json.endArray();
 }
 
+void writeMounts(JsonWriter& json, rpc::ClusterStatus::Reader cluster) {
+  auto leases = cluster.getLeases();
+  json.key("leases").beginObject().field("held", leases.getHeld()).field("writing", leases.getWriting());
+  json.field("recalls", leases.getRecalls()).field("waiting", leases.getWaiting());
+  json.field("oldest_recall_ms", leases.getOldestMs()).field("missing", leases.getMissing()).endObject();
+  json.key("mounts").beginArray();
+  for (auto mount : cluster.getMounts()) {
+    json.beginObject().field("session", mount.getSession()).field("name", str(mount.getName()));
+    json.field("host", str(mount.getHost())).field("silent_ms", mount.getSilentMs());
+    json.field("leases", mount.getLeases())
+        .field("writing", mount.getWriting())
+        .field("recalls", mount.getRecalls());
+    json.endObject();
+  }
+  json.endArray();
+}
+
 void writeCluster(JsonWriter& json, rpc::ClusterStatus::Reader cluster) {
   json.field("cluster", str(cluster.getCluster())).field("epoch", cluster.getEpoch());
   json.field("commit", str(cluster.getCommit())).field("replicas", cluster.getReplicas());
@@ -98,6 +115,7 @@ void writeCluster(JsonWriter& json, rpc::ClusterStatus::Reader cluster) {
       .field("total", cluster.getChunks())
       .field("healthy", cluster.getChunksHealthy());
   json.field("under", cluster.getChunksUnder()).field("missing", cluster.getChunksMissing()).endObject();
+  writeMounts(json, cluster);
   writeRepair(json, cluster.getRepair());
   json.key("servers").beginArray();
   for (auto server : cluster.getServers()) {
@@ -131,6 +149,31 @@ void printJson(View& view) {
   std::cout << json.endObject().text() << std::endl;
 }
 
+void printMounts(rpc::ClusterStatus::Reader cluster) {
+  auto list = cluster.getMounts();
+  if (list.size() == 0) return;
+  Table mounts({"SESSION", "MOUNT", "LEASES", "WRITING", "RECALLED", "LAST CALL"});
+  for (auto mount : list) {
+    mounts.add({std::to_string(mount.getSession()), str(mount.getName()), std::to_string(mount.getLeases()),
+                std::to_string(mount.getWriting()), std::to_string(mount.getRecalls()),
+                std::to_string(mount.getSilentMs()) + " ms ago"});
+  }
+  std::cout << '\n' << mounts.text();
+  if (list.size() < cluster.getSessions())
+    std::cout << "and " << cluster.getSessions() - list.size() << " more\n";
+  auto leases = cluster.getLeases();
+  if (leases.getWaiting() > 0) {
+    std::cout << plural(leases.getWaiting(), "call") << " waiting for "
+              << plural(leases.getRecalls(), "lease") << " to be given back, the oldest asked for "
+              << leases.getOldestMs() << " ms ago\n";
+  }
+  if (leases.getMissing() > 0) {
+    std::cout
+        << plural(leases.getMissing(), "mount")
+        << " from before the metaserver's start not back yet: what they may have cached is waited for\n";
+  }
+}
+
 void printCluster(rpc::ClusterStatus::Reader cluster) {
   std::cout << "cluster " << str(cluster.getCluster()) << ", epoch " << cluster.getEpoch() << ", "
             << plural(cluster.getReplicas(), "replica") << " of each chunk, commit to "
@@ -161,6 +204,7 @@ void printCluster(rpc::ClusterStatus::Reader cluster) {
   if (cluster.getBrake().size() > 0) std::cout << "DELETES HELD BACK: " << str(cluster.getBrake()) << '\n';
   if (cluster.getGarbage() > 0)
     std::cout << plural(cluster.getGarbage(), "chunk") << " waiting to be deleted\n";
+  printMounts(cluster);
 }
 
 void printText(View& view) {

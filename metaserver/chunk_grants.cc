@@ -42,6 +42,7 @@ ChunkGrants::ChunkGrants(ClusterView& view, StoreOrders& orders, OperationLog& l
       entropy(entropy),
       log(kj::mv(logger)),
       handles(log),
+      started(timer.now()),
       tasks(*this) {}
 
 void ChunkGrants::taskFailed(kj::Exception&& exception) {
@@ -568,6 +569,42 @@ kj::Promise<void> ChunkGrants::cut(ChunkHandle handle) {
     // out.
     auto status = co_await joinGrant(handle, "", nullptr);
     if (!ok(status)) co_await timer.afterDelay(HEARTBEAT_INTERVAL);
+    view.leases.expire(timer.now());
+  }
+}
+
+kj::Promise<void> ChunkGrants::fence(ChunkHandle handle) {
+  ChunkVersion given;
+  {
+    auto record = names.chunk(handle);
+    KJ_IF_MAYBE (known, record) given = known->version;
+  }
+  for (;;) {
+    auto running = grants.find(handle);
+    if (running != grants.end()) co_await running->second.addBranch().ignoreResult();
+    if (names.chunk(handle) == nullptr) co_return;
+    ServerId primary;
+    ChunkVersion version;
+    KJ_IF_MAYBE (lease, view.leases.find(handle)) {
+      primary = lease->primary;
+      version = lease->version;
+    }
+    if (version > given) co_return;  // its replicas have adopted that, and take nothing older
+    if (!primary && timer.now() >= started + LEASE_TERM + CLOCK_ERROR_MAX) co_return;
+    if (primary) {
+      view.leases.recall(handle);
+      auto answer = co_await orders.revoke(primary, handle, version);
+      auto status = answer.orDefault(Status::REPLICA_FAILED);
+      if (ok(status) || status == Status::STALE_VERSION || status == Status::NO_REPLICA) {
+        view.leases.ended(handle, version);
+        co_return;
+      }
+    }
+    // A lease whose primary cannot be reached, or one from before our start that we may not know of: a higher
+    // version takes its power away.
+    auto status = co_await joinGrant(handle, "", nullptr);
+    if (ok(status)) co_return;
+    co_await timer.afterDelay(HEARTBEAT_INTERVAL);
     view.leases.expire(timer.now());
   }
 }

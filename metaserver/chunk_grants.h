@@ -102,6 +102,9 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> cut(ChunkHandle chunk);
   // A truncate has set validBytes: returns when no lease from before it can be written under any more.
 
+  kj::Promise<void> fence(ChunkHandle chunk);
+  // Returns when nothing that was sent under a version given out until now can be written any more.
+
   // -- for repair (chunk_freeze.cc)
   kj::Promise<kj::Own<ChunkFreeze>> freeze(ChunkHandle chunk, kj::Array<ServerId> without, kj::Duration most);
   // Waits for a grant under way, ends the lease, and has all good replicas but `without` adopt a version that
@@ -158,6 +161,7 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   kj::EntropySource& entropy;
   env::Logger log;
   HandleRange handles;
+  kj::TimePoint started;
   std::map<ChunkHandle, kj::ForkedPromise<Status>> grants;
   std::unordered_set<ChunkHandle> frozen;  // of `grants`: their versions are settled, readers need not wait
   std::map<Place, kj::ForkedPromise<Status>> creations;

@@ -13,7 +13,7 @@ constexpr kj::Duration WAIT_MAX = 5 * kj::SECONDS;  // of one call: callers that
 LockService::LockService(Sessions& sessions, const NamespaceReader& names, kj::Timer& timer,
                          env::Logger logger)
     : sessions(sessions), names(names), timer(timer), log(kj::mv(logger)) {
-  sessions.setEndListener(*this);
+  sessions.addListener(*this);
 }
 
 LockService::~LockService() noexcept(false) {}
@@ -91,7 +91,7 @@ void LockService::wake(kj::ArrayPtr<const LockTicket> granted) {
   for (auto& ticket : granted) end(ticket, Wait::State::GRANTED);
 }
 
-void LockService::sessionEnded(SessionId session) {
+void LockService::sessionEnded(SessionId session, SessionEnd) {
   auto granted = locks.ended(session);
   while (true) {
     auto next = waits.lower_bound(LockTicket{session, 0});

@@ -20,7 +20,7 @@
 
 namespace cairn {
 
-class LockService final : private SessionEnd {
+class LockService final : private SessionListener {
  public:
   LockService(Sessions& sessions, const NamespaceReader& names, kj::Timer& timer, env::Logger log);
   ~LockService() noexcept(false);
@@ -52,7 +52,7 @@ class LockService final : private SessionEnd {
   Status check(const LockRequest& request) const;
   void end(LockTicket ticket, Wait::State state);
   void wake(kj::ArrayPtr<const LockTicket> granted);
-  void sessionEnded(SessionId session) override;
+  void sessionEnded(SessionId session, SessionEnd how) override;
 };
 
 }  // namespace cairn

@@ -25,6 +25,7 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
       sessions(log, names, timer, this->log),
       locks(sessions, names, timer, this->log),
       trash(view, log, names, timer, this->log),
+      leases(sessions, grants, names, timer, log.epoch(), this->log),
       tasks(*this) {
   for (auto& store : names.stores()) {
     view.servers.known(store.server, store.store);
@@ -39,6 +40,7 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
   tasks.add(survey.run());
   tasks.add(sessions.run());
   tasks.add(trash.run());
+  tasks.add(leases.run());
 }
 
 MetaService::~MetaService() noexcept(false) = default;

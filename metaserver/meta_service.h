@@ -18,6 +18,7 @@
 #include "metaserver/chunk_grants.h"
 #include "metaserver/chunk_survey.h"
 #include "metaserver/cluster_view.h"
+#include "metaserver/lease_recalls.h"
 #include "metaserver/lock_service.h"
 #include "metaserver/rebalance.h"
 #include "metaserver/repair.h"
@@ -60,6 +61,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   void writeLocation(rpc::Location::Builder builder, const ChunkLocation& location) const;
   void writeStatus(rpc::ClusterStatus::Builder builder) const;
   void writeRepairStatus(rpc::RepairStatus::Builder builder) const;
+  void writeLeaseStatus(rpc::ClusterStatus::Builder builder) const;
 
   void doubt(ServerId server);
   // Somebody says that it did not answer: asked at once, so that a hung store counts as silent for all.
@@ -84,6 +86,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   Sessions sessions;
   LockService locks;
   TrashKeeper trash;
+  LeaseRecalls leases;
 
  private:
   kj::Promise<void> watch();

@@ -15,6 +15,8 @@ namespace {
 
 constexpr uint32_t DESCRIBE_CHUNKS_MAX = 1000;
 constexpr uint32_t OPEN_INODES_MAX = 1u << 20;
+constexpr uint32_t MOUNTS_SHOWN_MAX = 1000;
+constexpr uint32_t LEASES_NAMED_MAX = 1u << 20;
 constexpr uint32_t TEXT_SIZE_MAX = 4096;
 
 }  // namespace
@@ -25,23 +27,33 @@ kj::Promise<void> MetaserverHandlers::openingSession(OpenSessionContext context)
   SessionId id(params.getResume());
   auto client = params.getClient();
   if (client.getHost().size() > TEXT_SIZE_MAX || client.getName().size() > TEXT_SIZE_MAX ||
-      params.getOpenInodes().size() > OPEN_INODES_MAX) {
+      params.getOpenInodes().size() > OPEN_INODES_MAX || params.getLeases().size() > LEASES_NAMED_MAX) {
     results.setStatus(Status::INVALID);
     co_return;
   }
+  auto caching = client.getLeases() ? LeaseRecalls::Caching::YES : LeaseRecalls::Caching::NO;
   if (id) {
     kj::Vector<InodeId> open;
     for (auto inode : params.getOpenInodes()) open.add(InodeId(inode));
     auto status = service.sessions.resume(id, open, params.getCallback());
     results.setStatus(status);
     if (!ok(status)) co_return;
+    auto named = KJ_MAP(lease, params.getLeases()) {
+      return HeldLease{InodeId(lease.getInode()), lease.getKind(), LeaseStamp(lease.getStamp())};
+    };
+    auto refused = service.leases.resumed(id, caching, named);
+    auto list = results.initRefused(refused.size());
+    for (size_t i = 0; i < refused.size(); ++i) list.set(i, refused[i].value());
   } else {
     auto begun = co_await service.sessions.begin(kj::str(client.getHost()), kj::str(client.getName()),
                                                  params.getCallback());
     results.setStatus(begun.status());
     if (!begun.ok()) co_return;
     id = *begun;
+    service.leases.opened(id, caching);
   }
+  if (caching == LeaseRecalls::Caching::YES) results.setLeaseMs(LEASE_CACHE_TERM / kj::MILLISECONDS);
+  results.setVoidUpTo(service.leases.voidUpTo(id).value());
   results.setSession(kj::heap<SessionHandlers>(service, id));
   results.setId(id.value());
   results.setExpiryMs(SESSION_TERM / kj::MILLISECONDS);
@@ -198,7 +210,35 @@ void MetaService::writeStatus(rpc::ClusterStatus::Builder builder) const {
   builder.setTrashBytes(state.trashBytes);
   builder.setTrashKeepS(state.trashKeep);
   builder.setTrashReclaimed(trash.reclaimed());
+  writeLeaseStatus(builder);
   writeRepairStatus(builder.initRepair());
+}
+
+void MetaService::writeLeaseStatus(rpc::ClusterStatus::Builder builder) const {
+  auto now = timer.now();
+  auto counts = leases.counts();
+  auto status = builder.initLeases();
+  status.setHeld(counts.held);
+  status.setWriting(counts.writing);
+  status.setRecalls(counts.recalls);
+  status.setWaiting(counts.waiting);
+  status.setMissing(counts.missing);
+  KJ_IF_MAYBE (oldest, counts.oldest) status.setOldestMs((now - *oldest) / kj::MILLISECONDS);
+
+  auto mounts = builder.initMounts(kj::min(sessions.count(), size_t(MOUNTS_SHOWN_MAX)));
+  uint32_t i = 0;
+  sessions.visit([&](const SessionTable::View& session) {
+    if (i == mounts.size()) return;
+    auto entry = mounts[i++];
+    entry.setSession(session.id.value());
+    entry.setHost(session.host);
+    entry.setName(session.name);
+    entry.setSilentMs((now - session.seen) / kj::MILLISECONDS);
+    auto own = leases.counts(session.id);
+    entry.setLeases(own.held);
+    entry.setWriting(own.writing);
+    entry.setRecalls(own.recalls);
+  });
 }
 
 void MetaService::writeRepairStatus(rpc::RepairStatus::Builder builder) const {

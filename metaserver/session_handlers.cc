@@ -16,7 +16,10 @@ constexpr uint32_t SUSPECTS_MAX = 16;
 }  // namespace
 
 kj::Promise<void> SessionHandlers::renew(RenewContext context) {
-  context.getResults().setStatus(service.sessions.touch(session));
+  auto results = context.getResults();
+  results.setStatus(service.sessions.touch(session));
+  service.leases.renewed(session);
+  results.setVoidUpTo(service.leases.voidUpTo(session).value());
   return kj::READY_NOW;
 }
 
@@ -31,7 +34,18 @@ kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
     results.initOutcome().setStatus(Status::SESSION_EXPIRED);
     co_return;
   }
+  // Nobody else may go on with what it has cached of these, nor cache it anew before the change is answered.
+  ChangeSubjects subjects;
+  LeaseRecalls::Turn turn;
+  auto status = co_await excludeOthers(change, subjects, turn);
+  if (!ok(status)) {
+    results.initOutcome().setStatus(status);
+    co_return;
+  }
+  auto before = service.operations.last();
   auto outcome = co_await service.operations.propose(LoggedOperation::of(session, change));
+  auto builder = results.initOutcome();
+  outcome.write(builder);
 
   if (outcome.ok()) {
     // Hold it before anybody else's deletion can be applied: nothing has run since the log applied this.
@@ -43,13 +57,18 @@ kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
     KJ_IF_MAYBE (parent, outcome.parent) service.sessions.changed(parent->inode, session);
     if (outcome.replaced) service.sessions.changed(outcome.replaced, session);
     if (outcome.orphan) service.sessions.orphaned(outcome.orphan);
+    grantAfter(change, outcome, outcome.index <= before ? Applied::EARLIER : Applied::NOW, builder);
+    auto touched = touchedBy(change, outcome, subjects, service.names);
+    // Names that have moved meanwhile; or somebody has come.
+    status = co_await excludeOthersAfter(change, kj::mv(touched));
+    if (!ok(status)) builder.setStatus(status);  // asked again, it gets the same outcome
     if (outcome.cut) co_await service.grants.cut(outcome.cut);
+    turn = LeaseRecalls::Turn();  // what others see from here on is as it is now
     if (context.getParams().getDurable()) {
       auto durable = co_await service.operations.durable(outcome.index);
-      if (!ok(durable)) outcome.status = durable;
+      if (!ok(durable)) builder.setStatus(durable);
     }
   }
-  outcome.write(results.initOutcome());
 }
 
 kj::Promise<void> SessionHandlers::lookup(LookupContext context) {
@@ -59,9 +78,13 @@ kj::Promise<void> SessionHandlers::lookup(LookupContext context) {
     return kj::READY_NOW;
   }
   auto params = context.getParams();
-  auto found = service.names.lookup(InodeId(params.getParent()), params.getName());
+  InodeId parent(params.getParent());
+  auto found = service.names.lookup(parent, params.getName());
+  if (found.ok() && service.leases.isUnsure(session, *found)) return service.guard(lookingUp(context));
   results.setStatus(found.status());
-  if (found.ok()) found->write(results.initAttributes());
+  if (found.ok()) answer(*found, results.initAttributes());
+  if (found.ok() || found.status() == Status::NOT_FOUND)
+    service.leases.grant(session, parent, results.initDirectory());
   return kj::READY_NOW;
 }
 
@@ -72,8 +95,10 @@ kj::Promise<void> SessionHandlers::getAttributes(GetAttributesContext context) {
     return kj::READY_NOW;
   }
   auto found = service.names.inode(InodeId(context.getParams().getInode()));
+  if (found.ok() && service.leases.isUnsure(session, found->attributes))
+    return service.guard(gettingAttributes(context));
   results.setStatus(found.status());
-  if (found.ok()) found->attributes.write(results.initAttributes());
+  if (found.ok()) answer(found->attributes, results.initAttributes());
   return kj::READY_NOW;
 }
 
@@ -85,18 +110,23 @@ kj::Promise<void> SessionHandlers::readDirectory(ReadDirectoryContext context) {
   }
   auto params = context.getParams();
   auto limit = kj::min(kj::max(params.getLimit(), 1u), LISTING_LIMIT_MAX);
-  auto listing =
-      service.names.list(InodeId(params.getInode()), params.getCookie(), limit,
-                         params.getAttributes() ? ListingDetail::ATTRIBUTES : ListingDetail::NAMES);
+  auto detail = params.getAttributes() ? ListingDetail::ATTRIBUTES : ListingDetail::NAMES;
+  InodeId directory(params.getInode());
+  auto listing = service.names.list(directory, params.getCookie(), limit, detail);
   results.setStatus(listing.status());
   if (!listing.ok()) return kj::READY_NOW;
+  service.leases.grant(session, directory, results.initDirectory());
   results.setEnd(listing->end == ListingEnd::YES);
   auto entries = results.initEntries(listing->entries.size());
   for (size_t i = 0; i < listing->entries.size(); ++i) {
     auto& entry = listing->entries[i];
     entries[i].setName(entry.name);
     entries[i].setCookie(entry.cookie);
-    entry.attributes.write(entries[i].initAttributes());
+    if (detail == ListingDetail::ATTRIBUTES) {
+      answer(entry.attributes, entries[i].initAttributes());
+    } else {
+      entry.attributes.write(entries[i].initAttributes());
+    }
   }
   return kj::READY_NOW;
 }
@@ -129,7 +159,9 @@ kj::Promise<void> SessionHandlers::opening(OpenContext context) {
   results.setStatus(found.status());
   if (!found.ok()) co_return;
   service.sessions.open(session, inode);
-  found->attributes.write(results.initAttributes());
+  auto wanted =
+      context.getParams().getForWrite() && found->attributes.isRegular() ? LeaseKind::WRITE : LeaseKind::READ;
+  answer(found->attributes, results.initAttributes(), wanted);
   if (!found->attributes.isRegular() || found->chunks == 0) co_return;
 
   auto host = kj::str(service.sessions.host(session));
@@ -169,10 +201,16 @@ kj::Promise<void> SessionHandlers::locating(LocateContext context) {
   auto host = kj::str(service.sessions.host(session));
 
   if (params.getForWrite()) {
+    if (!mayWrite(inode)) {
+      results.setStatus(Status::NOT_LEASED);
+      co_return;
+    }
     auto location = co_await service.grants.forWriting(
         {inode, ChunkIndex(params.getFirst()), suspects.releaseAsArray(), kj::mv(host)});
-    results.setStatus(location.status());
-    if (location.ok()) service.writeLocation(results.initLocations(1)[0], *location);
+    // A lease that it has lost meanwhile has been fenced, but for what is answered here.
+    auto status = mayWrite(inode) ? location.status() : Status::NOT_LEASED;
+    results.setStatus(status);
+    if (ok(status)) service.writeLocation(results.initLocations(1)[0], *location);
     co_return;
   }
   kj::Vector<ChunkLocation> locations;
@@ -275,24 +313,6 @@ kj::Promise<void> SessionHandlers::findChunk(FindChunkContext context) {
   if (!found.ok()) return kj::READY_NOW;
   results.setIndex(found->index.value());
   results.setFound(found->certain == FoundIndex::Certain::YES);
-  return kj::READY_NOW;
-}
-
-kj::Promise<void> SessionHandlers::acquire(AcquireContext context) {
-  // No leases are granted yet: the attributes say so, and may not be cached.
-  auto results = context.getResults();
-  if (fenced()) {
-    results.setStatus(Status::SESSION_EXPIRED);
-    return kj::READY_NOW;
-  }
-  auto found = service.names.inode(InodeId(context.getParams().getInode()));
-  results.setStatus(found.status());
-  if (found.ok()) found->attributes.write(results.initAttributes());
-  return kj::READY_NOW;
-}
-
-kj::Promise<void> SessionHandlers::giveBack(GiveBackContext context) {
-  (void)fenced();
   return kj::READY_NOW;
 }
 

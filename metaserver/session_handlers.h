@@ -7,6 +7,7 @@
 // (reconnects).
 #pragma once
 
+#include "metaserver/change_subjects.h"
 #include "metaserver/meta_service.h"
 
 namespace cairn {
@@ -34,7 +35,9 @@ class SessionHandlers final : public rpc::Session::Server {
   kj::Promise<void> listXattr(ListXattrContext context) override;
   kj::Promise<void> findChunk(FindChunkContext context) override;
   kj::Promise<void> needSpace(NeedSpaceContext context) override;
-  kj::Promise<void> acquire(AcquireContext context) override;
+
+  // lease_handlers.cc
+  kj::Promise<void> acquire(AcquireContext context) override { return service.guard(acquiring(context)); }
   kj::Promise<void> giveBack(GiveBackContext context) override;
 
   // lock_handlers.cc
@@ -51,6 +54,23 @@ class SessionHandlers final : public rpc::Session::Server {
   kj::Promise<void> syncing(SyncContext context);
   kj::Promise<void> reporting(ReportCorruptContext context);
   kj::Promise<void> locking(LockContext context);
+  kj::Promise<void> acquiring(AcquireContext context);
+
+  // lease_handlers.cc: other mounts, while this one asks or changes something
+  kj::Promise<void> lookingUp(LookupContext context);
+  kj::Promise<void> gettingAttributes(GetAttributesContext context);
+  kj::Promise<Status> ascertain(InodeId inode, kj::Maybe<Attributes>& described, LeaseRecalls::Turn& turn);
+  void answerSure(const Attributes& known, const kj::Maybe<Attributes>& described,
+                  rpc::Attributes::Builder builder);
+  kj::Promise<Status> excludeOthers(rpc::Change::Reader change, ChangeSubjects& subjects,
+                                    LeaseRecalls::Turn& turn);
+  kj::Promise<Status> excludeOthersAfter(rpc::Change::Reader change, kj::Vector<InodeId> touched);
+  enum class Applied { NOW, EARLIER };
+  void grantAfter(rpc::Change::Reader change, const Outcome& outcome, Applied applied,
+                  rpc::Outcome::Builder builder);
+  void answer(const Attributes& attributes, rpc::Attributes::Builder builder,
+              LeaseKind most = LeaseKind::READ);
+  bool mayWrite(InodeId inode);
 
   bool fenced() { return !ok(service.sessions.touch(session)); }
 

@@ -120,6 +120,10 @@ kj::Vector<SessionId> SessionTable::overdue(kj::TimePoint now) const {
   return result;
 }
 
+void SessionTable::visit(kj::FunctionParam<void(const View&)>& visit) const {
+  for (auto& [id, session] : sessions) visit({id, session.host, session.name, session.seen});
+}
+
 void SessionTable::checkInvariants() const {
   uint32_t unknownCount = 0;
   size_t pairs = 0;

@@ -8,6 +8,7 @@
 // sessions.cc.
 #pragma once
 
+#include <kj/function.h>
 #include <kj/string.h>
 #include <kj/vector.h>
 
@@ -42,6 +43,14 @@ class SessionTable {
   kj::Vector<SessionId> othersHolding(InodeId inode, SessionId except) const;
   kj::Vector<SessionId> overdue(kj::TimePoint now) const;
   size_t size() const { return sessions.size(); }
+
+  struct View {
+    // Of a session, for people.
+    SessionId id;
+    kj::StringPtr host, name;
+    kj::TimePoint seen = kj::origin<kj::TimePoint>();
+  };
+  void visit(kj::FunctionParam<void(const View&)>& visit) const;
   void checkInvariants() const;
 
  private:

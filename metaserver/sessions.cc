@@ -56,14 +56,24 @@ Status Sessions::resume(SessionId id, kj::ArrayPtr<const InodeId> open,
 }
 
 kj::Promise<void> Sessions::close(SessionId id) {
-  return end(id, "closed by its client");
+  return end(id, SessionEnd::CLOSED, "closed by its client");
 }
 
-kj::Promise<void> Sessions::end(SessionId id, kj::StringPtr why) {
+kj::Promise<void> Sessions::fence(SessionId id, kj::StringPtr why) {
+  return end(id, SessionEnd::FENCED, why);
+}
+
+kj::Maybe<rpc::ClientCallback::Client> Sessions::callback(SessionId id) {
+  auto line = lines.find(id);
+  if (line == lines.end()) return nullptr;
+  return line->second.callback;
+}
+
+kj::Promise<void> Sessions::end(SessionId id, SessionEnd how, kj::StringPtr why) {
   if (!ending.insert(id).second) co_return;
   auto unheld = table.ended(id);  // from here on its calls are refused
   lines.erase(id);
-  KJ_IF_MAYBE (listener, endListener) listener->sessionEnded(id);
+  for (auto listener : listeners) listener->sessionEnded(id, how);
   log.info("session ", id, " ends, ", why, " -> ", unheld.size(), " inodes are held open by nobody now");
   auto operation = kj::heap<LoggedOperation>();
   operation->body().initCloseSession().setClosed(id.value());
@@ -124,7 +134,10 @@ kj::Promise<void> Sessions::purge() {
         purging = Purge::IDLE;
         co_return;
       }
-      if (outcome.more == More::NO) break;
+      if (outcome.more == More::NO) {
+        for (auto listener : listeners) listener->purged(free);
+        break;
+      }
     }
   }
   purging = Purge::IDLE;
@@ -169,7 +182,7 @@ kj::Promise<void> Sessions::notify(SessionId id, uint64_t generation) {
 }
 
 kj::Promise<void> Sessions::fenceOverdue() {
-  for (auto id : table.overdue(timer.now())) co_await end(id, "silent for longer than its term");
+  for (auto id : table.overdue(timer.now())) co_await fence(id, "silent for longer than its term");
 }
 
 kj::Promise<void> Sessions::run() {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <kj/async.h>
+#include <kj/function.h>
 #include <kj/timer.h>
 
 #include <deque>
@@ -26,10 +27,13 @@
 
 namespace cairn {
 
-class SessionEnd {
+enum class SessionEnd { CLOSED, FENCED };  // by its client; or because it was silent, or did not obey
+
+class SessionListener {
  public:
-  virtual ~SessionEnd() noexcept(false) = default;
-  virtual void sessionEnded(SessionId session) = 0;  // closed or fenced: from now on its calls are refused
+  virtual ~SessionListener() noexcept(false) = default;
+  virtual void sessionEnded(SessionId session, SessionEnd how) = 0;  // from now on its calls are refused
+  virtual void purged(kj::ArrayPtr<const InodeId> inodes) {}         // files that nobody could reach any more
 };
 
 class Sessions : private kj::TaskSet::ErrorHandler {
@@ -41,16 +45,18 @@ class Sessions : private kj::TaskSet::ErrorHandler {
                                        rpc::ClientCallback::Client callback);
   Status resume(SessionId id, kj::ArrayPtr<const InodeId> open, rpc::ClientCallback::Client callback);
   kj::Promise<void> close(SessionId id);
+  kj::Promise<void> fence(SessionId id, kj::StringPtr why);
 
   Status touch(SessionId id) { return table.touch(id, timer.now()); }
   kj::StringPtr host(SessionId id) const { return table.host(id); }
+  kj::Maybe<rpc::ClientCallback::Client> callback(SessionId id);  // of its present connection
 
   void open(SessionId id, InodeId inode) { table.open(id, inode); }
   void release(SessionId id, kj::ArrayPtr<const InodeId> inodes);
   bool held(InodeId inode) const { return table.held(inode); }
   bool everyoneKnown() const { return table.everyoneKnown(); }
   // No session from before the start is still to come back.
-  void setEndListener(SessionEnd& listener) { endListener = listener; }
+  void addListener(SessionListener& listener) { listeners.add(&listener); }
   void orphaned(InodeId inode);  // it has lost its last name
 
   void changed(InodeId inode, SessionId by);
@@ -59,6 +65,7 @@ class Sessions : private kj::TaskSet::ErrorHandler {
 
   kj::Promise<void> run();  // fences and purges, for ever
   size_t count() const { return table.size(); }
+  void visit(kj::FunctionParam<void(const SessionTable::View&)> visit) const { table.visit(visit); }
 
  private:
   struct Line {
@@ -69,7 +76,7 @@ class Sessions : private kj::TaskSet::ErrorHandler {
     uint64_t generation = 0;
   };
   kj::Promise<void> notify(SessionId id, uint64_t generation);
-  kj::Promise<void> end(SessionId id, kj::StringPtr why);
+  kj::Promise<void> end(SessionId id, SessionEnd how, kj::StringPtr why);
   kj::Promise<void> purge();
   kj::Promise<void> fenceOverdue();
   void consider(kj::ArrayPtr<const InodeId> unheld);
@@ -87,7 +94,7 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   enum class Purge { IDLE, SCHEDULED } purging = Purge::IDLE;
   enum class Leftovers { UNSEEN, SEEN } leftovers = Leftovers::UNSEEN;  // orphans from before the start
   uint64_t generations = 0;
-  kj::Maybe<SessionEnd&> endListener;
+  kj::Vector<SessionListener*> listeners;
   kj::TaskSet tasks;
 };
 

@@ -200,7 +200,7 @@ struct Outcome {
   index @3 :UInt64;           # of the operation in the log: `sync` up to it makes it durable
   replaced @4 :UInt64;        # rename: the inode that lost its name to it, 0 if none
   newParent @5 :Attributes;   # rename into another directory: that one
-  loser @6 :Attributes;       # rename: of `replaced`, as it is after it
+  loser @6 :Attributes;       # rename: of `replaced`, or of the one exchanged, as it is after it (unless it is gone)
   quotaLeft @7 :UInt64 = 0xffffffffffffffff;
   # bytes that the tightest quota of `attributes` leaves; all ones: it is under none. A client that has written so much more (and
   # not published it) publishes before it takes more.
@@ -224,12 +224,15 @@ struct Outcome {
 # too, goes by the stamp of its directory. A session without ClientDescription.leases gets none.
 #
 # Stamps rise with each answer and each recall, also across restarts of the metaserver. A grant whose stamp is not above
-# that of the last recall of the inode is void: the two have overtaken each other. Who cannot remember the stamps of all old
-# recalls takes the highest of those it has forgotten for that of each.
+# that of the last recall of the inode is void: the two have overtaken each other. Its attributes are true all the same: a
+# client that still has a lease on the inode (the recall left it the read) takes them if they are newer than those it has. So
+# it keeps two stamps: that of the lease, and that of the attributes. Who cannot remember the stamps of all old recalls takes the
+# highest of those it has forgotten for that of each.
 #
 # Recall. `ClientCallback.recall` names inodes and what may stay of each lease. The client begins nothing more under
 # the lease, lets finish what is under way, writes out and publishes what it has buffered (if a write lease goes), waits for its
 # record appends and their publish (if an append lease goes), drops what it has cached, makes its kernel forget, and answers.
+# What waits for the answer to its `acquire` goes first, once: else two who want the same never get anything done.
 # While it does so it still holds the lease. For all this it needs only `publish`, `locate`, `sync`, `release`, `giveBack` and `renew`, and
 # these never wait for a recall; so there is no circle: an answer to a recall waits for calls that wait for no recall. In
 # particular no answer to a recall may wait for an operation of the mount's own kernel that is itself under way here (it may wait for
@@ -237,7 +240,8 @@ struct Outcome {
 #
 # A change waits until no other session has a lease on any inode that it touches (a directory whose names change; an
 # inode whose attributes or links do). The caller's own leases stay: its outcome tells the new attributes of all it has
-# touched. While it waits and until it is answered, nobody else is granted a lease on these. `accessed` is no such change:
+# touched, and counts for them though the lease in it is none. A change that the client gives up while it may still be
+# applied takes from it what it has cached of the inodes. While it waits and until it is answered, nobody else is granted a lease on these. `accessed` is no such change:
 # access times are told when they are told. `publish` under the write or append lease waits for nobody; without one it is
 # refused (notLeased), and so is `locate` for writing: who lost its lease to silence has lost its authority, too. (A client
 # that knows no leases may do both while nobody else holds one.)
@@ -247,14 +251,15 @@ struct Outcome {
 # CLOCK_ERROR_MAX more. A recall that is not answered by then is over: the session loses ALL its leases, and hears of it in the next answer to
 # renew or openSession: `voidUpTo` is a stamp, and every lease with that or a lower one is void. Leases nobody wanted meanwhile are valid again
 # after a renewal. A session that renews and leaves a recall unanswered for RECALL_TERM is fenced. A closed connection proves
-# nothing: the same times are waited out.
+# nothing: the same times are waited out. An answer that comes while the term does not run, by the client's clock, grants
+# nothing: not having heard `voidUpTo`, the client cannot tell which of its leases the grant goes on with.
 #
 # A lost write lease: before anybody else gets a lease on the file, the leases of its chunks are taken back, so that what the old
 # holder still has on its way is refused by the chunk daemons (notPrimary, staleVersion). Buffered writes may be sent after all once the
 # write lease has been acquired again and dataVersion shows that nobody has changed the file meanwhile.
 #
-# Restart of the metaserver. Leases are volatile. Sessions that come back name theirs (openSession `leases`). Until all
-# have, or the term has passed since the start, nobody gets a lease or makes a change that one of the missing could be in the way of.
+# Restart of the metaserver. Leases are volatile. Sessions that come back name theirs (openSession `leases`), if their term
+# runs by their own clock; else they have none. Until all have, or the term has passed since the start, nobody gets a lease or makes a change that one of the missing could be in the way of.
 
 enum LeaseKind {
   none @0;

@@ -307,23 +307,61 @@ class FakeProcess final : public rpc::ChunkServer::Server {
   kj::Timer& timer;
 };
 
-class FakeCallback final : public rpc::ClientCallback::Server {
- public:
-  explicit FakeCallback(std::vector<uint64_t>& invalidated) : invalidated(invalidated) {}
-  kj::Promise<void> invalidate(InvalidateContext context) override {
-    for (auto inode : context.getParams().getInodes()) invalidated.push_back(inode);
-    return kj::READY_NOW;
-  }
-
- private:
-  std::vector<uint64_t>& invalidated;
-};
-
 struct FakeMount {
   rpc::Session::Client session = nullptr;
   uint64_t id = 0;
   uint64_t sequence = 0;
   std::vector<uint64_t> invalidated;
+
+  // Cache leases.
+  bool caching = false;
+  std::vector<HeldLease> recalls;  // what it was asked for, in that order
+  enum class Obeys { AT_ONCE, WHEN_TOLD, NEVER } obeys = Obeys::AT_ONCE;
+  kj::Vector<kj::Own<kj::PromiseFulfiller<void>>> held;  // with WHEN_TOLD: recalls that wait for obey()
+  uint32_t messages = 0;                                 // of recalls
+  std::map<uint64_t, uint64_t> sizes;                    // of files that it writes, for describe
+  uint32_t described = 0;
+  uint64_t voidUpTo = 0;
+  std::vector<uint64_t> refused;
+
+  void obey() {
+    for (auto& recall : held) recall->fulfill();
+    held.clear();
+  }
+};
+
+class FakeCallback final : public rpc::ClientCallback::Server {
+ public:
+  explicit FakeCallback(FakeMount& mount) : mount(mount) {}
+  kj::Promise<void> invalidate(InvalidateContext context) override {
+    for (auto inode : context.getParams().getInodes()) mount.invalidated.push_back(inode);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> recall(RecallContext context) override {
+    ++mount.messages;
+    for (auto lease : context.getParams().getLeases())
+      mount.recalls.push_back({InodeId(lease.getInode()), lease.getKind(), LeaseStamp(lease.getStamp())});
+    if (mount.obeys == FakeMount::Obeys::AT_ONCE) return kj::READY_NOW;
+    if (mount.obeys == FakeMount::Obeys::NEVER) return kj::NEVER_DONE;
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    mount.held.add(kj::mv(paf.fulfiller));
+    return kj::mv(paf.promise);
+  }
+  kj::Promise<void> describe(DescribeContext context) override {
+    ++mount.described;
+    if (mount.obeys == FakeMount::Obeys::NEVER) return kj::NEVER_DONE;
+    auto known = mount.sizes.find(context.getParams().getInode());
+    auto results = context.getResults();
+    results.setStatus(known == mount.sizes.end() ? Status::NOT_LEASED : Status::OK);
+    if (known != mount.sizes.end()) {
+      results.setSize(known->second);
+      results.setMtime(77);
+    }
+    return kj::READY_NOW;
+  }
+
+ private:
+  FakeMount& mount;
 };
 
 struct Located {
@@ -354,6 +392,7 @@ class FleetTest : public testing::Test {
     if (service.get() != nullptr) {
       service->view.leases.checkInvariants();
       service->repair.checkInvariants();
+      service->leases.checkInvariants();
     }
     crash();
   }
@@ -494,11 +533,18 @@ class FleetTest : public testing::Test {
   // Clients
   // ---------------------------------------------------------------------------------------------------------
 
-  Status openSession(FakeMount& mount, std::vector<uint64_t> open = {}) {
+  Status openSession(FakeMount& mount, std::vector<uint64_t> open = {}, std::vector<HeldLease> named = {}) {
     auto request = service->newConnection("client").openSessionRequest();
     request.getClient().setHost("client-host");
     request.getClient().setName("test");
-    request.setCallback(kj::heap<FakeCallback>(mount.invalidated));
+    request.getClient().setLeases(mount.caching);
+    request.setCallback(kj::heap<FakeCallback>(mount));
+    auto leases = request.initLeases(named.size());
+    for (size_t i = 0; i < named.size(); ++i) {
+      leases[i].setInode(named[i].inode.value());
+      leases[i].setKind(named[i].kind);
+      leases[i].setStamp(named[i].stamp.value());
+    }
     request.setResume(mount.id);
     auto list = request.initOpenInodes(open.size());
     for (size_t i = 0; i < open.size(); ++i) list.set(i, open[i]);
@@ -506,6 +552,9 @@ class FleetTest : public testing::Test {
     if (response.getStatus() == Status::OK) {
       mount.session = response.getSession();
       mount.id = response.getId();
+      mount.voidUpTo = response.getVoidUpTo();
+      mount.refused.clear();
+      for (auto inode : response.getRefused()) mount.refused.push_back(inode);
     }
     return response.getStatus();
   }
