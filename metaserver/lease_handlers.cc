@@ -28,8 +28,12 @@ kj::Promise<Status> SessionHandlers::ascertain(InodeId inode, kj::Maybe<Attribut
   for (uint32_t attempt = 0; attempt < ASK_AGAIN_MAX; ++attempt) {
     auto found = service.names.inode(inode);
     if (!found.ok() || !service.leases.isUnsure(session, found->attributes)) co_return Status::OK;
-    described = co_await service.leases.ask(session, inode);
-    if (described != nullptr) co_return Status::OK;
+    auto asked = co_await service.leases.ask(session, inode);
+    if (asked.ok()) {
+      described = *asked;
+      co_return Status::OK;
+    }
+    if (asked.status() == Status::NOT_READY) break;
   }
   turn = co_await service.leases.claim(session, kj::heapArray<InodeId>({inode}),
                                        {.wish = Wish::READ, .number = inode.value()});

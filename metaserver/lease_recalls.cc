@@ -100,23 +100,24 @@ bool LeaseRecalls::isUnsure(SessionId id, const Attributes& attributes) const {
   return !leases.known() || leases.writerBeside(id, attributes.inode) != nullptr;
 }
 
-kj::Promise<kj::Maybe<Attributes>> LeaseRecalls::ask(SessionId id, InodeId inode) {
+kj::Promise<Result<Attributes>> LeaseRecalls::ask(SessionId id, InodeId inode) {
   auto holder = leases.writerBeside(id, inode);
-  if (holder == nullptr) co_return nullptr;
+  if (holder == nullptr) co_return Status::NOT_READY;
   auto writer = KJ_ASSERT_NONNULL(holder);
   auto callback = sessions.callback(writer.session);
-  if (callback == nullptr) co_return nullptr;
+  if (callback == nullptr) co_return Status::NOT_READY;
   auto request = KJ_ASSERT_NONNULL(callback).describeRequest();
   request.setInode(inode.value());
   try {
     kj::Promise<capnp::Response<rpc::ClientCallback::DescribeResults>> sent = request.send();
     auto described = co_await withDeadline(timer, kj::mv(sent), DESCRIBE_DEADLINE,
                                            kj::str("describe at session ", writer.session));
-    if (!ok(described.getStatus())) co_return nullptr;
+    if (!ok(described.getStatus())) co_return Status::NOT_LEASED;
     // It was the one to say so if it has had the lease all the time.
     auto still = leases.writerBeside(id, inode);
     auto found = names.inode(inode);
-    if (still == nullptr || KJ_ASSERT_NONNULL(still).since != writer.since || !found.ok()) co_return nullptr;
+    if (!found.ok()) co_return found.status();
+    if (still == nullptr || KJ_ASSERT_NONNULL(still).since != writer.since) co_return Status::NOT_LEASED;
     auto attributes = found->attributes;
     attributes.size = described.getSize();
     attributes.bytesUsed = described.getBytesUsed();
@@ -127,7 +128,7 @@ kj::Promise<kj::Maybe<Attributes>> LeaseRecalls::ask(SessionId id, InodeId inode
     log.debug("session ", writer.session, " did not describe inode ", inode, " (", exception.getDescription(),
               ") -> its lease is recalled");
   }
-  co_return nullptr;
+  co_return Status::NOT_READY;
 }
 
 // -------------------------------------------------------------------------------------------------- waiting
@@ -191,6 +192,14 @@ kj::Promise<LeaseRecalls::Turn> LeaseRecalls::claim(SessionId id, kj::Array<Inod
     carryOut();
   }
   co_return Turn();
+}
+
+kj::Promise<LeaseRecalls::Turn> LeaseRecalls::excludeAll(kj::Array<InodeId> inodes) {
+  Purpose purpose{.wish = Wish::CHANGE, .number = ++ownChanges};
+  for (;;) {
+    auto turn = co_await claim(SessionId(), kj::heapArray(inodes.asPtr()), purpose);
+    if (turn.isReady()) co_return kj::mv(turn);
+  }
 }
 
 void LeaseRecalls::carryOut() {

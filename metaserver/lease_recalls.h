@@ -75,6 +75,8 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
     auto operator<=>(const Purpose&) const = default;
   };
   kj::Promise<Turn> claim(SessionId id, kj::Array<InodeId> inodes, Purpose purpose);
+  kj::Promise<Turn> excludeAll(kj::Array<InodeId> inodes);
+  // For a change of the metaserver's own: however long it takes. Nobody is left out.
 
   Turn publish(SessionId id, InodeId inode) { return Turn(*this, leases.publish(id, inode)); }
   // Until the namespace has it.
@@ -89,8 +91,9 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
   bool isUnsure(SessionId id, const Attributes& attributes) const;
   // Another session may know more of its size and times than the namespace.
 
-  kj::Promise<kj::Maybe<Attributes>> ask(SessionId id, InodeId inode);
-  // The attributes with what the holder of the write lease says. Null: it did not say, or there is none now.
+  kj::Promise<Result<Attributes>> ask(SessionId id, InodeId inode);
+  // The attributes with what the holder of the write lease says. NOT_LEASED: it is no longer the one to say
+  // so; NOT_READY: it does not answer, or is not known yet.
 
   kj::Promise<void> run();  // for ever
   CacheLeases::Counts counts() const { return leases.counts(); }
@@ -125,7 +128,7 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
   std::unordered_map<ClaimId, Caller> waiting;  // the same by claim
   std::map<SessionId, kj::Vector<LeaseRecall>> outbox;
   enum class Outbox { CLOSED, OPEN } boxState = Outbox::CLOSED;
-  uint64_t calls = 0;
+  uint64_t calls = 0, ownChanges = 0;
   kj::Maybe<kj::TimePoint> alarm;
   kj::Own<kj::PromiseFulfiller<void>> wake;
   kj::TaskSet tasks;

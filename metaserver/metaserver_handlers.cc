@@ -32,10 +32,11 @@ kj::Promise<void> MetaserverHandlers::openingSession(OpenSessionContext context)
     co_return;
   }
   auto caching = client.getLeases() ? LeaseRecalls::Caching::YES : LeaseRecalls::Caching::NO;
+  auto told = client.getLeases() ? Sessions::Told::NO : Sessions::Told::YES;
   if (id) {
     kj::Vector<InodeId> open;
     for (auto inode : params.getOpenInodes()) open.add(InodeId(inode));
-    auto status = service.sessions.resume(id, open, params.getCallback());
+    auto status = service.sessions.resume(id, open, params.getCallback(), told);
     results.setStatus(status);
     if (!ok(status)) co_return;
     auto named = KJ_MAP(lease, params.getLeases()) {
@@ -46,7 +47,7 @@ kj::Promise<void> MetaserverHandlers::openingSession(OpenSessionContext context)
     for (size_t i = 0; i < refused.size(); ++i) list.set(i, refused[i].value());
   } else {
     auto begun = co_await service.sessions.begin(kj::str(client.getHost()), kj::str(client.getName()),
-                                                 params.getCallback());
+                                                 params.getCallback(), told);
     results.setStatus(begun.status());
     if (!begun.ok()) co_return;
     id = *begun;

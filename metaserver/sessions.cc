@@ -28,7 +28,7 @@ void Sessions::taskFailed(kj::Exception&& exception) {
 }
 
 kj::Promise<Result<SessionId>> Sessions::begin(kj::String host, kj::String name,
-                                               rpc::ClientCallback::Client callback) {
+                                               rpc::ClientCallback::Client callback, Told told) {
   auto operation = kj::heap<LoggedOperation>();
   auto open = operation->body().initOpenSession();
   open.setHost(host);
@@ -39,18 +39,18 @@ kj::Promise<Result<SessionId>> Sessions::begin(kj::String host, kj::String name,
   if (!ok(durable)) co_return durable;
   SessionId id(outcome.number);
   table.opened(id, host, name, timer.now());
-  lines.emplace(id, Line{kj::mv(callback), {}, Line::State::IDLE, ++generations});
+  lines.emplace(id, Line{kj::mv(callback), {}, Line::State::IDLE, ++generations, told});
   log.info("a client on ", name, " joins -> session ", id);
   co_return id;
 }
 
-Status Sessions::resume(SessionId id, kj::ArrayPtr<const InodeId> open,
-                        rpc::ClientCallback::Client callback) {
+Status Sessions::resume(SessionId id, kj::ArrayPtr<const InodeId> open, rpc::ClientCallback::Client callback,
+                        Told told) {
   if (ending.count(id) > 0) return Status::SESSION_EXPIRED;
   auto status = table.resume(id, open, timer.now());
   if (!ok(status)) return status;
   lines.erase(id);
-  lines.emplace(id, Line{kj::mv(callback), {}, Line::State::IDLE, ++generations});
+  lines.emplace(id, Line{kj::mv(callback), {}, Line::State::IDLE, ++generations, told});
   log.info("session ", id, " comes back -> resumed with ", open.size(), " open inodes");
   return status;
 }
@@ -146,7 +146,7 @@ kj::Promise<void> Sessions::purge() {
 void Sessions::changed(InodeId inode, SessionId by) {
   for (auto other : table.othersHolding(inode, by)) {
     auto line = lines.find(other);
-    if (line == lines.end()) continue;
+    if (line == lines.end() || line->second.told == Told::NO) continue;
     line->second.pending.insert(inode);
     if (line->second.state == Line::State::IDLE) {
       line->second.state = Line::State::CALLING;

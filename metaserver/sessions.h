@@ -41,9 +41,11 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   Sessions(OperationLog& log, const NamespaceReader& names, kj::Timer& timer, env::Logger logger);
   KJ_DISALLOW_COPY(Sessions);
 
-  kj::Promise<Result<SessionId>> begin(kj::String host, kj::String name,
-                                       rpc::ClientCallback::Client callback);
-  Status resume(SessionId id, kj::ArrayPtr<const InodeId> open, rpc::ClientCallback::Client callback);
+  enum class Told { NO, YES };  // of changes: not a session that knows leases, which are recalled before them
+  kj::Promise<Result<SessionId>> begin(kj::String host, kj::String name, rpc::ClientCallback::Client callback,
+                                       Told told);
+  Status resume(SessionId id, kj::ArrayPtr<const InodeId> open, rpc::ClientCallback::Client callback,
+                Told told);
   kj::Promise<void> close(SessionId id);
   kj::Promise<void> fence(SessionId id, kj::StringPtr why);
 
@@ -60,8 +62,8 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   void orphaned(InodeId inode);  // it has lost its last name
 
   void changed(InodeId inode, SessionId by);
-  // The other sessions that hold it open are told to forget what they cached. Best effort; merged while one
-  // is under way.
+  // The other sessions that hold it open, and know no leases, are told to forget what they cached. Best
+  // effort; merged while one is under way.
 
   kj::Promise<void> run();  // fences and purges, for ever
   size_t count() const { return table.size(); }
@@ -74,6 +76,7 @@ class Sessions : private kj::TaskSet::ErrorHandler {
     std::set<InodeId> pending;
     enum class State { IDLE, CALLING } state = State::IDLE;
     uint64_t generation = 0;
+    Told told = Told::YES;
   };
   kj::Promise<void> notify(SessionId id, uint64_t generation);
   kj::Promise<void> end(SessionId id, SessionEnd how, kj::StringPtr why);

@@ -60,6 +60,9 @@ kj::Promise<void> AdministrationHandlers::restoring(RestoreContext context) {
   restore.getRestored().setUntil(params.getFile().getUntil());
   restore.setInto(params.getDirectory() != 0 ? params.getDirectory() : departure.directory.value());
   restore.setAs(params.getName().size() > 0 ? params.getName() : kj::StringPtr(departure.name.c_str()));
+  // Mounts may have it cached that there is no such name.
+  auto turn = co_await service.leases.excludeAll(
+      kj::heapArray<InodeId>({file, InodeId(restore.asReader().getInto())}));
   auto outcome = co_await service.operations.propose(kj::mv(operation));
   results.setStatus(outcome.status);
   if (!outcome.ok()) co_return;

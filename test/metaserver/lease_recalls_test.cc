@@ -389,6 +389,18 @@ TEST_F(LeaseRecallsTest, AWriterThatDoesNotSayGivesItsLeaseBack) {
   EXPECT_EQ(writer.recalls[0].kind, READ) << "what it has cached is good";
 }
 
+TEST_F(LeaseRecallsTest, AWriterThatHangsIsAskedOnceAndThenItsLeaseIsRecalled) {
+  auto& writer = cachingMount();
+  auto& reader = cachingMount();
+  auto inode = createFile(writer, "f");
+  writer.obeys = Obeys::NEVER;
+  auto began = timer.now();
+  EXPECT_EQ(getAttributes(reader, inode).status, Status::NOT_READY);
+  EXPECT_LT(timer.now() - began, 1700 * kj::MILLISECONDS) << "a client gives a call two seconds";
+  EXPECT_EQ(writer.described, 1u);
+  EXPECT_EQ(writer.messages, 1u);
+}
+
 TEST_F(LeaseRecallsTest, WhoAcquiresWaitsForTheWriterToPublish) {
   auto& one = cachingMount();
   auto& two = cachingMount();

@@ -117,6 +117,23 @@ TEST_F(TrashKeeperTest, AnOpenFileGoesThereWhenItsLastHolderClosesIt) {
   EXPECT_EQ(locate(*client, inode, For::WRITE).status, Status::STALE);
 }
 
+TEST_F(TrashKeeperTest, WhoHasCachedThatANameIsAbsentForgetsItBeforeTheNameComesBack) {
+  deleted("f");
+  mounts.emplace_back();
+  auto& caching = mounts.back();
+  caching.caching = true;
+  ASSERT_EQ(openSession(caching), Status::OK);
+  auto request = caching.session.lookupRequest();
+  request.setParent(ROOT_INODE.value());
+  request.setName("f");
+  auto absent = await(kj::Promise<capnp::Response<rpc::Session::LookupResults>>(request.send()));
+  EXPECT_EQ(absent.getStatus(), Status::NOT_FOUND);
+  EXPECT_EQ(absent.getDirectory().getKind(), LeaseKind::READ);
+  EXPECT_EQ(restore(list()[0]), Status::OK);
+  ASSERT_EQ(caching.recalls.size(), 1u);
+  EXPECT_EQ(caching.recalls[0].inode, ROOT_INODE);
+}
+
 TEST_F(TrashKeeperTest, UnderPressureWhatGoesNextAnywayGoesFirst) {
   auto first = deleted("first");
   auto second = deleted("second");
