@@ -110,6 +110,7 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<void> delete_(DeleteContext context) override { return tracked(doDelete(context)); }
   kj::Promise<void> verify(VerifyContext context) override { return tracked(doVerify(context)); }
   kj::Promise<void> copy(CopyContext context) override { return tracked(doCopy(context)); }
+  kj::Promise<void> clone(CloneContext context) override { return tracked(doClone(context)); }
 
  private:
   kj::Promise<void> doAdopt(AdoptContext context);
@@ -118,6 +119,7 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<void> doDelete(DeleteContext context);
   kj::Promise<void> doVerify(VerifyContext context);
   kj::Promise<void> doCopy(CopyContext context);
+  kj::Promise<void> doClone(CloneContext context);
   kj::Promise<Status> obey(Epoch epoch);
 };
 
@@ -432,6 +434,21 @@ kj::Promise<void> OrderHandlers::doCopy(CopyContext context) {
   results.setLength(answer.length);
   auto bad = results.initBad(unsigned(answer.bad.size()));
   for (unsigned i = 0; i < answer.bad.size(); i++) bad.set(i, answer.bad[i].value());
+}
+
+kj::Promise<void> OrderHandlers::doClone(CloneContext context) {
+  auto params = context.getParams();
+  auto status = co_await obey(Epoch(params.getEpoch()));
+  auto results = context.getResults();
+  if (ok(status)) {
+    auto source = keyOf(params.getChunk());
+    service.leases.endUpTo(source);
+    co_await service.drained(source.handle);
+    auto answer = co_await service.store.clone(source, ChunkHandle(params.getClone()), params.getBytes());
+    status = answer.status;
+    results.setLength(answer.length);
+  }
+  results.setStatus(status);
 }
 
 kj::Promise<void> OrderHandlers::doDelete(DeleteContext context) {

@@ -170,6 +170,15 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   // Once it answers ok the copy is a replica, on stable storage. badChecksum: it is not what `table` says.
   kj::Promise<Status> dropStaging(ChunkHandle handle);
 
+  // -- copies of our own replicas (chunk_clone.cc)
+  struct CloneAnswer {
+    Status status;
+    uint32_t length = 0;
+  };
+  kj::Promise<CloneAnswer> clone(ChunkKey source, ChunkHandle target, uint32_t bytes);
+  // `target` becomes a replica of version 1 that holds the first `bytes` of the source, on stable storage
+  // when it answers ok. The caller sees to it that nobody writes the source meanwhile.
+
   kj::Promise<void> quarantine(ChunkHandle handle, kj::String reason);
   // Never serves it again under this handle; the files stay below quarantine/ until the metaserver has it
   // deleted.
@@ -217,7 +226,8 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   std::unordered_map<ChunkHandle, Dirty> dirty;
   std::unordered_map<ChunkHandle, Staging> stagings;
   kj::Vector<ChunkHandle> quarantined;
-  uint64_t freeBytesLeft = 0;  // estimate between two looks at the disk
+  uint64_t freeBytesLeft = 0;    // estimate between two looks at the disk
+  bool disksShareBlocks = true;  // until the filesystem has refused to
   kj::TaskSet tasks;
 
   ChunkStore(StoreEnvironment environment, StoreOptions options, StoreIdentity identity,
@@ -259,6 +269,13 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<Status> refuseStaging(ChunkHandle handle, ChunkVersion wanted, ChunkVersion replace) const;
   kj::Maybe<Staging&> staging(ChunkHandle handle);  // null: there is none (any more)
   kj::Promise<void> dropIdleStagings();
+
+  // chunk_clone.cc
+  struct Cloning;
+  kj::Promise<Status> shareBlocks(Live& from, ChunkHandle target);
+  kj::Promise<Status> copyBlocks(Cloning& cloning);
+  kj::Promise<void> copyPieces(Cloning& cloning);
+  kj::Promise<Status> copyPiece(Cloning& cloning, uint32_t offset);
 
   // recovery.cc
   kj::Promise<void> recover();

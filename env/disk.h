@@ -11,6 +11,7 @@
 // of the buffers, so buffers need only live as long as the promise.
 #pragma once
 
+#include <errno.h>
 #include <kj/array.h>
 #include <kj/async-unix.h>
 #include <kj/async.h>
@@ -53,6 +54,10 @@ class DiskFile {
 
   virtual kj::Promise<IoOutcome> punch(uint64_t offset, uint64_t size) = 0;
   // Frees the range: it reads as zeros, the size stays. EOPNOTSUPP where the filesystem cannot.
+
+  virtual kj::Promise<IoOutcome> cloneFrom(DiskFile& source) { return IoOutcome{0, EOPNOTSUPP}; }
+  // Becomes a copy of `source` that shares its blocks until one of the two is written. EOPNOTSUPP, EXDEV or
+  // EINVAL where the filesystem cannot; nothing has changed then. Quick when `source` has been synced.
 
   virtual kj::Promise<IoOutcome> size() = 0;
   // In `bytes`.

@@ -190,6 +190,22 @@ class MemoryDisk::OpenFile final : public DiskFile {
     return IoOutcome{};
   }
 
+  kj::Promise<IoOutcome> cloneFrom(DiskFile& source) override {
+    if (dead()) return IoOutcome{0, EIO};
+    if (!disk.clones) return IoOutcome{0, EOPNOTSUPP};
+    if (disk.writeError != 0) return IoOutcome{0, disk.writeError};
+    auto& from = *kj::downcast<OpenFile>(source).node;
+    node->resize(0);
+    for (auto& page : from.pages) {
+      if (page.second == nullptr) continue;
+      node->remember(page.first);
+      node->pages[page.first] = copyOf(page.second);
+    }
+    node->size = from.size;
+    disk.count.clones++;
+    return IoOutcome{};
+  }
+
   kj::Promise<IoOutcome> size() override {
     if (dead()) return IoOutcome{0, EIO};
     return IoOutcome{node->size, 0};

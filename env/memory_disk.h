@@ -29,6 +29,7 @@ class MemoryDisk final : public Disk {
   void failReads(int error) { readError = error; }      // 0 ends the failure
   void failWrites(int error) { writeError = error; }
   void failSyncs(int error) { syncError = error; }
+  void allowClones() { clones = true; }            // files may share blocks, as on XFS and btrfs
   void flipBit(kj::StringPtr path, uint64_t bit);  // as a bad medium does: nobody is told
   enum class Tear {
     ANYWHERE,       // harsher than Linux is
@@ -40,7 +41,7 @@ class MemoryDisk final : public Disk {
   // sectors; of the unsynced directory changes the first so many, in the order they were made.
 
   struct Counters {
-    uint64_t reads = 0, writes = 0, syncs = 0, bytesWritten = 0;
+    uint64_t reads = 0, writes = 0, syncs = 0, clones = 0, bytesWritten = 0;
   };
   const Counters& counters() const { return count; }
   kj::Array<kj::byte> contents(kj::StringPtr path);  // throws if there is no such file
@@ -79,6 +80,7 @@ class MemoryDisk final : public Disk {
   uint64_t capacity = UINT64_MAX;
   uint64_t used = 0;  // in pages that exist, bytes
   int readError = 0, writeError = 0, syncError = 0;
+  bool clones = false;
   Counters count;
   kj::Vector<OpenFile*> openFiles;
 

@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -149,6 +151,11 @@ class PosixFile final : public DiskFile {
     request.offset = offset;
     request.length = size;
     return engine.submit(kj::mv(request)).then([](int64_t answer) { return outcomeOf(answer); });
+  }
+
+  kj::Promise<IoOutcome> cloneFrom(DiskFile& source) override {
+    KJ_IF_MAYBE (from, source.descriptor()) return outcomeOfCall(ioctl(fd, FICLONE, *from));
+    return IoOutcome{0, EOPNOTSUPP};
   }
 
   kj::Promise<IoOutcome> size() override {

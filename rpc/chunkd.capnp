@@ -116,6 +116,13 @@ interface ChunkServer {
   verify @12 (chunk :ChunkId) -> (status :Status);
   # Reads the whole replica and compares it with its checksums, as the scrub does: ok, or corrupt (it is quarantined now).
   # Changes nothing else. Refuses: behindVersion, staleVersion, noReplica, ioError.
+
+  clone @13 (epoch :UInt64, chunk :ChunkId, clone :UInt64, bytes :UInt32) -> (status :Status, length :UInt32);
+  # An order of the metaserver: the first `bytes` of this replica become a new one of chunk `clone`, version 1, on the same
+  # disk, which shares the blocks where it can and copies them (verified) where not. It is on stable storage when this
+  # answers ok. The metaserver names a chunk that nobody writes; a lease on it ends. A call that does not end leaves nothing:
+  # a replica that is there is complete. Repeating it is harmless. Refuses: noReplica, staleVersion, behindVersion, corrupt
+  # (the replica is: quarantined), exists, busy, noSpace, ioError.
 }
 
 struct Adoption {

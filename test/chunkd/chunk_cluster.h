@@ -305,6 +305,24 @@ class ChunkCluster {
     return time.run(startCopy(id, key, kj::mv(sources), words), scope);
   }
 
+  struct CloneResult {
+    Status status;
+    uint32_t length;
+  };
+  kj::Promise<CloneResult> startClone(uint32_t id, ChunkKey key, uint64_t target, uint32_t bytes) {
+    auto request = orders(id).cloneRequest();
+    request.setEpoch(meta.epoch.value());
+    request.getChunk().setHandle(key.handle.value());
+    request.getChunk().setVersion(key.version.value());
+    request.setClone(target);
+    request.setBytes(bytes);
+    auto answer = co_await request.send();
+    co_return CloneResult{answer.getStatus(), answer.getLength()};
+  }
+  CloneResult clone(uint32_t id, ChunkKey key, uint64_t target, uint32_t bytes = CHUNK_SIZE) {
+    return time.run(startClone(id, key, target, bytes), scope);
+  }
+
   // -- what a client does
   Peer<rpc::ChunkServer>& peer(uint32_t id) {
     auto& one = peers[id];
