@@ -373,7 +373,9 @@ kj::Promise<Status> FileState::publish(Session::Durability durability) {
         auto handles = publish.initChunks(chunks.size());
         unsigned i = 0;
         auto blocks = change.initChunkBlocks(chunks.size());
+        auto indexes = change.initChunkIndexes(chunks.size());
         for (auto& [index, chunk] : chunks) {
+          indexes.set(i, index.value());
           blocks.set(i, chunk.blocks);
           handles.set(i++, chunk.handle.value());
         }

@@ -72,6 +72,12 @@ ChangeSubjects subjectsOf(rpc::Change::Reader change, const NamespaceReader& nam
     case rpc::Change::PUNCH:
       subjects.inodes.add(InodeId(change.getPunch().getHollow()));
       break;
+    case rpc::Change::SHARE:
+      // Of the source for what its writer has not published yet.
+      subjects.inodes.add(InodeId(change.getShare().getSource()));
+      if (change.getShare().getTarget() != change.getShare().getSource())
+        subjects.inodes.add(InodeId(change.getShare().getTarget()));
+      break;
     case rpc::Change::ACCESSED:
       break;  // told when it is told
   }

@@ -64,6 +64,7 @@ kj::Maybe<ChunkLocation> ChunkGrants::leased(ChunkIndex index, ChunkHandle handl
                                              const ChunkRecord& record) const {
   auto now = timer.now();
   if (record.validBytes != ALL_BYTES_VALID) return nullptr;  // a truncate that the replicas have not done
+  if (names.isShared(handle, record)) return nullptr;        // by a grant that has only just ended
   KJ_IF_MAYBE (lease, view.leases.usable(handle, now)) {
     if (lease->version != record.version) return nullptr;
     KJ_IF_MAYBE (primary, view.servers.find(lease->primary)) {
@@ -82,14 +83,15 @@ kj::Maybe<ChunkLocation> ChunkGrants::leased(ChunkIndex index, ChunkHandle handl
   return nullptr;
 }
 
-Result<ChunkLocation> ChunkGrants::readable(ChunkIndex index, ChunkHandle handle, const ChunkRecord& record,
+Result<ChunkLocation> ChunkGrants::readable(const ChunkReference& reference, const ChunkRecord& record,
                                             kj::StringPtr host, kj::ArrayPtr<const ServerId> suspects) {
   auto now = timer.now();
+  auto handle = reference.handle;
   auto candidates = view.chunks.candidates(handle, record);
   ChunkLocation location;
-  location.index = index;
+  location.index = reference.index;
   location.handle = handle;
-  location.validBytes = record.validBytes;
+  location.validBytes = reference.validIn(record);
   bool unsuspected = false;
   for (auto& replica : candidates) unsuspected |= replica.state == ReplicaFacts::State::GOOD;
   for (auto& replica : candidates) {
@@ -146,8 +148,9 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forReading(InodeId inode, ChunkI
     auto ended = running->second.addBranch().then([](Status) {}, [](kj::Exception&&) {});
     co_await ended.exclusiveJoin(timer.afterDelay(READ_PATIENCE));
   }
-  auto record = names.chunk(handle);
-  KJ_IF_MAYBE (known, record) co_return readable(index, handle, *known, host, suspects);
+  auto reference = names.referenceAt(inode, index);  // it may have got a clone meanwhile
+  auto record = names.chunk(reference.handle);
+  KJ_IF_MAYBE (known, record) co_return readable(reference, *known, host, suspects);
   co_return Status::STALE;  // dropped meanwhile
 }
 
@@ -166,8 +169,14 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forWriting(GrantRequest request)
       auto status = co_await running->second.addBranch();
       if (!ok(status)) co_return status;
     }
+    auto reference = names.referenceAt(request.inode, request.index);
     auto record = names.chunk(handle);
-    if (record == nullptr) continue;
+    if (record == nullptr || reference.handle != handle) continue;
+    if (mustOwn(reference, KJ_ASSERT_NONNULL(record))) {
+      auto status = co_await joinOwning({request.inode, request.index}, request.host);
+      if (!ok(status) && status != Status::STALE_VERSION) co_return status;
+      continue;
+    }
     auto avoided = kj::Array<ServerId>();
     KJ_IF_MAYBE (location, leased(request.index, handle, KJ_ASSERT_NONNULL(record))) {
       bool doubted = false;
@@ -184,6 +193,7 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forWriting(GrantRequest request)
     auto status = co_await joinGrant(handle, request.host, kj::mv(avoided));
     if (!ok(status)) co_return status;
     request.suspects = nullptr;  // they have been judged
+    if (names.chunkAt(request.inode, request.index) != handle) continue;
     record = names.chunk(handle);
     KJ_IF_MAYBE (known, record) {
       KJ_IF_MAYBE (location, leased(request.index, handle, *known)) co_return kj::mv(*location);
@@ -384,6 +394,7 @@ kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, kj::StringPtr hos
   auto record = names.chunk(handle);
   if (record == nullptr) co_return Status::STALE;
   auto known = KJ_ASSERT_NONNULL(record);
+  if (names.isShared(handle, known)) co_return Status::OK;  // whoever wants to write it gets a clone first
   auto now = timer.now();
   auto minimum = view.minimumOf(known.replicas);
 
@@ -491,6 +502,9 @@ kj::Promise<ChunkGrants::Round> ChunkGrants::adoptRound(ChunkHandle handle, Chun
 }
 
 kj::Promise<Status> ChunkGrants::lend(ChunkHandle handle, ChunkVersion version, kj::Array<ServerId> members) {
+  auto record = names.chunk(handle);
+  bool shared = record != nullptr && names.isShared(handle, KJ_ASSERT_NONNULL(record));
+  if (shared || still.count(handle) > 0) co_return Status::REPLICA_FAILED;  // a new chunk, and shared at once
   view.leases.ordered(handle, version, members, timer.now());
   auto line = describe(members);
   auto primary = members[0];

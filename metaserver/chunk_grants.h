@@ -86,6 +86,19 @@ class ChunkFreeze {
   kj::Own<Release> release;
 };
 
+class StillChunks {
+  // Chunks on which no lease runs, and none is granted as long as this lives (chunk_share.cc).
+ public:
+  StillChunks();
+  ~StillChunks() noexcept(false);
+  KJ_DISALLOW_COPY(StillChunks);
+  Status status = Status::OK;  // with any other than ok they are not
+
+ private:
+  friend class ChunkGrants;
+  kj::Vector<kj::Own<kj::PromiseFulfiller<void>>> releases;
+};
+
 class ChunkGrants : private kj::TaskSet::ErrorHandler {
  public:
   ChunkGrants(ClusterView& view, StoreOrders& orders, OperationLog& log, const NamespaceReader& names,
@@ -114,6 +127,15 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> confirmFrozen(ChunkHandle chunk, const ChunkFreeze& freeze);
   // Replicas of older versions are stale from now on. STALE_VERSION: somebody has raised it again.
 
+  // -- for sharing (chunk_share.cc)
+  kj::Promise<kj::Own<StillChunks>> standStill(kj::Array<ChunkHandle> chunks);
+  // Ends their leases: what their primaries have accepted is applied on all replicas, and these are equal.
+  // NOT_READY, NO_REPLICA, STALE (one is gone). Costs one order for each primary, unless a replica has failed
+  // or does not answer.
+
+  kj::Promise<Outcome> proposeStill(kj::Own<StillChunks> chunks, kj::Own<LoggedOperation> operation);
+  // They stand still until the operation has been applied, whatever becomes of the caller.
+
   bool granting(ChunkHandle chunk) const { return grants.find(chunk) != grants.end(); }
 
  private:
@@ -127,7 +149,7 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
     uint32_t count = 0;
   };
 
-  Result<ChunkLocation> readable(ChunkIndex index, ChunkHandle handle, const ChunkRecord& record,
+  Result<ChunkLocation> readable(const ChunkReference& reference, const ChunkRecord& record,
                                  kj::StringPtr host, kj::ArrayPtr<const ServerId> suspects);
   kj::Maybe<ChunkLocation> leased(ChunkIndex index, ChunkHandle handle, const ChunkRecord& record) const;
 
@@ -147,6 +169,19 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
                                 kj::Own<kj::PromiseFulfiller<kj::Own<ChunkFreeze>>> fulfiller);
   kj::Promise<Status> makeStill(ChunkHandle handle, kj::ArrayPtr<const ServerId> without,
                                 ChunkFreeze& result);
+  // chunk_share.cc
+  bool allGood(ChunkHandle handle, const ChunkRecord& record) const;
+  bool knowsAllLeases() const;
+  kj::Promise<void> endLeases(ServerId primary, kj::Array<ReplicaId> chunks, kj::Vector<ChunkHandle>& left);
+  kj::Promise<void> stillByVersion(ChunkHandle handle, Status& worst);
+
+  // chunk_clone.cc
+  bool mustOwn(const ChunkReference& reference, const ChunkRecord& record) const;
+  kj::Promise<Status> joinOwning(Place place, kj::StringPtr host);
+  kj::Promise<Status> own(Place place, kj::String host);
+  kj::Promise<Status> ownOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left);
+  kj::Promise<Status> proposeOwn(Place place, ReplicaId shared, ChunkHandle clone);
+
   kj::Promise<Status> joinGrant(ChunkHandle handle, kj::StringPtr host, kj::Array<ServerId> avoided);
   kj::Promise<Status> joinCreation(Place place, kj::StringPtr host);
   kj::Promise<kj::Array<ServerId>> judgeSuspects(kj::ArrayPtr<const ServerId> suspects, ChunkHandle handle);
@@ -163,8 +198,9 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   HandleRange handles;
   kj::TimePoint started;
   std::map<ChunkHandle, kj::ForkedPromise<Status>> grants;
+  std::unordered_set<ChunkHandle> still;   // of `grants`: no lease may be given until they are let go
   std::unordered_set<ChunkHandle> frozen;  // of `grants`: their versions are settled, readers need not wait
-  std::map<Place, kj::ForkedPromise<Status>> creations;
+  std::map<Place, kj::ForkedPromise<Status>> creations;    // of new chunks, and of clones of shared ones
   std::unordered_map<ChunkHandle, Complaints> complaints;  // of clients about a lease whose primary lives
   kj::TaskSet tasks;
 };

@@ -22,4 +22,10 @@ void Attributes::write(rpc::Attributes::Builder builder) const {
   builder.setExtended(extended);
 }
 
+uint32_t ChunkReference::zeroBlocksIn(const ChunkRecord& record) const {
+  if (validBytes == ALL_BYTES_VALID) return record.zeroBlocks;
+  auto dataEnd = (kj::min(validBytes, CHUNK_SIZE) + BLOCK_SIZE - 1) / BLOCK_SIZE;
+  return kj::max(record.zeroBlocks, BLOCKS_PER_CHUNK - dataEnd);
+}
+
 }  // namespace cairn

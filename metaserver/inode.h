@@ -71,11 +71,21 @@ struct ChunkRecord {
   // other replica has a higher one.
   ChunkVersion version;
   ChunkVersion floor;
-  uint32_t references = 1;                // files that share it
+  uint32_t references = 1;                // places of files that have it; above 1 it is never written
   uint32_t validBytes = ALL_BYTES_VALID;  // bytes from here on are zeros whatever replicas hold
   uint8_t replicas = 0;                   // copies wanted
   uint32_t zeroBlocks = 0;                // as last published; never more than BLOCKS_PER_CHUNK
   bool operator==(const ChunkRecord&) const = default;
+};
+
+struct ChunkReference {
+  // A place of a file with a chunk. Files that share a chunk may each have been cut at another length: so
+  // what is valid of it stands here as well, and the smaller one counts.
+  ChunkIndex index;
+  ChunkHandle handle;                     // 0: a hole
+  uint32_t validBytes = ALL_BYTES_VALID;  // for this file bytes from here on are zeros
+  uint32_t validIn(const ChunkRecord& record) const { return kj::min(validBytes, record.validBytes); }
+  uint32_t zeroBlocksIn(const ChunkRecord& record) const;  // what the file counts as holes of this chunk
 };
 
 struct FileChunk {
@@ -140,6 +150,7 @@ struct StoreRecord {
 
 struct NamespaceState {
   // The counters and marks of the namespace: one record, written with every change.
+  uint32_t format = 1;  // of the store: 2 once chunks are shared (records.h)
   ClusterId cluster;
   LogIndex applied;  // the last operation that is in the state
   Epoch epoch;

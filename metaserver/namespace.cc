@@ -136,6 +136,8 @@ Outcome dispatchChange(rpc::Change::Reader change, Transaction& transaction) {
       return ops::accessed(change, transaction);
     case rpc::Change::PUNCH:
       return ops::punch(change, transaction);
+    case rpc::Change::SHARE:
+      return ops::share(change, transaction);
   }
   return refusal(Status::NOT_SUPPORTED);
 }
@@ -200,6 +202,8 @@ Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
       return ops::raiseVersion(operation, transaction);
     case rpc::Operation::CONFIRM_VERSION:
       return ops::confirmVersion(operation, transaction);
+    case rpc::Operation::OWN_CHUNK:
+      return ops::ownChunk(operation, transaction);
     case rpc::Operation::PURGE:
       return ops::purge(operation, transaction);
     case rpc::Operation::COLLECT_GARBAGE:

@@ -172,8 +172,12 @@ Result<kj::Array<kj::String>> NamespaceReader::xattrs(InodeId id) const {
 }
 
 ChunkHandle NamespaceReader::chunkAt(InodeId id, ChunkIndex index) const {
+  return referenceAt(id, index).handle;
+}
+
+ChunkReference NamespaceReader::referenceAt(InodeId id, ChunkIndex index) const {
   Row row(db, Key(Table::FILE_CHUNKS, id.value(), index.value()));
-  return row.exists() ? ChunkHandle(decodeNumber(row.value())) : ChunkHandle();
+  return row.exists() ? decodeReference(index, row.value()) : ChunkReference{index, ChunkHandle()};
 }
 
 kj::Maybe<ChunkRecord> NamespaceReader::chunk(ChunkHandle handle) const {
@@ -204,9 +208,10 @@ Result<FoundIndex> NamespaceReader::firstSparse(InodeId id, ChunkIndex first) co
   scan(db, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
        [&](KeyReader key, std::string_view value) {
          key.number();
-         if (ChunkIndex(key.number()) != answer.index) return false;
-         KJ_IF_MAYBE (record, chunk(ChunkHandle(decodeNumber(value)))) {
-           if (record->zeroBlocks > 0 || record->validBytes != ALL_BYTES_VALID) return false;
+         auto reference = decodeReference(ChunkIndex(key.number()), value);
+         if (reference.index != answer.index) return false;
+         KJ_IF_MAYBE (record, chunk(reference.handle)) {
+           if (record->zeroBlocks > 0 || reference.validIn(*record) != ALL_BYTES_VALID) return false;
          }
          answer.index = answer.index.next();
          if (++looks == LOOKS_MAX) answer.certain = FoundIndex::Certain::NO;
@@ -221,10 +226,10 @@ kj::Array<FileChunk> NamespaceReader::chunksOf(InodeId id, ChunkIndex first, uin
   scan(db, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
        [&](KeyReader key, std::string_view value) {
          key.number();
-         ChunkHandle handle(decodeNumber(value));
-         auto record =
-             KJ_REQUIRE_NONNULL(chunk(handle), "a file names a chunk that has no record", id, handle);
-         chunks.add(FileChunk{ChunkIndex(key.number()), handle, record});
+         auto reference = decodeReference(ChunkIndex(key.number()), value);
+         auto record = KJ_REQUIRE_NONNULL(chunk(reference.handle), "a file names a chunk that has no record",
+                                          id, reference.handle);
+         chunks.add(FileChunk{reference.index, reference.handle, record});
          return chunks.size() < limit;
        });
   return chunks.releaseAsArray();

@@ -61,9 +61,13 @@ class NamespaceReader {
   Result<kj::Array<kj::String>> xattrs(InodeId inode) const;
 
   ChunkHandle chunkAt(InodeId inode, ChunkIndex index) const;             // 0: a hole
+  ChunkReference referenceAt(InodeId inode, ChunkIndex index) const;      // handle 0: a hole
   Result<FoundIndex> firstChunk(InodeId inode, ChunkIndex first) const;   // that there is, from `first` on
   Result<FoundIndex> firstSparse(InodeId inode, ChunkIndex first) const;  // missing, or not full of data
   kj::Maybe<ChunkRecord> chunk(ChunkHandle handle) const;                 // null: no file has it
+  bool isShared(ChunkHandle handle, const ChunkRecord& record) const {
+    return record.references > 1;
+  }  // then nobody may write it
   kj::Array<FileChunk> chunksOf(InodeId inode, ChunkIndex first, uint32_t limit) const;
 
   kj::Array<InodeId> orphans(InodeId after, uint32_t limit) const;  // in order of id

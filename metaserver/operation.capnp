@@ -139,5 +139,17 @@ struct Operation {
 
     purgeTrash @44 :List(Trashed);
     # These go from the trash, with their chunks. One that is not in it is ignored. Answers how many went; Outcome.more as with purge.
+
+    ownChunk :group {
+      owner @45 :UInt64;    # inode
+      place @46 :UInt64;    # chunk index
+      shared @47 :UInt64;   # the handle that is there now
+      sharedVersion @48 :UInt64;  # under which it was cloned
+      own @49 :UInt64;      # the clone: reserved, never attached before. 0: nobody else has the chunk any more, keep it
+    }
+    # The place gets the clone, with version 1 and floor 1, and gives back its reference to the shared chunk. With `own` 0
+    # what is valid of the chunk for this file becomes what is valid of the chunk. Refuses: stale (inode
+    # gone), staleVersion (another chunk is there, or the version has been raised; with `own` 0: somebody else
+    # has it), invalid (handle not reserved or in use).
   }
 }

@@ -183,6 +183,22 @@ ChunkRecord decodeChunk(std::string_view bytes) {
   return chunk;
 }
 
+std::string encode(const ChunkReference& reference) {
+  Writer writer;
+  writer.number(reference.handle);
+  if (reference.validBytes != ALL_BYTES_VALID) writer.number(reference.validBytes);
+  return writer.done();
+}
+
+ChunkReference decodeReference(ChunkIndex index, std::string_view bytes) {
+  ChunkReference reference;
+  reference.index = index;
+  Reader reader(bytes, "place of a file");
+  reader.number(reference.handle);
+  reader.number(reference.validBytes);
+  return reference;
+}
+
 // ---------------------------------------------------------------------------------------------------------------
 // Names: format, then for each entry: slot, type, inode, length of the name (one byte), name
 
@@ -424,7 +440,7 @@ SessionRecord decodeSession(SessionId id, std::string_view bytes) {
 
 std::string encode(const NamespaceState& state) {
   Writer writer;
-  writer.number(NAMESPACE_FORMAT);
+  writer.number(state.format);
   visitState(writer, state);
   return writer.done();
 }
@@ -433,13 +449,14 @@ NamespaceState decodeState(std::string_view bytes) {
   Reader reader(bytes, "state");
   uint32_t format = 0;
   reader.number(format);
-  if (format != NAMESPACE_FORMAT) {
+  if (format < 1 || format > NAMESPACE_FORMAT) {
     kj::throwFatalException(KJ_EXCEPTION(
         FAILED,
         kj::str("the namespace store has format ", format, ", this program knows ", NAMESPACE_FORMAT,
                 ". Nothing was changed. Start the version of CairnFS that wrote it, or a newer one.")));
   }
   NamespaceState state;
+  state.format = format;
   visitState(reader, state);
   return state;
 }
@@ -527,7 +544,10 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
     }
     case Table::FILE_CHUNKS: {
       auto inode = reader.number();
-      return kj::str("file ", inode, " chunk ", reader.number(), " -> handle ", decodeNumber(value));
+      auto reference = decodeReference(ChunkIndex(reader.number()), value);
+      auto valid =
+          reference.validBytes == ALL_BYTES_VALID ? kj::str() : kj::str(" valid ", reference.validBytes);
+      return kj::str("file ", inode, " chunk ", reference.index, " -> handle ", reference.handle, valid);
     }
     case Table::CHUNKS: {
       auto chunk = decodeChunk(value);

@@ -16,7 +16,8 @@
 namespace cairn {
 
 constexpr uint64_t STORE_DRAINING = 1ull << 32;  // in the value of a store, above its id
-constexpr uint32_t NAMESPACE_FORMAT = 1;         // of the store as a whole, in the state record
+constexpr uint32_t NAMESPACE_FORMAT = 2;         // of the store as a whole, in the state record
+// 1: no chunk has ever been shared; 2 since the first that was: a program that knows only 1 would write it.
 constexpr uint8_t RECORD_FORMAT = 1;
 constexpr uint8_t ORPHAN_FORMAT =
     2;  // format 1: nothing, or the text `linkable`; read as without a departure
@@ -27,6 +28,9 @@ uint64_t bytesUsedBy(const Inode& inode);
 
 std::string encode(const ChunkRecord& chunk);
 ChunkRecord decodeChunk(std::string_view bytes);
+
+std::string encode(const ChunkReference& reference);
+ChunkReference decodeReference(ChunkIndex index, std::string_view bytes);
 
 struct NamedInode {
   std::string_view name;  // into the bytes it was decoded from

@@ -43,7 +43,7 @@ kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
     co_return;
   }
   auto before = service.operations.last();
-  auto outcome = co_await service.operations.propose(LoggedOperation::of(session, change));
+  auto outcome = co_await carryOut(change);
   auto builder = results.initOutcome();
   outcome.write(builder);
 
@@ -69,6 +69,11 @@ kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
       if (!ok(durable)) builder.setStatus(durable);
     }
   }
+}
+
+kj::Promise<Outcome> SessionHandlers::carryOut(rpc::Change::Reader change) {
+  if (change.isShare()) return share(change);
+  return service.operations.propose(LoggedOperation::of(session, change));
 }
 
 kj::Promise<void> SessionHandlers::lookup(LookupContext context) {

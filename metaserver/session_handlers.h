@@ -49,6 +49,8 @@ class SessionHandlers final : public rpc::Session::Server {
  private:
   kj::Promise<void> closing(CloseContext context);
   kj::Promise<void> changing(ChangeContext context);
+  kj::Promise<Outcome> carryOut(rpc::Change::Reader change);
+  kj::Promise<Outcome> share(rpc::Change::Reader change);  // share_handlers.cc
   kj::Promise<void> opening(OpenContext context);
   kj::Promise<void> locating(LocateContext context);
   kj::Promise<void> syncing(SyncContext context);

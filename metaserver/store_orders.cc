@@ -128,15 +128,23 @@ kj::Promise<kj::Maybe<Status>> StoreOrders::lease(ChunkHandle chunk, ChunkVersio
 }
 
 kj::Promise<kj::Maybe<Status>> StoreOrders::revoke(ServerId server, ChunkHandle chunk, ChunkVersion version) {
+  auto chunks = kj::heapArray<ReplicaId>(1);
+  chunks[0] = {chunk, version};
+  return revokeAll(server, kj::mv(chunks));
+}
+
+kj::Promise<kj::Maybe<Status>> StoreOrders::revokeAll(ServerId server, kj::Array<ReplicaId> chunks) {
   auto registration = registrationOf(server);
   auto found = capability(server);
   KJ_IF_MAYBE (store, found) {
     try {
       auto request = store->revokeRequest();
       request.setEpoch(epoch.value());
-      auto id = request.initChunks(1)[0];
-      id.setHandle(chunk.value());
-      id.setVersion(version.value());
+      auto list = request.initChunks(chunks.size());
+      for (size_t i = 0; i < chunks.size(); ++i) {
+        list[i].setHandle(chunks[i].chunk.value());
+        list[i].setVersion(chunks[i].version.value());
+      }
       kj::Promise<capnp::Response<rpc::ChunkServer::RevokeResults>> sent = request.send();
       auto response = co_await bounded(server, kj::mv(sent));
       view.servers.heard(server, registration, timer.now());
@@ -146,6 +154,31 @@ kj::Promise<kj::Maybe<Status>> StoreOrders::revoke(ServerId server, ChunkHandle 
     }
   }
   co_return nullptr;
+}
+
+kj::Promise<CloneReport> StoreOrders::clone(ServerId server, ReplicaId source, ChunkHandle target,
+                                            uint32_t bytes) {
+  CloneReport report;
+  report.registration = registrationOf(server);
+  auto found = capability(server);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->cloneRequest();
+      request.setEpoch(epoch.value());
+      request.getChunk().setHandle(source.chunk.value());
+      request.getChunk().setVersion(source.version.value());
+      request.setClone(target.value());
+      request.setBytes(bytes);
+      kj::Promise<capnp::Response<rpc::ChunkServer::CloneResults>> sent = request.send();
+      auto response = co_await bounded(server, kj::mv(sent), COPY_DEADLINE_MAX);
+      view.servers.heard(server, report.registration, timer.now());
+      report.status = response.getStatus();
+      report.length = response.getLength();
+    } catch (const kj::Exception& exception) {
+      noAnswer(server, report.registration, "clone", exception);
+    }
+  }
+  co_return kj::mv(report);
 }
 
 kj::Promise<kj::Maybe<Status>> StoreOrders::remove(ServerId server, kj::Array<DoomedReplica> replicas) {

@@ -29,6 +29,11 @@ struct AdoptOrder {
   uint32_t truncate = ALL_BYTES_VALID;
 };
 
+struct ReplicaId {
+  ChunkHandle chunk;
+  ChunkVersion version;
+};
+
 struct CopyRequest {
   ServerId target;
   ChunkHandle chunk;
@@ -45,6 +50,12 @@ struct CopyReport {
   uint32_t length = 0;
   kj::Vector<ServerId> bad;   // sources with damaged bytes
   uint32_t registration = 0;  // of the target, when the order was sent
+};
+
+struct CloneReport {
+  kj::Maybe<Status> status;  // null: no answer, the clone may be there or not
+  uint32_t length = 0;
+  uint32_t registration = 0;  // of the store, when the order was sent
 };
 
 struct AdoptAnswer {
@@ -69,6 +80,8 @@ class StoreOrders {
   // To members[0]; the others are its chain.
 
   kj::Promise<kj::Maybe<Status>> revoke(ServerId server, ChunkHandle chunk, ChunkVersion version);
+  kj::Promise<kj::Maybe<Status>> revokeAll(ServerId server, kj::Array<ReplicaId> chunks);
+  kj::Promise<CloneReport> clone(ServerId server, ReplicaId source, ChunkHandle target, uint32_t bytes);
   kj::Promise<kj::Maybe<Status>> remove(ServerId server, kj::Array<DoomedReplica> replicas);
   kj::Promise<CopyReport> copy(CopyRequest request);
   kj::Promise<kj::Maybe<ReplicaFacts>> describe(ServerId server,

@@ -178,28 +178,27 @@ void Transaction::dropName(InodeId directory, kj::StringPtr name) {
 // -- chunks
 // ---------------------------------------------------------------------------------------------------
 
-ChunkHandle Transaction::chunkAt(InodeId inode, ChunkIndex index) {
+ChunkReference Transaction::chunkAt(InodeId inode, ChunkIndex index) {
   KJ_IF_MAYBE (value, get(Key(Table::FILE_CHUNKS, inode.value(), index.value()))) {
-    return ChunkHandle(decodeNumber(*value));
+    return decodeReference(index, *value);
   }
-  return ChunkHandle();
+  return ChunkReference{index, ChunkHandle()};
 }
 
-kj::Vector<std::pair<ChunkIndex, ChunkHandle>> Transaction::chunksOf(InodeId inode, ChunkIndex first,
-                                                                     size_t limit) {
-  kj::Vector<std::pair<ChunkIndex, ChunkHandle>> result;
+kj::Vector<ChunkReference> Transaction::chunksOf(InodeId inode, ChunkIndex first, size_t limit) {
+  kj::Vector<ChunkReference> result;
   scan(Key(Table::FILE_CHUNKS, inode.value()), Key(Table::FILE_CHUNKS, inode.value(), first.value()),
        [&](std::string_view key, std::string_view value) {
          KeyReader reader(key);
          reader.number();
-         result.add(ChunkIndex(reader.number()), ChunkHandle(decodeNumber(value)));
+         result.add(decodeReference(ChunkIndex(reader.number()), value));
          return result.size() < limit;
        });
   return result;
 }
 
-void Transaction::putChunkAt(InodeId inode, ChunkIndex index, ChunkHandle handle) {
-  set(Key(Table::FILE_CHUNKS, inode.value(), index.value()), encodeNumber(handle.value()));
+void Transaction::putChunkAt(InodeId inode, const ChunkReference& reference) {
+  set(Key(Table::FILE_CHUNKS, inode.value(), reference.index.value()), encode(reference));
 }
 
 void Transaction::dropChunkAt(InodeId inode, ChunkIndex index) {

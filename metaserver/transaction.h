@@ -66,13 +66,13 @@ class Transaction {
   void dropName(InodeId directory, kj::StringPtr name);
 
   // -- chunks
-  ChunkHandle chunkAt(InodeId inode, ChunkIndex index);
-  kj::Vector<std::pair<ChunkIndex, ChunkHandle>> chunksOf(InodeId inode, ChunkIndex first,
-                                                          size_t limit);  // settled
-  void putChunkAt(InodeId inode, ChunkIndex index, ChunkHandle handle);
+  ChunkReference chunkAt(InodeId inode, ChunkIndex index);
+  kj::Vector<ChunkReference> chunksOf(InodeId inode, ChunkIndex first, size_t limit);  // settled
+  void putChunkAt(InodeId inode, const ChunkReference& reference);
   void dropChunkAt(InodeId inode, ChunkIndex index);
   kj::Maybe<ChunkRecord> chunk(ChunkHandle handle);
   void putChunk(ChunkHandle handle, const ChunkRecord& record);
+  bool isShared(ChunkHandle handle, const ChunkRecord& record) const { return record.references > 1; }
   void discardChunk(ChunkHandle handle);  // one reference less; the last one makes it garbage
   bool isGarbage(ChunkHandle handle);
   void dropGarbage(ChunkHandle handle);

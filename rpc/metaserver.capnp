@@ -177,10 +177,29 @@ struct Change {
       atLeast @47 :UInt64;    # the file becomes this long if it is shorter
     }
     # mtime and ctime move and dataVersion rises. Refuses: notFound, invalid, tooBig.
+
+    share :group {          # the whole-chunk part of copy_file_range(2)
+      source @49 :UInt64;   # inode
+      fromChunk @50 :UInt64;
+      target @51 :UInt64;   # inode; may be the same, if the ranges do not overlap
+      toChunk @52 :UInt64;
+      bytes @53 :UInt64;    # from the start of chunk `fromChunk` on; at most 64 GiB
+      handles @54 :List(UInt64);
+      # Filled in by the metaserver: the chunks of the source's range, 0 for a hole, which it has made stand still.
+    }
+    # The target has the source's chunks in that range from now on, without a copy of their bytes; holes are holes. The first write to a
+    # shared chunk, through either file, gives that file one of its own. What the target had there goes. It
+    # becomes as long as the range reaches; mtime and ctime move and dataVersion rises. A range that ends inside of a chunk
+    # must end at or behind the end of the target. What the source's clients have not published is not in it.
+    # Refuses: notFound, invalid (not regular files, beyond the end of the source, overlapping, inside of a chunk), tooBig,
+    # staleVersion (the source has changed meanwhile: once more, or copy), busy (a chunk is being
+    # written and cannot be made to stand still: copy).
   }
 
   chunkBlocks @48 :List(UInt32);
   # publish: for each of its `chunks`, how many of the chunk's blocks hold anything but zeros (st_blocks).
+  chunkIndexes @55 :List(UInt64);
+  # publish: for each of its `chunks`, where it is in the file. A chunk that is not there any more is not counted.
 }
 
 const setMode :UInt32 = 1;
@@ -329,7 +348,7 @@ struct ChunkDetail {
   chunk @1 :ChunkId;
   primary @2 :UInt32;       # 0: no lease is out
   leaseMs @3 :UInt32;
-  references @4 :UInt32;    # files that share the chunk
+  references @4 :UInt32;    # places of files that share the chunk
   replicas @5 :List(ReplicaDetail);
 }
 

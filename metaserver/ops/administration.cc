@@ -37,13 +37,13 @@ Outcome setReplicas(rpc::Operation::Reader operation, Transaction& transaction) 
   if (!inode->attributes.isRegular() && !inode->attributes.isDirectory()) return refusal(Status::INVALID);
 
   Outcome outcome;
-  kj::Vector<std::pair<ChunkIndex, ChunkHandle>> chunks;
+  kj::Vector<ChunkReference> chunks;
   if (inode->attributes.isRegular() && inode->chunks > 0) {
     transaction.settle();
     chunks = transaction.chunksOf(inode->id(), ChunkIndex(request.getFromChunk()), CHUNKS_PER_OPERATION + 1);
   }
   for (size_t i = 0; i < chunks.size(); ++i) {
-    auto& [index, handle] = chunks[i];
+    auto& [index, handle, valid] = chunks[i];
     if (i == CHUNKS_PER_OPERATION) {
       outcome.number = index.value();
       break;

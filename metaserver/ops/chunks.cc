@@ -34,7 +34,7 @@ Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction) 
   if (!inode.ok()) return refusal(inode.status());
   if (!inode->attributes.isRegular()) return refusal(Status::INVALID);
   if (index.value() > FILE_SIZE_MAX / CHUNK_SIZE) return refusal(Status::TOO_BIG);
-  auto existing = transaction.chunkAt(inode->id(), index);
+  auto existing = transaction.chunkAt(inode->id(), index).handle;
   if (existing) {
     Outcome outcome = refusal(Status::EXISTS);
     outcome.chunk = existing;
@@ -50,7 +50,7 @@ Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction) 
   record.replicas = request.getReplicas() > 0 ? request.getReplicas() : inode->attributes.replicas;
   record.zeroBlocks = BLOCKS_PER_CHUNK;
   transaction.putChunk(handle, record);
-  transaction.putChunkAt(inode->id(), index, handle);
+  transaction.putChunkAt(inode->id(), {index, handle});
   inode->zeroBlocks += record.zeroBlocks;
   ++transaction.counters().chunks;
   ++inode->chunks;

@@ -23,6 +23,7 @@ Outcome setXattr(rpc::Change::Reader change, Transaction& transaction);
 Outcome removeXattr(rpc::Change::Reader change, Transaction& transaction);
 Outcome accessed(rpc::Change::Reader change, Transaction& transaction);
 Outcome punch(rpc::Change::Reader change, Transaction& transaction);
+Outcome share(rpc::Change::Reader change, Transaction& transaction);
 
 // The metaserver's own
 Outcome found(rpc::Operation::Reader operation, Transaction& transaction);
@@ -37,6 +38,7 @@ Outcome reserveHandles(rpc::Operation::Reader operation, Transaction& transactio
 Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome confirmVersion(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome ownChunk(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome purge(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome configureTrash(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome keepTrash(rpc::Operation::Reader operation, Transaction& transaction);

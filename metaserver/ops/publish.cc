@@ -20,12 +20,17 @@ namespace {
 void countBlocks(Inode& inode, rpc::Change::Reader change, Transaction& transaction) {
   auto handles = change.getPublish().getChunks();
   auto blocks = change.getChunkBlocks();
+  auto indexes = change.getChunkIndexes();
   for (unsigned i = 0; i < handles.size() && i < blocks.size(); ++i) {
     ChunkHandle handle(handles[i]);
+    if (i < indexes.size()) {  // a client from before chunks were shared does not say
+      auto reference = transaction.chunkAt(inode.id(), ChunkIndex(indexes[i]));
+      if (reference.handle != handle || reference.validBytes != ALL_BYTES_VALID) continue;
+    }
     auto found = transaction.chunk(handle);
     KJ_IF_MAYBE (record, found) {
       // A chunk that was dropped or shared meanwhile counts as it was.
-      if (record->references > 1 || blocks[i] > BLOCKS_PER_CHUNK) continue;
+      if (transaction.isShared(handle, *record) || blocks[i] > BLOCKS_PER_CHUNK) continue;
       auto zeros = BLOCKS_PER_CHUNK - blocks[i];
       if (zeros == record->zeroBlocks) continue;
       setZeroBlocks(inode, *record, zeros);

@@ -24,14 +24,14 @@ Outcome punch(rpc::Change::Reader change, Transaction& transaction) {
     return refusal(Status::INVALID);  // in pieces, please
   }
 
-  kj::Vector<std::pair<ChunkIndex, ChunkHandle>> chunks;
+  kj::Vector<ChunkReference> chunks;
   if (inode->chunks > 0 && request.getFirstChunk() < request.getEndChunk()) {
     transaction.settle();
     chunks = transaction.chunksOf(inode->id(), ChunkIndex(request.getFirstChunk()), CHUNKS_PER_OPERATION_MAX);
   }
-  for (auto& [index, handle] : chunks) {
-    if (index.value() >= request.getEndChunk()) break;
-    dropChunk(*inode, index, handle, transaction);
+  for (auto& reference : chunks) {
+    if (reference.index.value() >= request.getEndChunk()) break;
+    dropChunk(*inode, reference, transaction);
   }
   auto& attributes = inode->attributes;
   if (attributes.extended & rpc::HAS_CAPABILITY) removeXattr(*inode, CAPABILITY, transaction);

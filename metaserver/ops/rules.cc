@@ -61,19 +61,24 @@ void removeXattr(Inode& inode, kj::StringPtr key, Transaction& transaction) {
   }
 }
 
-void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks) {
-  inode.zeroBlocks -= kj::min(inode.zeroBlocks, uint64_t(record.zeroBlocks));
-  record.zeroBlocks = kj::min(zeroBlocks, BLOCKS_PER_CHUNK);
-  inode.zeroBlocks += record.zeroBlocks;
+void countZeros(Inode& inode, uint32_t before, uint32_t now) {
+  inode.zeroBlocks -= kj::min(inode.zeroBlocks, uint64_t(before));
+  inode.zeroBlocks += now;
 }
 
-void dropChunk(Inode& inode, ChunkIndex index, ChunkHandle handle, Transaction& transaction) {
-  auto record =
-      KJ_REQUIRE_NONNULL(transaction.chunk(handle), "a file names a chunk that has no record", handle);
-  inode.zeroBlocks -= kj::min(inode.zeroBlocks, uint64_t(record.zeroBlocks));
+void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks) {
+  auto before = record.zeroBlocks;
+  record.zeroBlocks = kj::min(zeroBlocks, BLOCKS_PER_CHUNK);
+  countZeros(inode, before, record.zeroBlocks);
+}
+
+void dropChunk(Inode& inode, const ChunkReference& reference, Transaction& transaction) {
+  auto record = KJ_REQUIRE_NONNULL(transaction.chunk(reference.handle),
+                                   "a file names a chunk that has no record", reference.handle);
+  countZeros(inode, reference.zeroBlocksIn(record), 0);
   --inode.chunks;
-  transaction.dropChunkAt(inode.id(), index);
-  transaction.discardChunk(handle);
+  transaction.dropChunkAt(inode.id(), reference.index);
+  transaction.discardChunk(reference.handle);
 }
 
 namespace {
@@ -132,7 +137,7 @@ Finished dropContents(const Inode& inode, size_t chunkLimit, Transaction& transa
   if (inode.chunks > 0) {
     auto chunks = transaction.chunksOf(inode.id(), ChunkIndex(0), chunkLimit);
     Inode rest = inode;
-    for (auto& [index, handle] : chunks) dropChunk(rest, index, handle, transaction);
+    for (auto& reference : chunks) dropChunk(rest, reference, transaction);
     if (rest.chunks > 0) {
       transaction.put(rest);
       return Finished::NO;

@@ -29,9 +29,11 @@ void keepXattr(Inode& inode, kj::StringPtr key, kj::ArrayPtr<const kj::byte> val
 void removeXattr(Inode& inode, kj::StringPtr key, Transaction& transaction);
 // Change the attribute and what the inode says of its attributes; the caller puts the inode.
 
-void dropChunk(Inode& inode, ChunkIndex index, ChunkHandle handle, Transaction& transaction);
+void dropChunk(Inode& inode, const ChunkReference& reference, Transaction& transaction);
 void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks);
-// What the inode says of its chunks follows; the caller puts the inode and the record.
+// What the inode says of its chunks follows; the caller puts the inode and the record. setZeroBlocks is for a
+// chunk that only this file has, all bytes of it valid.
+void countZeros(Inode& inode, uint32_t before, uint32_t now);  // blocks of one chunk
 
 class LostLink {
   // An inode that loses one of its links, a directory its only name. The constructor reads, carryOut()

@@ -8,7 +8,8 @@
 //    security.capability, from everybody.
 //  - size, downwards or to what it is: the chunks beyond it go, and the chunk it cuts gets `validBytes`, so
 //  that it reads
-//    as zeros from there on although no replica has been told. Upwards: a hole. mtime moves and dataVersion
+//    as zeros from there on although no replica has been told (of a chunk that files share, the file's place
+//    gets it). Upwards: a hole. mtime moves and dataVersion
 //    rises either way.
 //  - chmod of what has an access ACL sets the ACL's owner, mask and others (Linux posix_acl_chmod).
 //  - ctime moves whenever anything is asked for. Permission is the kernel's business (default_permissions).
@@ -56,18 +57,11 @@ class Cut {
   ChunkHandle carryOut(Inode& inode, Transaction& transaction) {
     // Answers the chunk that is cut, 0 if none is.
     ChunkHandle cut;
-    for (auto& [index, handle] : chunks) {
-      if (index < end) {
-        auto record =
-            KJ_REQUIRE_NONNULL(transaction.chunk(handle), "a file names a chunk that has no record", handle);
-        auto valid = locate(FileOffset(size)).offset.value();
-        record.validBytes = kj::min(record.validBytes, valid);
-        auto zeros = BLOCKS_PER_CHUNK - (valid + BLOCK_SIZE - 1) / BLOCK_SIZE;
-        setZeroBlocks(inode, record, kj::max(record.zeroBlocks, zeros));
-        transaction.putChunk(handle, record);
-        cut = handle;
-      } else {
-        dropChunk(inode, index, handle, transaction);
+    for (auto& reference : chunks) {
+      if (reference.index >= end) {
+        dropChunk(inode, reference, transaction);
+      } else if (cutChunk(inode, reference, transaction)) {
+        cut = reference.handle;
       }
     }
     if (cuts) inode.chunksEnd = end.value();
@@ -75,8 +69,28 @@ class Cut {
   }
 
  private:
+  bool cutChunk(Inode& inode, ChunkReference reference, Transaction& transaction) {
+    // Answers whether the chunk itself was cut: of a shared one, which nobody writes, only our view of it is.
+    auto record = KJ_REQUIRE_NONNULL(transaction.chunk(reference.handle),
+                                     "a file names a chunk that has no record", reference.handle);
+    auto valid = locate(FileOffset(size)).offset.value();
+    auto before = reference.zeroBlocksIn(record);
+    bool shared = transaction.isShared(reference.handle, record);
+    if (shared) {
+      reference.validBytes = kj::min(reference.validBytes, valid);
+      transaction.putChunkAt(inode.id(), reference);
+    } else {
+      record.validBytes = kj::min(record.validBytes, valid);
+      auto zeros = BLOCKS_PER_CHUNK - (valid + BLOCK_SIZE - 1) / BLOCK_SIZE;
+      record.zeroBlocks = kj::max(record.zeroBlocks, zeros);
+      transaction.putChunk(reference.handle, record);
+    }
+    countZeros(inode, before, reference.zeroBlocksIn(record));
+    return !shared;
+  }
+
   uint64_t size;
-  kj::Vector<std::pair<ChunkIndex, ChunkHandle>> chunks;
+  kj::Vector<ChunkReference> chunks;
   ChunkIndex end;  // indexes from here on go
   bool cuts = false;
 };

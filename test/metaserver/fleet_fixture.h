@@ -107,7 +107,8 @@ struct FakeStore {
   bool heartbeats = true;
   uint64_t epochSeen = 0;
   uint32_t adopts = 0, revokes = 0, probes = 0, verifies = 0, copies = 0, commits = 0;
-  Mood onlyCopy = Mood::OBEYS, onlyCommit = Mood::OBEYS;
+  uint32_t clones = 0;
+  Mood onlyCopy = Mood::OBEYS, onlyCommit = Mood::OBEYS, onlyClone = Mood::OBEYS;
   bool copiesBeforeItHangs = false;          // carries the commit out, and does not answer
   std::map<uint64_t, uint64_t> staged;       // handle -> bytes copied of a copy that is not committed
   std::deque<FakeStore>* fellows = nullptr;  // where sources are
@@ -210,6 +211,28 @@ class FakeProcess final : public rpc::ChunkServer::Server {
     if (commit && mood == FakeStore::Mood::HANGS && store.copiesBeforeItHangs) takeCopy(context);
     return react(
         mood, [this, context]() mutable { takeCopy(context); },
+        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
+  }
+
+  kj::Promise<void> clone(CloneContext context) override {
+    ++store.clones;
+    auto mood = store.mood != FakeStore::Mood::OBEYS ? store.mood : store.onlyClone;
+    return react(
+        mood,
+        [this, context]() mutable {
+          auto params = context.getParams();
+          auto found = store.chunks.find(params.getChunk().getHandle());
+          auto status = found == store.chunks.end()                              ? Status::NO_REPLICA
+                        : found->second.version > params.getChunk().getVersion() ? Status::STALE_VERSION
+                        : found->second.version < params.getChunk().getVersion() ? Status::BEHIND_VERSION
+                                                                                 : Status::OK;
+          context.getResults().setStatus(status);
+          if (!ok(status)) return;
+          auto& clone = store.chunks[params.getClone()];
+          clone.version = 1;
+          clone.length = kj::min(found->second.length, params.getBytes());
+          context.getResults().setLength(clone.length);
+        },
         [this, context]() mutable { context.getResults().setStatus(store.refusal); });
   }
 
@@ -613,6 +636,23 @@ class FleetTest : public testing::Test {
                   })
         .getOutcome()
         .getStatus();
+  }
+  kj::Promise<Status> sharing(FakeMount& mount, uint64_t source, uint64_t target, uint64_t bytes) {
+    auto request = mount.session.changeRequest();
+    auto change = request.getChange();
+    change.setSequence(++mount.sequence);
+    auto share = change.initShare();
+    share.setSource(source);
+    share.setTarget(target);
+    share.setBytes(bytes);
+    return request.send()
+        .then([](capnp::Response<rpc::Session::ChangeResults>&& response) {
+          return response.getOutcome().getStatus();
+        })
+        .eagerlyEvaluate(nullptr);
+  }
+  Status share(FakeMount& mount, uint64_t source, uint64_t target, uint64_t bytes) {
+    return await(sharing(mount, source, target, bytes));
   }
   void release(FakeMount& mount, uint64_t inode) {
     auto request = mount.session.releaseRequest();

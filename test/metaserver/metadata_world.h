@@ -139,6 +139,16 @@ class MetadataWorld {
       request.setHandle(handle);
     });
   }
+  Outcome ownChunk(InodeId inode, uint64_t index, uint64_t shared, uint64_t version, uint64_t own) {
+    return this->own([&](auto body) {
+      auto request = body.initOwnChunk();
+      request.setOwner(inode.value());
+      request.setPlace(index);
+      request.setShared(shared);
+      request.setSharedVersion(version);
+      request.setOwn(own);
+    });
+  }
   Outcome raise(ChunkHandle handle, uint64_t from) {
     return own([&](auto body) {
       auto request = body.initRaiseVersion();
@@ -269,6 +279,21 @@ class Client {
       request.setFile(inode.value());
       request.setLength(length);
       request.setModified(modified);
+    });
+  }
+  Outcome share(InodeId source, uint64_t first, InodeId target, uint64_t toFirst, uint64_t bytes) {
+    // With the handles that are there, as the metaserver fills them in.
+    return change([&](auto change) {
+      auto request = change.initShare();
+      request.setSource(source.value());
+      request.setFromChunk(first);
+      request.setTarget(target.value());
+      request.setToChunk(toFirst);
+      request.setBytes(bytes);
+      auto handles = request.initHandles(unsigned((bytes + CHUNK_SIZE - 1) / CHUNK_SIZE));
+      for (unsigned i = 0; i < handles.size(); ++i) {
+        handles.set(i, world.read().chunkAt(source, ChunkIndex(first + i)).value());
+      }
     });
   }
   Outcome setXattr(InodeId inode, kj::StringPtr key, kj::StringPtr value, uint32_t flags = 0) {

@@ -172,6 +172,30 @@ struct Model {
     }
     return needed;
   }
+  std::map<uint64_t, uint32_t> references() {  // of each chunk, by handle
+    std::map<uint64_t, uint32_t> counts;
+    for (auto& [number, node] : nodes) {
+      for (auto& [index, handle] : node.chunks) ++counts[handle];
+    }
+    return counts;
+  }
+  Status share(uint64_t from, uint64_t first, uint64_t to, uint64_t toFirst, uint64_t bytes) {
+    for (auto inode : {from, to}) {
+      if (!lives(inode)) return inode > 0 && inode < next ? Status::STALE : Status::NOT_FOUND;
+    }
+    auto &source = nodes[from], &target = nodes[to];
+    if (source.type != FileType::REGULAR || target.type != FileType::REGULAR) return Status::INVALID;
+    auto count = (bytes + CHUNK_SIZE - 1) / CHUNK_SIZE;
+    if (bytes == 0 || first * CHUNK_SIZE + bytes > source.size) return Status::INVALID;
+    if (bytes % CHUNK_SIZE > 0 && toFirst * CHUNK_SIZE + bytes < target.size) return Status::INVALID;
+    if (from == to && first < toFirst + count && toFirst < first + count) return Status::INVALID;
+    std::map<uint64_t, uint64_t> taken(source.chunks.lower_bound(first),
+                                       source.chunks.lower_bound(first + count));
+    target.chunks.erase(target.chunks.lower_bound(toFirst), target.chunks.lower_bound(toFirst + count));
+    for (auto& [index, handle] : taken) target.chunks[toFirst + index - first] = handle;
+    target.size = std::max(target.size, toFirst * CHUNK_SIZE + bytes);
+    return Status::OK;
+  }
   Status truncate(uint64_t inode, uint64_t size) {
     if (!lives(inode)) return inode > 0 && inode < next ? Status::STALE : Status::NOT_FOUND;
     auto& node = nodes[inode];
@@ -253,7 +277,7 @@ class Run {
   void step() {
     world.clock.advance(5 * kj::MILLISECONDS);
     model.now = world.clock.ns();
-    switch (pick(14)) {
+    switch (pick(16)) {
       case 0:
       case 1:
       case 2:
@@ -278,6 +302,10 @@ class Run {
         return stepRestore();
       case 13:
         return pick(10) == 0 ? stepKeep() : stepEmpty();
+      case 14:
+        return stepShare();
+      case 15:
+        return stepOwn();
     }
   }
 
@@ -346,6 +374,35 @@ class Run {
       found->second.chunks[index] = nextHandle++;
       --handlesLeft;
     }
+  }
+  void stepShare() {
+    auto from = inode(), to = pick(8) == 0 ? from : inode();
+    auto first = pick(4), toFirst = pick(5), bytes = pick(3 * uint64_t(CHUNK_SIZE));
+    auto found = model.nodes.find(from);
+    bool toTheEnd = found != model.nodes.end() && found->second.size > first * CHUNK_SIZE && pick(2) == 0;
+    if (toTheEnd) bytes = found->second.size - first * CHUNK_SIZE;
+    if (pick(2) == 0) bytes = bytes / CHUNK_SIZE * CHUNK_SIZE;
+    auto outcome = client->share(InodeId(from), first, InodeId(to), toFirst, bytes);
+    check("share", outcome, model.share(from, first, to, toFirst, bytes));
+  }
+  void stepOwn() {
+    // A place of a file that shares its chunk gets a clone, as before a write; any other keeps what it has.
+    auto file = inode();
+    auto found = model.nodes.find(file);
+    if (!model.lives(file) || found->second.chunks.empty()) return;
+    if (handlesLeft == 0) return;
+    auto place = found->second.chunks.begin();
+    std::advance(place, long(pick(found->second.chunks.size())));
+    bool shared = model.references()[place->second] > 1;
+    auto version = KJ_REQUIRE_NONNULL(world.read().chunk(ChunkHandle(place->second))).version.value();
+    auto keeping = world.ownChunk(InodeId(file), place->first, place->second, version, 0);
+    ASSERT_EQ(keeping.status, shared ? Status::STALE_VERSION : Status::OK) << seed;
+    auto late = world.ownChunk(InodeId(file), place->first, place->second, version + 1, nextHandle);
+    ASSERT_EQ(late.status, Status::STALE_VERSION) << seed;
+    if (!shared) return;
+    ASSERT_TRUE(world.ownChunk(InodeId(file), place->first, place->second, version, nextHandle).ok()) << seed;
+    place->second = nextHandle++;
+    --handlesLeft;
   }
   void stepXattr() {
     auto file = inode();
@@ -438,17 +495,20 @@ class Run {
 
   void compare() {
     auto& read = world.read();
-    uint64_t chunks = 0;
+    auto references = model.references();
     for (auto& [number, node] : model.nodes) {
       auto found = read.inode(InodeId(number));
       ASSERT_TRUE(found.ok()) << number << ", seed " << seed;
       auto& attributes = found->attributes;
       ASSERT_EQ(attributes.type, node.type);
-      chunks += node.chunks.size();
       ASSERT_EQ(found->chunks, node.chunks.size()) << number << ", seed " << seed;
+      uint64_t zeroBlocks = 0;
       for (auto& chunk : read.chunksOf(InodeId(number), ChunkIndex(0), 100)) {
         ASSERT_EQ(node.chunks.at(chunk.index.value()), chunk.handle.value()) << seed;
+        ASSERT_EQ(chunk.record.references, references.at(chunk.handle.value())) << seed;
+        zeroBlocks += read.referenceAt(InodeId(number), chunk.index).zeroBlocksIn(chunk.record);
       }
+      ASSERT_EQ(found->zeroBlocks, zeroBlocks) << number << ", seed " << seed;
       ASSERT_EQ(read.xattrs(InodeId(number))->size(), node.xattrs.size()) << seed;
       for (auto& [key, value] : node.xattrs) {
         ASSERT_EQ(std::string(kj::heapString(read.xattr(InodeId(number), key.c_str())->asChars()).cStr()),
@@ -462,7 +522,10 @@ class Run {
     }
     auto& state = world.state();
     ASSERT_EQ(state.inodes, model.nodes.size()) << seed;
-    ASSERT_EQ(state.chunks, chunks) << seed;
+    ASSERT_EQ(state.chunks, references.size()) << seed;
+    for (auto& garbage : read.garbage(ChunkHandle(), 100000)) {
+      ASSERT_EQ(references.count(garbage.handle.value()), 0u) << "a chunk that a file has, seed " << seed;
+    }
     ASSERT_EQ(state.orphans, model.orphans.size()) << seed;
     ASSERT_EQ(state.garbage, read.garbage(ChunkHandle(), 100000).size()) << seed;
     compareTrash();

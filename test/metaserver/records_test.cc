@@ -174,7 +174,7 @@ TEST(Records, AnotherFormatIsRefusedWithASentence) {
   EXPECT_NE(why([&]() { decodeInode(InodeId(1), inode); }).find("a newer one"), std::string::npos);
   auto state = encode(NamespaceState());
   state[1] = 7;
-  EXPECT_NE(why([&]() { decodeState(state); }).find("the namespace store has format 7, this program knows 1"),
+  EXPECT_NE(why([&]() { decodeState(state); }).find("the namespace store has format 7, this program knows 2"),
             std::string::npos);
 }
 
