@@ -136,6 +136,17 @@ class OpenFile : public kj::Refcounted {
   }
   // lseek(2) SEEK_DATA and SEEK_HOLE: null where there is none from `offset` on. Blocks of zeros are holes.
 
+  struct CopyRange {
+    FileOffset from, to;
+    uint64_t length = 0;
+  };
+  virtual kj::Promise<Result<uint64_t>> copyFrom(OpenFile& source, CopyRange range) {
+    return Result<uint64_t>(Status::NOT_SUPPORTED);
+  }
+  // copy_file_range(2) from an open file of the same filesystem, which the caller keeps; may be this one, if
+  // the ranges do not overlap (INVALID). Whole chunks at the same place in a chunk are shared, others copied;
+  // one call does some of it and answers how many bytes (0: the source ends there).
+
   virtual kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record) = 0;
   // GFS paper, section 3.3: at least once, at an offset that the primary picks, never across a chunk
   // boundary. At most RECORD_SIZE_MAX bytes. Answers the offset of the copy that all replicas have.

@@ -39,6 +39,14 @@ class InodeTable::Handle final : public OpenFile {
   kj::Promise<Result<kj::Maybe<FileOffset>>> seek(FileOffset offset, Sought sought) override {
     return state->seek(offset.value(), sought);
   }
+  kj::Promise<Result<uint64_t>> copyFrom(OpenFile& source, CopyRange range) override {
+    KJ_IF_MAYBE (from, table.find(source.inode())) {
+      auto kept = kj::addRef(*from);
+      auto& file = *kept;
+      return state->copyFrom(file, range.from.value(), range.to.value(), range.length).attach(kj::mv(kept));
+    }
+    return Result<uint64_t>(Status::STALE);
+  }
   kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record) override {
     return state->recordAppend(record);
   }

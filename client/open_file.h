@@ -80,6 +80,9 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> zero(uint64_t offset, uint64_t length, Growth growth);
   kj::Promise<Result<kj::Maybe<FileOffset>>> seek(uint64_t offset, Sought sought);
 
+  // file_copy.cc; `source` outlives the promise
+  kj::Promise<Result<uint64_t>> copyFrom(FileState& source, uint64_t from, uint64_t to, uint64_t length);
+
   kj::Promise<Status> settle();  // as flush, but leaves an error for its owner
   bool isSettled() const {
     return buffer.isEmpty() && !needsPublish && order.isFree() && publishing.isFree();
@@ -128,6 +131,9 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   void accept(uint64_t offset, Bytes bytes);
   kj::Promise<Status> writeZeros(uint64_t from, uint64_t to);
   kj::Promise<Status> punch(uint64_t firstChunk, uint64_t endChunk, uint64_t atLeast);
+  kj::Promise<Result<uint64_t>> shareChunks(FileState& source, uint64_t from, uint64_t to, uint64_t bytes);
+  kj::Promise<Status> extend(uint64_t size);
+  kj::Promise<Result<uint64_t>> copyBytes(FileState& source, uint64_t from, uint64_t to, uint64_t length);
   kj::Promise<kj::Maybe<uint32_t>> seekInChunk(ChunkIndex index, uint32_t from, Sought sought);
   kj::Promise<Status> writeInTurn(uint64_t offset, Bytes bytes);
   void pump();

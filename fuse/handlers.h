@@ -122,6 +122,8 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   // space.cc
   kj::Promise<void> allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length,
                              int mode);
+  kj::Promise<void> copyRange(Request request, fuse_file_info source, fuse_file_info target,
+                              OpenFile::CopyRange range, int flags);
   kj::Promise<void> seek(Request request, fuse_file_info file, FileOffset offset, int whence);
 
   // locks.cc

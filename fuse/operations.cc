@@ -129,6 +129,12 @@ void seek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, fuse_file_in
   handlersOf(request).start(request, &Handlers::seek, *file, FileOffset(offset), whence);
 }
 
+void copyRange(fuse_req_t request, fuse_ino_t, off_t from, fuse_file_info* source, fuse_ino_t, off_t to,
+               fuse_file_info* target, size_t length, int flags) {
+  OpenFile::CopyRange range{FileOffset(from), FileOffset(to), length};
+  handlersOf(request).start(request, &Handlers::copyRange, *source, *target, range, flags);
+}
+
 // ---------------------------------------------------------------- locks
 
 void getLock(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file, struct flock* lock) {
@@ -196,8 +202,7 @@ void initialize(void* context, fuse_conn_info* connection) {
 
 }  // namespace
 
-// What is missing here the kernel does by itself once it has been told so: copy_file_range (by reading and
-// writing), access (default_permissions).
+// What is missing here the kernel does by itself once it has been told so: access (default_permissions).
 const fuse_lowlevel_ops OPERATIONS = {
     .init = initialize,
     .lookup = lookup,
@@ -234,6 +239,7 @@ const fuse_lowlevel_ops OPERATIONS = {
     .flock = lockWhole,
     .fallocate = allocate,
     .readdirplus = readDirectoryPlus,
+    .copy_file_range = copyRange,
     .lseek = seek,
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Requests about the space of files: fallocate(2), lseek(2) for data and holes.
+// Requests about the space of files: fallocate(2), lseek(2) for data and holes, copy_file_range(2).
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -11,6 +11,10 @@
 #include "rpc/coroutine.h"
 
 namespace cairn::fuse {
+
+namespace {
+constexpr uint64_t COPY_BYTES_MAX = 2ull << 30;  // the answer has 32 bits
+}
 
 kj::Promise<void> Handlers::allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length,
                                      int mode) {
@@ -34,6 +38,34 @@ kj::Promise<void> Handlers::allocate(Request request, fuse_file_info file, FileO
   }
   if (status == Status::OK && handle->flags & (O_SYNC | O_DSYNC)) status = co_await handle->file->sync();
   request.status(status);
+}
+
+kj::Promise<void> Handlers::copyRange(Request request, fuse_file_info source, fuse_file_info target,
+                                      OpenFile::CopyRange range, int flags) {
+  if (flags != 0) {
+    request.fail(EINVAL);
+    co_return;
+  }
+  auto from = handleOf(source), to = handleOf(target);
+  LocalChange change(inodes, to->file->inode());
+  range.length = kj::min(range.length, COPY_BYTES_MAX);
+  auto copied = co_await to->file->copyFrom(*from->file, range);
+  if (copied.status() == Status::NOT_SUPPORTED) {
+    request.fail(ENOSYS);  // the kernel reads and writes then
+    co_return;
+  }
+  if (!copied.ok()) {
+    request.status(copied.status());
+    co_return;
+  }
+  if (to->flags & (O_SYNC | O_DSYNC)) {
+    auto status = co_await to->file->sync();
+    if (!ok(status)) {
+      request.status(status);
+      co_return;
+    }
+  }
+  request.written(*copied);
 }
 
 kj::Promise<void> Handlers::seek(Request request, fuse_file_info file, FileOffset offset, int whence) {
