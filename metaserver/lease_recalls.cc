@@ -154,43 +154,45 @@ void LeaseRecalls::finish(ClaimId claim) {
   carryOut();
 }
 
+ClaimId LeaseRecalls::keptPlace(Caller caller, kj::ArrayPtr<const InodeId> inodes) {
+  // Of a call that was told to ask again; none if it is about something else by now.
+  auto before = waits.find(caller);
+  if (before == waits.end() || before->second.state == Wait::State::WAITING) return ClaimId();
+  auto claim = before->second.claim;
+  waiting.erase(claim);
+  waits.erase(before);
+  if (leases.isFor(claim, inodes)) {
+    leases.join(claim);
+    return claim;
+  }
+  leases.done(claim, timer.now());
+  return ClaimId();
+}
+
 kj::Promise<LeaseRecalls::Turn> LeaseRecalls::claim(SessionId id, kj::Array<InodeId> inodes,
                                                     Purpose purpose) {
-  Caller caller{id, purpose};
-  ClaimId claim;
-  auto before = waits.find(caller);
-  if (before != waits.end()) {
-    // Its caller asks again, and whoever waited for the call before has gone.
-    if (leases.isFor(before->second.claim, inodes)) {
-      claim = before->second.claim;
-      leases.join(claim);
-    } else {
-      leases.done(before->second.claim, timer.now());
-    }
-    waiting.erase(before->second.claim);
-    before->second.over->fulfill();
-    waits.erase(before);
-  }
+  auto claim = keptPlace({id, purpose}, inodes);
   if (!claim) claim = leases.claim(id, inodes, purpose.wish, timer.now());
   carryOut();
   if (leases.isReady(claim)) co_return Turn(*this, claim);
 
+  if (waits.count({id, purpose}) > 0) purpose.beside = ++calls;
+  Caller caller{id, purpose};
   auto pair = kj::newPromiseAndFulfiller<void>();
-  auto call = ++calls;
-  waits.emplace(caller, Wait{claim, call, kj::mv(pair.fulfiller)});
+  waits.emplace(caller, Wait{claim, Wait::State::WAITING, kj::mv(pair.fulfiller)});
   waiting.emplace(claim, caller);
   co_await pair.promise.exclusiveJoin(timer.afterDelay(WAIT_MAX));
-  auto mine = waits.find(caller);
-  if (mine == waits.end() || mine->second.call != call) co_return Turn();  // a later call has its place
-  if (leases.isReady(claim)) {
-    waiting.erase(claim);
-    waits.erase(mine);
-    co_return Turn(*this, claim);
-  }
-  if (leases.knows(claim)) {
+  bool asksAgain = !leases.isReady(claim) && leases.knows(claim) && purpose.beside == 0;
+  if (asksAgain) {
+    waits.at(caller).state = Wait::State::LEFT;
     leases.leave(claim, timer.now() + PLACE_KEPT);
     carryOut();
+    co_return Turn();
   }
+  waiting.erase(claim);
+  waits.erase(caller);
+  if (leases.isReady(claim)) co_return Turn(*this, claim);
+  finish(claim);
   co_return Turn();
 }
 
@@ -301,7 +303,7 @@ void LeaseRecalls::forgetCallers() {
   // Those that did not ask again while their place was kept.
   for (auto wait = waits.begin(); wait != waits.end();) {
     auto claim = wait->second.claim;
-    if (leases.knows(claim)) {
+    if (wait->second.state == Wait::State::WAITING || leases.knows(claim)) {
       ++wait;
     } else {
       waiting.erase(claim);

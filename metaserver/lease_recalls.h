@@ -68,10 +68,11 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
   };
   enum class Stage { BEFORE, AFTER };  // of a change: has it been applied?
   struct Purpose {
-    // Of a claim. A call that is repeated has the same, and takes its predecessor's place.
+    // Of a claim. A call that is repeated has the same, and takes the place that was kept for it.
     Wish wish = Wish::CHANGE;
     uint64_t number = 0;  // of a change its sequence, of a lease the inode
     Stage stage = Stage::BEFORE;
+    uint64_t beside = 0;  // a second call like it, while the first one still waits: some number
     auto operator<=>(const Purpose&) const = default;
   };
   kj::Promise<Turn> claim(SessionId id, kj::Array<InodeId> inodes, Purpose purpose);
@@ -103,7 +104,7 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
  private:
   struct Wait {
     ClaimId claim;
-    uint64_t call = 0;  // the latest that waits, or has waited, for it
+    enum class State { WAITING, LEFT } state = State::WAITING;  // LEFT: its caller is to ask again
     kj::Own<kj::PromiseFulfiller<void>> over;
   };
   using Caller = std::pair<SessionId, Purpose>;
@@ -111,6 +112,7 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
   void carryOut();
   void finish(ClaimId claim);
   void forgetCallers();
+  ClaimId keptPlace(Caller caller, kj::ArrayPtr<const InodeId> inodes);
   kj::Promise<void> flush();
   kj::Promise<void> send(SessionId id, kj::Array<LeaseRecall> batch);
   kj::Promise<void> fence(InodeId inode);
@@ -124,7 +126,7 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
   kj::Timer& timer;
   env::Logger log;
   CacheLeases leases;
-  std::map<Caller, Wait> waits;                 // also of callers that are to ask again
+  std::map<Caller, Wait> waits;
   std::unordered_map<ClaimId, Caller> waiting;  // the same by claim
   std::map<SessionId, kj::Vector<LeaseRecall>> outbox;
   enum class Outbox { CLOSED, OPEN } boxState = Outbox::CLOSED;

@@ -401,6 +401,20 @@ TEST_F(LeaseRecallsTest, AWriterThatHangsIsAskedOnceAndThenItsLeaseIsRecalled) {
   EXPECT_EQ(writer.messages, 1u);
 }
 
+TEST_F(LeaseRecallsTest, TwoCallsOfOneMountThatWaitForTheSameAreBothAnswered) {
+  auto& writer = cachingMount();
+  auto& reader = cachingMount();
+  auto inode = createFile(writer, "f");
+  writer.obeys = Obeys::WHEN_TOLD;
+  auto one = gettingAttributes(reader, inode), two = gettingAttributes(reader, inode);
+  advance(100);
+  EXPECT_FALSE(isDone(one) || isDone(two));
+  writer.obey();
+  EXPECT_EQ(await(kj::mv(one)).lease, READ);
+  EXPECT_EQ(await(kj::mv(two)).lease, READ);
+  EXPECT_EQ(writer.messages, 1u);
+}
+
 TEST_F(LeaseRecallsTest, WhoAcquiresWaitsForTheWriterToPublish) {
   auto& one = cachingMount();
   auto& two = cachingMount();
