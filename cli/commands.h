@@ -105,6 +105,26 @@ struct TrashKeepOptions {
 };
 ExitCode keepTrash(const TrashKeepOptions& options);
 
+struct QuotaSetOptions {
+  std::string path;
+  std::optional<std::string> bytes, inodes;  // nothing: as it was
+  enum class What { SET, CLEAR } what = What::SET;
+  Format format = Format::TEXT;
+};
+ExitCode setQuota(const QuotaSetOptions& options);
+
+struct QuotaGetOptions {
+  std::string path;
+  Format format = Format::TEXT;
+};
+ExitCode getQuota(const QuotaGetOptions& options);
+
+struct QuotaListOptions {
+  ClusterChoice cluster;
+  Format format = Format::TEXT;
+};
+ExitCode listQuotas(const QuotaListOptions& options);
+
 struct InfoOptions {
   std::string path;
   Format format = Format::TEXT;

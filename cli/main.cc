@@ -34,6 +34,7 @@ class CommandLine {
     defineDrain();
     defineRebalance();
     defineReplicas();
+    defineQuota();
     defineTrash();
     defineAppend();
   }
@@ -69,6 +70,9 @@ class CommandLine {
   TrashRestoreOptions trashRestoreOptions;
   TrashPurgeOptions trashPurgeOptions;
   TrashKeepOptions trashKeepOptions;
+  QuotaSetOptions quotaSetOptions, quotaClearOptions;
+  QuotaGetOptions quotaGetOptions;
+  QuotaListOptions quotaListOptions;
   AppendOptions appendOptions;
 
   CLI::App* command(const std::string& name, const std::string& about, std::function<ExitCode()> action) {
@@ -264,6 +268,39 @@ class CommandLine {
     keep->add_flag_callback(
         "-r,--recursive", [&k]() { k.below = TrashKeepOptions::Below::YES; }, "and all directories below it");
     addJson(keep, k.format);
+  }
+
+  void defineQuota() {
+    auto* quota = group("quota", "How much may be below a directory.");
+    auto& s = quotaSetOptions;
+    auto* set = command(
+        quota, "set",
+        "Limit what is below a directory. Quotas of directories within it count as well. The first one of a "
+        "cluster holds once the tree has been counted.",
+        [&s]() { return cli::setQuota(s); });
+    set->add_option("path", s.path, "a directory in a mounted CairnFS")->required()->type_name("DIR");
+    set->add_option("--bytes", s.bytes, "of one copy, as `du` tells: 500M, 2T, ...; 0: no limit")
+        ->type_name("N");
+    set->add_option("--inodes", s.inodes, "files, directories and others: 10000, 2M, ...; 0: no limit")
+        ->type_name("N");
+    addJson(set, s.format);
+
+    auto& c = quotaClearOptions;
+    c.what = QuotaSetOptions::What::CLEAR;
+    auto* clear = command(quota, "clear", "It has no limits any more.", [&c]() { return cli::setQuota(c); });
+    clear->add_option("path", c.path, "a directory in a mounted CairnFS")->required()->type_name("DIR");
+    addJson(clear, c.format);
+
+    auto& g = quotaGetOptions;
+    auto* get = command(quota, "get", "The limits of a directory, and what is used.",
+                        [&g]() { return cli::getQuota(g); });
+    get->add_option("path", g.path, "a directory in a mounted CairnFS")->required()->type_name("DIR");
+    addJson(get, g.format);
+
+    auto& l = quotaListOptions;
+    auto* list = command(quota, "ls", "All quotas of a cluster.", [&l]() { return cli::listQuotas(l); });
+    addCluster(list, l.cluster);
+    addJson(list, l.format);
   }
 
   void defineInfo() {

@@ -124,10 +124,15 @@ kj::Promise<Status> FileState::allocate(uint64_t offset, uint64_t length, Growth
   auto turn = co_await order.enter();
   auto status = co_await settle();
   if (!ok(status)) co_return status;
-  auto space = co_await parts.session.query(
-      "statistics", [](rpc::Session::Client& client) { return client.statisticsRequest().send(); });
+  auto space = co_await parts.session.query("statistics", [id = id](rpc::Session::Client& client) {
+    auto request = client.statisticsRequest();
+    request.setInode(id.value());
+    return request.send();
+  });
   if (!space.ok()) co_return space.status();
-  if (length / BLOCK_SIZE > space->getBlocksFree()) co_return Status::NO_SPACE;
+  if (length / BLOCK_SIZE > space->getBlocksFree()) {
+    co_return space->getOverQuota() ? Status::OVER_QUOTA : Status::NO_SPACE;
+  }
   auto publishTurn = co_await publishing.enter();
   co_return co_await punch(0, 0, growth == Growth::YES ? offset + length : 0);
 }

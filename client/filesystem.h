@@ -88,7 +88,9 @@ struct ReadData {
 };
 
 struct SpaceStatistics {
-  uint64_t blocksTotal = 0, blocksFree = 0, inodes = 0;  // blocks of BLOCK_SIZE, after replication
+  // Of the cluster, or of the tightest quota above the inode.
+  uint64_t blocksTotal = 0, blocksFree = 0;  // of BLOCK_SIZE, after replication
+  uint64_t inodes = 0, inodesFree = 0;
 };
 
 enum class Growth { NO, YES };  // may the file become longer by it?
@@ -188,7 +190,7 @@ class Filesystem {
   virtual void forgotten(InodeId inode) {}
   // Nobody here can name it any more. Until then getAttributes() answers for nodes that this client has
   // removed.
-  virtual kj::Promise<Result<SpaceStatistics>> statistics() = 0;
+  virtual kj::Promise<Result<SpaceStatistics>> statistics(InodeId inode) = 0;
   virtual kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) = 0;
   virtual kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
                                        uint32_t flags) = 0;

@@ -204,7 +204,7 @@ kj::Promise<Status> FileState::write(uint64_t offset, Bytes bytes) {
   KJ_IF_MAYBE (status, takeError()) return *status;
   if (bytes.view.size() > FILE_SIZE_MAX || offset > FILE_SIZE_MAX - bytes.view.size()) return Status::TOO_BIG;
   if (bytes.view.size() <= TRANSFER_SIZE_MAX && order.isFree() && parts.budget.hasRoom() &&
-      !parts.budget.hasWaiters()) {
+      !parts.budget.hasWaiters() && !mayExceedQuota(offset, bytes.view.size())) {
     accept(offset, kj::mv(bytes));
     return Status::OK;
   }
@@ -216,6 +216,29 @@ void FileState::accept(uint64_t offset, Bytes bytes) {
   buffer.write(offset, kj::mv(bytes), parts.timer.now());
   localMtime = nowOf(parts.clock);
   pump();
+}
+
+bool FileState::mayExceedQuota(uint64_t offset, uint64_t size) const {
+  // What has been accepted and not published may all be new. Overwriting takes nothing.
+  if (quotaLeft == UINT64_MAX || acceptedBytes + size <= quotaLeft) return false;
+  auto whole = (base.size + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
+  return offset + size > base.size || base.bytesUsed < whole;
+}
+
+kj::Promise<Status> FileState::findRoom(uint64_t offset, uint64_t size) {
+  // Publishing tells how much there is; with nothing to publish, it is asked for: somebody may have made
+  // room.
+  auto status = co_await settle();
+  if (!ok(status)) co_return status;
+  if (!mayExceedQuota(offset, size)) co_return Status::OK;
+  auto space = co_await parts.session.query("statistics", [id = id](rpc::Session::Client& client) {
+    auto request = client.statisticsRequest();
+    request.setInode(id.value());
+    return request.send();
+  });
+  if (!space.ok()) co_return space.status();
+  quotaLeft = space->getOverQuota() ? space->getBlocksFree() * BLOCK_SIZE : UINT64_MAX;
+  co_return mayExceedQuota(offset, size) ? Status::OVER_QUOTA : Status::OK;
 }
 
 kj::Promise<Status> FileState::writeInTurn(uint64_t offset, Bytes bytes) {
@@ -231,6 +254,10 @@ kj::Promise<Status> FileState::writeInTurn(uint64_t offset, Bytes bytes) {
     // Pieces end at multiples of their size, so that the next ones are whole.
     size_t size = kj::min(view.size(), size_t(TRANSFER_SIZE_MAX - offset % TRANSFER_SIZE_MAX));
     if (view.size() <= TRANSFER_SIZE_MAX) size = view.size();
+    if (mayExceedQuota(offset, size)) {
+      auto status = co_await findRoom(offset, size);
+      if (!ok(status)) co_return status;
+    }
     accept(offset, Bytes{view.slice(0, size), kj::addRef(*keeper)});
     offset += size;
     view = view.slice(size, view.size());
@@ -394,6 +421,7 @@ kj::Promise<Status> FileState::publish(Session::Durability durability) {
   acceptedBytes = buffer.isEmpty() ? acceptedBytes - counted : kj::max(acceptedBytes - counted, 1);
   if (outcome.ok()) {
     // Our own change of content is no news for our own locations.
+    quotaLeft = outcome->quotaLeft;
     if (outcome->attributes.dataVersion == base.dataVersion + 1) base.dataVersion += 1;
     learn(outcome->attributes);
   }

@@ -63,8 +63,9 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 
   InodeId inode() const { return id; }
   FileAttributes attributes() const;
-  void overlay(FileAttributes& attributes) const;  // puts what is not published on top
-  void learn(const FileAttributes& attributes);    // as the metaserver has it
+  void overlay(FileAttributes& attributes) const;       // puts what is not published on top
+  void learn(const FileAttributes& attributes);         // as the metaserver has it
+  void learnQuota(uint64_t left) { quotaLeft = left; }  // as of the last publish
   void changedElsewhere();
   void becomeStale() { stale = true; }
 
@@ -118,6 +119,7 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   };
   std::map<ChunkIndex, WrittenChunk> unpublished;  // since the last publish
   uint64_t acceptedBytes = 0;                      // the same; for st_blocks until it is told what is true
+  uint64_t quotaLeft = UINT64_MAX;                 // bytes that may be written beyond what is published
   kj::Maybe<Status> error;                         // the next write, flush or sync tells it
   kj::Maybe<Status>
       syncError;     // the next sync tells it, whether or not a write or close has: close is often not asked
@@ -129,6 +131,8 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::TaskSet tasks;
 
   void accept(uint64_t offset, Bytes bytes);
+  bool mayExceedQuota(uint64_t offset, uint64_t size) const;
+  kj::Promise<Status> findRoom(uint64_t offset, uint64_t size);
   kj::Promise<Status> writeZeros(uint64_t from, uint64_t to);
   kj::Promise<Status> punch(uint64_t firstChunk, uint64_t endChunk, uint64_t atLeast);
   kj::Promise<Result<uint64_t>> shareChunks(FileState& source, uint64_t from, uint64_t to, uint64_t bytes);

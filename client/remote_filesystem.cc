@@ -213,6 +213,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     if (!answer.ok()) co_return answer.status();
     auto file = inodes.adopt(readAttributes(answer->getAttributes()));  // first: it may forget locations
     locator.learn(inode, answer->getLocations());
+    KJ_IF_MAYBE (state, inodes.find(inode)) state->learnQuota(answer->getQuotaLeft());
     co_return kj::mv(file);
   }
 
@@ -227,7 +228,9 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       create.setOpen(true);
     });
     if (!outcome.ok()) co_return outcome.status();
-    co_return inodes.adopt(outcome->attributes);
+    auto file = inodes.adopt(outcome->attributes);
+    KJ_IF_MAYBE (state, inodes.find(outcome->attributes.inode)) state->learnQuota(outcome->quotaLeft);
+    co_return kj::mv(file);
   }
 
   kj::Promise<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode,
@@ -240,7 +243,9 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       create.setOpen(true);
     });
     if (!outcome.ok()) co_return outcome.status();
-    co_return inodes.adopt(outcome->attributes);
+    auto file = inodes.adopt(outcome->attributes);
+    KJ_IF_MAYBE (state, inodes.find(outcome->attributes.inode)) state->learnQuota(outcome->quotaLeft);
+    co_return kj::mv(file);
   }
 
   void accessed(const FileAttributes& attributes) override { accessTimes.read(attributes); }
@@ -252,11 +257,15 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
   // the rest
   // ---------------------------------------------------------------------------------------------------
 
-  kj::Promise<Result<SpaceStatistics>> statistics() override {
-    auto answer = co_await session.query(
-        "statistics", [](rpc::Session::Client& client) { return client.statisticsRequest().send(); });
+  kj::Promise<Result<SpaceStatistics>> statistics(InodeId inode) override {
+    auto answer = co_await session.query("statistics", [inode](rpc::Session::Client& client) {
+      auto request = client.statisticsRequest();
+      request.setInode(inode.value());
+      return request.send();
+    });
     if (!answer.ok()) co_return answer.status();
-    co_return SpaceStatistics{answer->getBlocksTotal(), answer->getBlocksFree(), answer->getInodes()};
+    co_return SpaceStatistics{answer->getBlocksTotal(), answer->getBlocksFree(), answer->getInodes(),
+                              answer->getInodesFree()};
   }
 
   kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) override {

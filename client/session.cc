@@ -269,7 +269,8 @@ kj::Promise<Result<Session::ChangeOutcome>> Session::change(Fill fill, Durabilit
       auto outcome = answer->getOutcome();
       if (judge(outcome.getStatus(), "change") == Verdict::ANSWER) {
         if (!ok(outcome.getStatus())) co_return outcome.getStatus();
-        co_return ChangeOutcome{readAttributes(outcome.getAttributes()), outcome.getIndex()};
+        co_return ChangeOutcome{readAttributes(outcome.getAttributes()), outcome.getIndex(),
+                                outcome.getQuotaLeft()};
       }
       if (patient.isOver()) co_return Status::IO_ERROR;
     }

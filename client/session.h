@@ -55,6 +55,7 @@ class Session {
   struct ChangeOutcome {
     FileAttributes attributes;
     uint64_t index = 0;
+    uint64_t quotaLeft = UINT64_MAX;  // rpc::Outcome
   };
   using Fill = kj::Function<void(rpc::Change::Builder)>;
   enum class Durability { LOGGED, STABLE };  // STABLE: it and all before it survive a loss of power

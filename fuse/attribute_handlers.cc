@@ -38,8 +38,8 @@ void Handlers::accessed(const FileAttributes& attributes) {
   filesystem.accessed(attributes);
 }
 
-kj::Promise<void> Handlers::statistics(Request request) {
-  auto space = co_await filesystem.statistics();
+kj::Promise<void> Handlers::statistics(Request request, InodeId inode) {
+  auto space = co_await filesystem.statistics(inode);
   if (!space.ok()) {
     request.status(space.status());
     co_return;
@@ -50,8 +50,8 @@ kj::Promise<void> Handlers::statistics(Request request) {
   reply.f_blocks = space->blocksTotal;
   reply.f_bfree = space->blocksFree;
   reply.f_bavail = space->blocksFree;
-  reply.f_files =
-      space->inodes;  // inodes are made as they are needed: never a limit, and df -i shows the use
+  reply.f_files = space->inodes + space->inodesFree;
+  reply.f_ffree = reply.f_favail = space->inodesFree;
   reply.f_namemax = NAME_SIZE_MAX;
   request.statistics(reply);
 }

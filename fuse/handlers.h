@@ -105,7 +105,7 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> getAttributes(Request request, InodeId inode);
   kj::Promise<void> setAttributes(Request request, InodeId inode, AttributeChange change,
                                   Privileges privileges);
-  kj::Promise<void> statistics(Request request);
+  kj::Promise<void> statistics(Request request, InodeId inode);
 
   // files.cc
   kj::Promise<void> create(Request request, InodeId parent, kj::String name, mode_t mode,

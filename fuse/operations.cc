@@ -78,8 +78,8 @@ void setAttributes(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, in
                             contextOf(request).message.privileges());
 }
 
-void statistics(fuse_req_t request, fuse_ino_t) {
-  handlersOf(request).start(request, &Handlers::statistics);
+void statistics(fuse_req_t request, fuse_ino_t inode) {
+  handlersOf(request).start(request, &Handlers::statistics, InodeId(inode));
 }
 
 // ---------------------------------------------------------------- files

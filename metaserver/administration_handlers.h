@@ -32,11 +32,19 @@ class AdministrationHandlers final : public rpc::Administration::Server {
   }
   kj::Promise<void> trashOf(TrashOfContext context) override;
 
+  // quota_handlers.cc
+  kj::Promise<void> setQuota(SetQuotaContext context) override {
+    return service.guard(settingQuota(context));
+  }
+  kj::Promise<void> quotas(QuotasContext context) override { return service.guard(listingQuotas(context)); }
+
  private:
   kj::Promise<void> listingTrash(TrashContext context);
   kj::Promise<void> restoring(RestoreContext context);
   kj::Promise<void> purgingTrash(PurgeTrashContext context);
   kj::Promise<void> keepingTrash(KeepTrashContext context);
+  kj::Promise<void> settingQuota(SetQuotaContext context);
+  kj::Promise<void> listingQuotas(QuotasContext context);
   kj::Promise<void> draining(DrainContext context);
   kj::Promise<void> removing(RemoveContext context);
   kj::Promise<void> settingReplicas(SetReplicasContext context);

@@ -295,6 +295,7 @@ kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj:
   auto inode = names.inode(where.first);
   if (!inode.ok()) co_return inode.status();
   if (!inode->attributes.isRegular()) co_return Status::INVALID;
+  if (names.room(*inode).bytesLeft == 0) co_return Status::OVER_QUOTA;
   uint32_t wanted = inode->attributes.replicas;
   auto now = timer.now();
 

@@ -10,6 +10,7 @@
 
 #include <string>
 
+#include "metaserver/quota.h"
 #include "rpc/metaserver.capnp.h"
 #include "rpc/units.h"
 
@@ -41,11 +42,16 @@ constexpr uint32_t KEEP_AS_CLUSTER = 0xffffffff;  // trashKeep: NamespaceState.t
 
 enum Mark : uint8_t {
   TRASHED = 1,  // it is in the trash: no name leads to it, and no client may change it
+  COUNTED = 2,  // it is in the usage of its `parent` (ops/tree_count.h)
+  WALKED = 4,   // of a directory: its names count
+  QUOTA = 8,    // of a directory: it has limits
+  LINKED = 16,  // it has several names, and the directories that they are in are kept
 };
 
 struct Inode {
   Attributes attributes;
-  InodeId parent;          // of a directory: the one it is in; the root is its own parent
+  InodeId parent;          // of a directory: the one it is in; the root is its own parent. Else, with
+                           // COUNTED: the directory in whose usage it is
   uint64_t chunks = 0;     // how many chunks the file has
   uint64_t chunksEnd = 0;  // above the highest index that ever had one since the last truncate
   uint64_t zeroBlocks =
@@ -166,6 +172,9 @@ struct NamespaceState {
   uint64_t trash = 0, trashBytes = 0;  // files in the trash, and the sum of their bytesUsed
   uint32_t trashKeep = 0;              // seconds, where a directory says nothing else; 0: no trash
   uint32_t trashAge = 0;               // seconds: what has lived less does not go to the trash
+  uint64_t quotas = 0;                 // directories with limits
+  Counting counting = Counting::OFF;   // of what is below each directory
+  uint64_t counted = 0, toCount = 0;   // inodes that the count has met; directories it has yet to look at
   bool operator==(const NamespaceState&) const = default;
 };
 

@@ -29,6 +29,10 @@ enum class Table : char {
   STORES = 'T',       // UUID of the store        -> server id
   TRASH = 'W',        // time it goes, inode      -> Departure
   WHEREABOUTS = 'P',  // directory                -> Whereabouts
+  USAGE = 'U',        // directory                -> Usage
+  QUOTAS = 'Q',       // directory                -> QuotaLimits
+  COUNT = 'N',        // directory to be counted  -> place up to which it is
+  BACKLINKS = 'B',    // inode                    -> Backlinks
 };
 
 class Key {

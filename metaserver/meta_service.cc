@@ -26,6 +26,7 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
       locks(sessions, names, timer, this->log),
       trash(view, log, names, timer, this->log),
       leases(sessions, grants, names, timer, log.epoch(), this->log),
+      quotas(log, names, trash, timer, this->log),
       tasks(*this) {
   for (auto& store : names.stores()) {
     view.servers.known(store.server, store.store);
@@ -41,6 +42,7 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
   tasks.add(sessions.run());
   tasks.add(trash.run());
   tasks.add(leases.run());
+  tasks.add(quotas.run());
 }
 
 MetaService::~MetaService() noexcept(false) = default;

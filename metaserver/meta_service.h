@@ -20,6 +20,7 @@
 #include "metaserver/cluster_view.h"
 #include "metaserver/lease_recalls.h"
 #include "metaserver/lock_service.h"
+#include "metaserver/quota_keeper.h"
 #include "metaserver/rebalance.h"
 #include "metaserver/repair.h"
 #include "metaserver/sessions.h"
@@ -87,6 +88,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   LockService locks;
   TrashKeeper trash;
   LeaseRecalls leases;
+  QuotaKeeper quotas;
 
  private:
   kj::Promise<void> watch();

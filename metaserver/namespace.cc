@@ -208,6 +208,10 @@ Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
       return ops::purge(operation, transaction);
     case rpc::Operation::COLLECT_GARBAGE:
       return ops::collectGarbage(operation, transaction);
+    case rpc::Operation::SET_QUOTA:
+      return ops::setQuota(operation, transaction);
+    case rpc::Operation::COUNT_TREE:
+      return ops::countTree(operation, transaction);
     case rpc::Operation::CONFIGURE_TRASH:
       return ops::configureTrash(operation, transaction);
     case rpc::Operation::KEEP_TRASH:

@@ -272,6 +272,62 @@ kj::Maybe<Whereabouts> NamespaceReader::whereabouts(InodeId directory) const {
   return decodeWhereabouts(row.value());
 }
 
+Usage NamespaceReader::usage(InodeId directory) const {
+  Row row(db, Key(Table::USAGE, directory.value()));
+  return row.exists() ? decodeUsage(row.value()) : Usage();
+}
+
+kj::Array<NamespaceReader::DirectoryQuota> NamespaceReader::quotas(InodeId after, uint32_t limit) const {
+  kj::Vector<DirectoryQuota> result;
+  if (limit == 0) return result.releaseAsArray();
+  scan(db, Key(Table::QUOTAS), Key(Table::QUOTAS, after.next().value()),
+       [&](KeyReader key, std::string_view value) {
+         result.add(DirectoryQuota{InodeId(key.number()), decodeQuota(value)});
+         return result.size() < limit;
+       });
+  return result.releaseAsArray();
+}
+
+kj::Maybe<QuotaLimits> NamespaceReader::quota(InodeId directory) const {
+  Row row(db, Key(Table::QUOTAS, directory.value()));
+  if (!row.exists()) return nullptr;
+  return decodeQuota(row.value());
+}
+
+bool NamespaceReader::isBelow(InodeId inner, InodeId outer) const {
+  for (auto id = inner; id;) {
+    if (id == outer) return true;
+    auto found = inode(id);
+    if (!found.ok() || id == ROOT_INODE) return false;
+    id = found->parent;
+  }
+  return false;
+}
+
+NamespaceReader::Room NamespaceReader::room(const Inode& from) const {
+  Room room;
+  if (current.quotas == 0 || current.counting != Counting::DONE) return room;
+  for (auto id = from.attributes.isDirectory() ? from.id() : from.parent; id;) {
+    auto found = inode(id);
+    if (!found.ok()) break;
+    if (found->has(QUOTA)) {
+      KJ_IF_MAYBE (limits, quota(id)) {
+        auto used = usage(id);
+        if (limits->bytesLeft(used) < room.bytesLeft) {
+          room.bytesLeft = limits->bytesLeft(used);
+          room.bytesLimit = limits->bytes;
+        }
+        if (limits->inodesLeft(used) < room.inodesLeft) {
+          room.inodesLeft = limits->inodesLeft(used);
+          room.inodesLimit = limits->inodes;
+        }
+      }
+    }
+    id = id == ROOT_INODE ? InodeId() : found->parent;
+  }
+  return room;
+}
+
 kj::Array<GarbageRecord> NamespaceReader::garbage(ChunkHandle after, uint32_t limit) const {
   kj::Vector<GarbageRecord> result;
   if (limit == 0) return result.releaseAsArray();

@@ -75,6 +75,21 @@ class NamespaceReader {
   // In order of when they go, behind that place.
   kj::Maybe<Departure> trashed(InodeId inode, int64_t until) const;  // null: it is not in the trash
   kj::Maybe<Whereabouts> whereabouts(InodeId directory) const;       // null: no file in the trash was in it
+  Usage usage(InodeId directory) const;
+  struct DirectoryQuota {
+    InodeId directory;
+    QuotaLimits limits;
+  };
+  kj::Array<DirectoryQuota> quotas(InodeId after, uint32_t limit) const;  // in order of id
+  kj::Maybe<QuotaLimits> quota(InodeId directory) const;                  // null: it has none
+  bool isBelow(InodeId inner, InodeId outer) const;                       // or the same; of directories
+
+  struct Room {
+    // What the quotas above leave of bytes and inodes, and the limit of the one that leaves least.
+    uint64_t bytesLeft = UINT64_MAX, bytesLimit = 0, inodesLeft = UINT64_MAX, inodesLimit = 0;
+  };
+  Room room(const Inode& inode) const;  // UINT64_MAX: no quota, or the count has not ended
+
   kj::Array<GarbageRecord> garbage(ChunkHandle after, uint32_t limit) const;  // in order of handle
   kj::Array<SessionRecord> sessions() const;
   kj::Maybe<SessionRecord> session(SessionId id) const;

@@ -151,5 +151,16 @@ struct Operation {
     # what is valid of the chunk for this file becomes what is valid of the chunk. Refuses: stale (inode
     # gone), staleVersion (another chunk is there, or the version has been raised; with `own` 0: somebody else
     # has it), invalid (handle not reserved or in use).
+
+    setQuota :group {
+      quotaOf @50 :UInt64;  # directory
+      bytesMax @51 :UInt64; # 0: no limit
+      inodesMax @52 :UInt64;
+    }
+    # What is below the directory may take so much; both 0: it has no quota. The first one of a cluster begins to count the tree.
+    # Refuses: stale, notFound, notDirectory.
+
+    countTree @53 :UInt32;
+    # So many more entries of directories are counted. Answers how many inodes it has counted; Outcome.more: there are more.
   }
 }

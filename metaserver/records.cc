@@ -140,6 +140,18 @@ void visitState(Codec& codec, Target& state) {
   codec.number(state.trashBytes);
   codec.number(state.trashKeep);
   codec.number(state.trashAge);
+  codec.number(state.quotas);
+  codec.number(state.counting);
+  codec.number(state.counted);
+  codec.number(state.toCount);
+}
+
+template <typename Codec, typename Target>
+void visitUsage(Codec& codec, Target& usage) {
+  codec.number(usage.inodes);
+  codec.number(usage.bytes);
+  codec.number(usage.trashInodes);
+  codec.number(usage.trashBytes);
 }
 
 kj::String owned(std::string_view text) {
@@ -349,6 +361,56 @@ Whereabouts decodeWhereabouts(std::string_view bytes) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------
+// Usage and quotas
+
+std::string encode(const Usage& usage) {
+  Writer writer;
+  visitUsage(writer, usage);
+  return writer.done();
+}
+
+Usage decodeUsage(std::string_view bytes) {
+  Usage usage;
+  Reader reader(bytes, "usage");
+  visitUsage(reader, usage);
+  return usage;
+}
+
+std::string encode(const QuotaLimits& limits) {
+  Writer writer;
+  writer.number(limits.bytes);
+  writer.number(limits.inodes);
+  return writer.done();
+}
+
+QuotaLimits decodeQuota(std::string_view bytes) {
+  QuotaLimits limits;
+  Reader reader(bytes, "quota");
+  reader.number(limits.bytes);
+  reader.number(limits.inodes);
+  return limits;
+}
+
+std::string encode(const Backlinks& links) {
+  Writer writer;
+  for (auto& link : links) {
+    writer.number(link.directory);
+    writer.number(link.names);
+  }
+  return writer.done();
+}
+
+Backlinks decodeBacklinks(std::string_view bytes) {
+  Backlinks links;
+  for (Reader reader(bytes, "backlinks"); !reader.all().empty();) {
+    auto& link = links.emplace_back();
+    reader.number(link.directory);
+    reader.number(link.names);
+  }
+  return links;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
 
 namespace {
 void writeMaybe(Writer& writer, const kj::Maybe<Attributes>& maybe) {
@@ -507,7 +569,8 @@ kj::String describe(const NamespaceState& state) {
                  " nextHandle ", state.nextHandle, " inodes ", state.inodes, " chunks ", state.chunks,
                  " garbage ", state.garbage, " orphans ", state.orphans, " replicas ", state.replicas,
                  " trash ", state.trash, " of ", state.trashBytes, " bytes, kept ", state.trashKeep,
-                 " s from age ", state.trashAge);
+                 " s from age ", state.trashAge, " quotas ", state.quotas, " counting ",
+                 static_cast<int>(state.counting), " counted ", state.counted, " to count ", state.toCount);
 }
 
 kj::String describe(const Departure& departure) {
@@ -572,6 +635,24 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
     case Table::TRASH: {
       auto until = int64_t(reader.number());
       return kj::str("trash ", reader.number(), ": ", describe(decodeDeparture(until, value)));
+    }
+    case Table::USAGE: {
+      auto usage = decodeUsage(value);
+      return kj::str("usage of ", reader.number(), ": inodes ", usage.inodes, " bytes ", usage.bytes,
+                     " in the trash ", usage.trashInodes, ' ', usage.trashBytes);
+    }
+    case Table::QUOTAS: {
+      auto limits = decodeQuota(value);
+      return kj::str("quota of ", reader.number(), ": bytes ", limits.bytes, " inodes ", limits.inodes);
+    }
+    case Table::COUNT: {
+      auto inode = reader.number();
+      return kj::str("to be counted ", inode, " from place ", decodeNumber(value));
+    }
+    case Table::BACKLINKS: {
+      auto text = kj::str("names of ", reader.number(), ":");
+      for (auto& link : decodeBacklinks(value)) text = kj::str(text, ' ', link.names, " in ", link.directory);
+      return text;
     }
     case Table::WHEREABOUTS: {
       auto inode = reader.number();

@@ -67,6 +67,15 @@ Departure decodeDeparture(int64_t until, std::string_view bytes);
 std::string encode(const Whereabouts& directory);
 Whereabouts decodeWhereabouts(std::string_view bytes);
 
+std::string encode(const Usage& usage);
+Usage decodeUsage(std::string_view bytes);
+
+std::string encode(const QuotaLimits& limits);
+QuotaLimits decodeQuota(std::string_view bytes);
+
+std::string encode(const Backlinks& links);
+Backlinks decodeBacklinks(std::string_view bytes);
+
 struct Answer {
   // What is remembered of a session's change.
   Outcome outcome;

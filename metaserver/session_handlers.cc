@@ -46,6 +46,9 @@ kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
   auto outcome = co_await carryOut(change);
   auto builder = results.initOutcome();
   outcome.write(builder);
+  KJ_IF_MAYBE (attributes, outcome.attributes) {
+    if (outcome.ok() && attributes->isRegular()) builder.setQuotaLeft(quotaLeft(attributes->inode));
+  }
 
   if (outcome.ok()) {
     // Hold it before anybody else's deletion can be applied: nothing has run since the log applied this.
@@ -167,6 +170,7 @@ kj::Promise<void> SessionHandlers::opening(OpenContext context) {
   auto wanted =
       context.getParams().getForWrite() && found->attributes.isRegular() ? LeaseKind::WRITE : LeaseKind::READ;
   answer(found->attributes, results.initAttributes(), wanted);
+  results.setQuotaLeft(quotaLeft(inode));
   if (!found->attributes.isRegular() || found->chunks == 0) co_return;
 
   auto host = kj::str(service.sessions.host(session));
@@ -243,8 +247,15 @@ kj::Promise<void> SessionHandlers::syncing(SyncContext context) {
   context.getResults().setStatus(status);
 }
 
+uint64_t SessionHandlers::quotaLeft(InodeId inode) const {
+  if (service.names.state().quotas == 0) return UINT64_MAX;
+  auto found = service.names.inode(inode);
+  return found.ok() ? service.names.room(*found).bytesLeft : UINT64_MAX;
+}
+
 kj::Promise<void> SessionHandlers::statistics(StatisticsContext context) {
   service.sessions.touch(session);
+  InodeId inode(context.getParams().getInode());
   auto results = context.getResults();
   uint64_t total = 0, free = 0;
   for (auto& [id, server] : service.view.servers.all()) {
@@ -254,9 +265,26 @@ kj::Promise<void> SessionHandlers::statistics(StatisticsContext context) {
   }
   auto& state = service.names.state();
   uint64_t copies = kj::max(state.replicas, uint8_t(1));
-  results.setBlocksTotal(total / copies / BLOCK_SIZE);
-  results.setBlocksFree(free / copies / BLOCK_SIZE);
-  results.setInodes(state.inodes);
+  uint64_t blocks = total / copies / BLOCK_SIZE, blocksFree = free / copies / BLOCK_SIZE;
+  uint64_t inodes = state.inodes, inodesFree = blocksFree;  // as many files as have a block each
+  NamespaceReader::Room room;
+  auto found = inode ? service.names.inode(inode) : Result<Inode>(Status::NOT_FOUND);
+  if (found.ok()) room = service.names.room(*found);
+  if (room.bytesLimit > 0) {
+    auto left = room.bytesLeft / BLOCK_SIZE;
+    results.setOverQuota(left < blocksFree);
+    blocks = room.bytesLimit / BLOCK_SIZE;
+    blocksFree = kj::min(blocksFree, left);
+    inodesFree = kj::min(inodesFree, kj::max(left, uint64_t(1)));
+  }
+  if (room.inodesLimit > 0) {
+    inodes = room.inodesLimit - room.inodesLeft;
+    inodesFree = room.inodesLeft;
+  }
+  results.setBlocksTotal(blocks);
+  results.setBlocksFree(blocksFree);
+  results.setInodes(inodes);
+  results.setInodesFree(inodesFree);
   return kj::READY_NOW;
 }
 

@@ -74,6 +74,7 @@ class SessionHandlers final : public rpc::Session::Server {
               LeaseKind most = LeaseKind::READ);
   bool mayWrite(InodeId inode);
 
+  uint64_t quotaLeft(InodeId inode) const;
   bool fenced() { return !ok(service.sessions.touch(session)); }
 
   MetaService& service;

@@ -33,6 +33,14 @@ void Transaction::commit() {
       batch.Delete(key.view());
     }
   }
+  for (auto& [id, usage] : usages) {
+    Key key(Table::USAGE, id.value());
+    if (usage == Usage()) {
+      batch.Delete(key.view());
+    } else {
+      batch.Put(key.view(), encode(usage));
+    }
+  }
   for (auto& [key, value] : changes) {
     if (value.has_value()) {
       batch.Put(key, *value);
@@ -46,6 +54,7 @@ void Transaction::commit() {
   auto status = db.Write(options, &batch);
   batch.Clear();
   inodes.clear();
+  usages.clear();
   changes.clear();
   if (!status.ok()) {
     kj::throwFatalException(
@@ -57,7 +66,7 @@ void Transaction::commit() {
 
 void Transaction::settle() {
   KJ_REQUIRE(writes == 0, "settle() comes before an operation's first write");
-  if (!inodes.empty() || !changes.empty()) commit();
+  if (!inodes.empty() || !changes.empty() || !usages.empty()) commit();
 }
 
 void Transaction::check(const rocksdb::Status& status) {
@@ -131,14 +140,152 @@ Result<Inode> Transaction::directory(InodeId id) {
 Attributes Transaction::put(Inode inode) {
   ++writes;
   inode.attributes.bytesUsed = bytesUsedBy(inode);
+  if (state.counting != Counting::OFF) account(this->inode(inode.id()), inode);
   inodes[inode.id()] = inode;
   return inode.attributes;
 }
 
 void Transaction::dropInode(InodeId id) {
   ++writes;
+  auto before = inode(id);
+  KJ_IF_MAYBE (gone, before) {
+    if (state.counting != Counting::OFF) account(*gone, nullptr);
+    if (gone->has(QUOTA)) {
+      dropQuota(id);
+      --state.quotas;
+    }
+    if (gone->attributes.isDirectory() && state.counting != Counting::OFF) {
+      if (countCursor(id) != nullptr) dropCountCursor(id);
+      usages[id] = Usage();
+    }
+    if (gone->has(LINKED)) putBacklinks(id, {});
+  }
   inodes[id] = std::nullopt;
   --state.inodes;
+}
+
+// -- what is below directories
+// ---------------------------------------------------------------------------------------------------
+
+Usage Transaction::usage(InodeId directory) {
+  auto found = usages.find(directory);
+  if (found != usages.end()) return found->second;
+  KJ_IF_MAYBE (value, get(Key(Table::USAGE, directory.value()))) return decodeUsage(*value);
+  return Usage();
+}
+
+Usage Transaction::contribution(const Inode& inode) {
+  if (!inode.has(COUNTED) || inode.id() == ROOT_INODE) return Usage();
+  Usage sum;
+  if (inode.attributes.isDirectory()) sum = usage(inode.id());
+  Usage itself{1, bytesUsedBy(inode), 0, 0};
+  if (inode.has(TRASHED)) itself.trashInodes = itself.inodes, itself.trashBytes = itself.bytes;
+  return sum += itself;
+}
+
+void Transaction::account(kj::Maybe<Inode> before, kj::Maybe<const Inode&> after) {
+  Usage less, more;
+  InodeId from, to;
+  KJ_IF_MAYBE (inode, before) {
+    less = contribution(*inode);
+    from = inode->parent;
+  }
+  KJ_IF_MAYBE (inode, after) {
+    more = contribution(*inode);
+    to = inode->parent;
+  }
+  if (from == to) {
+    if (less != more) charge(to, less, more);
+  } else {
+    if (less != Usage()) charge(from, less, Usage());
+    if (more != Usage()) charge(to, Usage(), more);
+  }
+}
+
+void Transaction::charge(InodeId directory, const Usage& less, const Usage& more) {
+  // Upwards as far as directories are counted in those they are in.
+  for (auto id = directory; id;) {
+    auto found = inode(id);
+    if (found == nullptr) return;  // a quota's directory that is gone: what was in its trash counts nowhere
+    auto sum = usage(id);
+    sum -= less;
+    sum += more;
+    usages[id] = sum;
+    auto& at = KJ_ASSERT_NONNULL(found);
+    if (id == ROOT_INODE || !at.has(COUNTED)) return;
+    id = at.parent;
+  }
+}
+
+QuotaLimits Transaction::quota(InodeId directory) {
+  return decodeQuota(
+      KJ_REQUIRE_NONNULL(get(Key(Table::QUOTAS, directory.value())), "a quota is gone", directory));
+}
+
+void Transaction::putQuota(InodeId directory, const QuotaLimits& limits) {
+  set(Key(Table::QUOTAS, directory.value()), encode(limits));
+}
+
+void Transaction::dropQuota(InodeId directory) {
+  erase(Key(Table::QUOTAS, directory.value()));
+}
+
+Backlinks Transaction::backlinks(InodeId inode) {
+  KJ_IF_MAYBE (value, get(Key(Table::BACKLINKS, inode.value()))) return decodeBacklinks(*value);
+  return {};
+}
+
+void Transaction::putBacklinks(InodeId inode, const Backlinks& links) {
+  Key key(Table::BACKLINKS, inode.value());
+  links.empty() ? erase(key) : set(key, encode(links));
+}
+
+uint64_t Transaction::placeIn(kj::StringPtr name) const {
+  return placeOf(state.cluster, name);
+}
+
+kj::Maybe<uint64_t> Transaction::countCursor(InodeId directory) {
+  KJ_IF_MAYBE (value, get(Key(Table::COUNT, directory.value()))) return decodeNumber(*value);
+  return nullptr;
+}
+
+void Transaction::putCountCursor(InodeId directory, uint64_t place) {
+  if (countCursor(directory) == nullptr) ++state.toCount;
+  set(Key(Table::COUNT, directory.value()), encodeNumber(place));
+}
+
+void Transaction::dropCountCursor(InodeId directory) {
+  erase(Key(Table::COUNT, directory.value()));
+  --state.toCount;
+}
+
+kj::Vector<std::pair<InodeId, uint64_t>> Transaction::countCursors(size_t limit) {
+  kj::Vector<std::pair<InodeId, uint64_t>> result;
+  Key prefix(Table::COUNT);
+  scan(prefix, prefix, [&](std::string_view key, std::string_view value) {
+    result.add(InodeId(KeyReader(key).number()), decodeNumber(value));
+    return result.size() < limit;
+  });
+  return result;
+}
+
+Transaction::NamePage Transaction::namesOf(InodeId directory, uint64_t after, size_t limit) {
+  NamePage page;
+  scan(Key(Table::NAMES, directory.value()), Key(Table::NAMES, directory.value(), after + 1),
+       [&](std::string_view key, std::string_view value) {
+         if (page.entries.size() >= limit) {
+           page.end = End::NO;
+           return false;
+         }
+         KeyReader reader(key);
+         reader.number();
+         auto place = reader.number();
+         NameBucket(value).forEach([&](const NamedInode& entry) {
+           page.entries.add(NameAt{std::string(entry.name), entry.inode, place});
+         });
+         return true;
+       });
+  return page;
 }
 
 // -- names

@@ -98,6 +98,33 @@ class Transaction {
   kj::Vector<std::pair<kj::String, ServerId>> allStores();  // settled
   void putStore(kj::StringPtr uuid, ServerId server, Draining draining = Draining::NO);
   void dropStore(kj::StringPtr uuid);
+
+  // -- what is below directories (ops/tree_count.h)
+  Counting counting() const { return state.counting; }
+  Usage usage(InodeId directory);
+  Usage contribution(const Inode& inode);  // to the usage of its parent
+  QuotaLimits quota(InodeId directory);    // that has one
+  void putQuota(InodeId directory, const QuotaLimits& limits);
+  void dropQuota(InodeId directory);
+  Backlinks backlinks(InodeId inode);
+  void putBacklinks(InodeId inode, const Backlinks& links);
+  uint64_t placeIn(kj::StringPtr name) const;  // of a name in its directory
+  kj::Maybe<uint64_t> countCursor(InodeId directory);
+  void putCountCursor(InodeId directory, uint64_t place);
+  void dropCountCursor(InodeId directory);
+  kj::Vector<std::pair<InodeId, uint64_t>> countCursors(size_t limit);  // settled
+  struct NameAt {
+    std::string name;
+    InodeId inode;
+    uint64_t place = 0;
+  };
+  enum class End { NO, YES };
+  struct NamePage {
+    kj::Vector<NameAt> entries;
+    End end = End::YES;
+  };
+  NamePage namesOf(InodeId directory, uint64_t after, size_t limit);  // settled; places are not cut in two
+
   void putSession(const SessionRecord& session);
   void dropSession(SessionId session);
   kj::Maybe<Answer> answer(SessionId session, uint64_t sequence);
@@ -115,6 +142,10 @@ class Transaction {
   uint64_t writes = 0;  // of this operation
   bool broken = false;
 
+  std::unordered_map<InodeId, Usage> usages;  // the same of the usage table
+
+  void account(kj::Maybe<Inode> before, kj::Maybe<const Inode&> after);
+  void charge(InodeId directory, const Usage& less, const Usage& more);
   void check(const rocksdb::Status& status);
   kj::Maybe<std::string> get(const Key& key);
   void set(const Key& key, std::string value);

@@ -17,6 +17,7 @@
 //  - The parent's mtime and ctime move; a new directory's ".." is one more link of its parent.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/ops/tree_count.h"
 #include "metaserver/posix_acl.h"
 
 namespace cairn::ops {
@@ -76,6 +77,7 @@ Inode newInode(InodeId id, rpc::Change::Reader change, const Inode& parent, cons
     attributes.links = 2;
     inode.parent = parent.id();
     inode.trashKeep = parent.trashKeep;
+    if (transaction.counting() != Counting::OFF) inode.set(WALKED);  // it is empty
   }
   if (attributes.type == FileType::SYMLINK) {
     attributes.mode = 0777;
@@ -108,11 +110,14 @@ Outcome createTemporary(rpc::Change::Reader change, Transaction& transaction) {
   auto parent = transaction.directory(InodeId(request.getParent()));
   if (!parent.ok()) return refusal(parent.status());
   if (request.getType() != FileType::REGULAR || request.getName().size() > 0) return refusal(Status::INVALID);
+  auto status = checkRoom(parent->id(), {.inodes = 1}, transaction);
+  if (!ok(status)) return refusal(status);
 
   auto& counters = transaction.counters();
   Inode inode = newInode(counters.nextInode, change, *parent, transaction);
   inode.attributes.links = 0;
   settleAccess(inode, request.getUmask(), *parent, transaction);
+  nameless(inode, parent->id(), transaction);
   counters.nextInode = counters.nextInode.next();
   ++counters.inodes;
   Outcome outcome;
@@ -138,6 +143,8 @@ Outcome create(rpc::Change::Reader change, Transaction& transaction) {
   auto status = checkKind(type, request.getDevice(), target);
   if (!ok(status)) return refusal(status);
   if (!transaction.hasRoomFor(place->directory.id(), place->name)) return refusal(Status::NO_SPACE);
+  status = checkRoom(place->directory.id(), {.inodes = 1}, transaction);
+  if (!ok(status)) return refusal(status);
 
   auto& counters = transaction.counters();
   auto id = counters.nextInode;
@@ -147,6 +154,7 @@ Outcome create(rpc::Change::Reader change, Transaction& transaction) {
   Inode& parent = place->directory;
   Inode inode = newInode(id, change, parent, transaction);
   settleAccess(inode, request.getUmask(), parent, transaction);
+  nameAdded(inode, parent, place->name, 0, transaction);
   Outcome outcome;
   outcome.attributes = transaction.put(inode);
   if (type == FileType::SYMLINK) transaction.putTarget(id, target);

@@ -8,6 +8,7 @@
 //  - The inode's ctime and the parent's mtime and ctime move.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/ops/tree_count.h"
 
 namespace cairn::ops {
 
@@ -31,8 +32,24 @@ Outcome link(rpc::Change::Reader change, Transaction& transaction) {
   if (attributes.links >= LINK_COUNT_MAX) return refusal(Status::TOO_MANY_LINKS);
   if (!transaction.hasRoomFor(parent.id(), place->name)) return refusal(Status::NO_SPACE);
 
+  if (inode->has(COUNTED)) {
+    if (!nameless && bordersBetween(inode->parent, parent.id(), transaction) == Borders::CROSSED) {
+      return refusal(Status::CROSS_DEVICE);
+    }
+    auto status = checkMove(inode->parent, parent.id(), usageOf(*inode, transaction), Usage(), transaction);
+    if (nameless && !ok(status)) return refusal(status);
+  } else if (nameless) {
+    auto status = checkRoom(parent.id(), {.inodes = 1, .bytes = attributes.bytesUsed}, transaction);
+    if (!ok(status)) return refusal(status);
+  }
+
   Outcome outcome;
-  if (nameless) transaction.dropOrphan(inode->id());
+  if (nameless) {
+    transaction.dropOrphan(inode->id());
+    inode->clear(COUNTED);
+    inode->parent = InodeId();
+  }
+  nameAdded(*inode, parent, place->name, attributes.links, transaction);
   transaction.putName(parent.id(), place->name, {inode->id(), attributes.type});
   ++attributes.links;
   attributes.ctime = transaction.now();

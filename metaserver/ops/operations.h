@@ -44,6 +44,8 @@ Outcome configureTrash(rpc::Operation::Reader operation, Transaction& transactio
 Outcome keepTrash(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome restoreTrash(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome purgeTrash(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome setQuota(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome countTree(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome collectGarbage(rpc::Operation::Reader operation, Transaction& transaction);
 
 }  // namespace cairn::ops

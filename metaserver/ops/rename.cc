@@ -10,11 +10,14 @@
 //  - Two names of one inode: nothing happens, successfully.
 //  - EXCHANGE swaps the two, of any kinds. NOREPLACE with EXCHANGE is invalid.
 //  - WHITEOUT puts a character device 0:0 of the caller in the old place. With EXCHANGE it is invalid.
+//  - Across the border of a quota: what moves takes its usage along, and is refused (overQuota) when the
+//    quota there does not allow it. One of several names of a file may not cross (crossDevice).
 //  - ctime of what moves and of what is replaced, mtime and ctime of both directories move. A directory that
 //  changes
 //    its parent takes the ".." link along.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/ops/tree_count.h"
 
 namespace cairn::ops {
 
@@ -66,15 +69,36 @@ Status checkKinds(const Inode& moved, const Inode& target) {
   return target.attributes.isDirectory() ? Status::IS_DIRECTORY : Status::OK;
 }
 
-Attributes settleAt(Inode inode, Inode& from, Inode& to, Transaction& transaction) {
+Attributes settleAt(Inode inode, Inode& from, kj::StringPtr name, Inode& to, kj::StringPtr newName,
+                    Transaction& transaction) {
   // The inode has a name in `to` now instead of `from`.
+  uint32_t others = inode.attributes.isDirectory() ? 0 : inode.attributes.links - 1;
+  nameRemoved(inode, from, name, others, transaction);
   if (inode.attributes.isDirectory()) {
     --from.attributes.links;
     ++to.attributes.links;
     inode.parent = to.id();
   }
+  nameAdded(inode, to, newName, others, transaction);
   inode.attributes.ctime = transaction.now();
   return transaction.put(inode);
+}
+
+Status checkQuotas(const Move& move, Transaction& transaction) {
+  auto from = move.from.directory.id(), to = move.within() ? from : move.to.directory.id();
+  if (bordersBetween(from, to, transaction) == Borders::SAME) return Status::OK;
+  auto several = [](const Inode& inode) {
+    return !inode.attributes.isDirectory() && inode.attributes.links > 1;
+  };
+  if (several(move.moved)) return Status::CROSS_DEVICE;  // two quotas would have a name of it
+  Usage moved = usageOf(move.moved, transaction), freed;
+  bool exchange = move.flags & EXCHANGE;
+  KJ_IF_MAYBE (target, move.target) {
+    if (exchange && several(*target)) return Status::CROSS_DEVICE;
+    if (!several(*target)) freed = usageOf(*target, transaction);
+  }
+  auto status = checkMove(from, to, moved, freed, transaction);
+  return ok(status) && exchange ? checkMove(to, from, freed, moved, transaction) : status;
 }
 
 void touchBoth(Move& move, Outcome& outcome, Transaction& transaction) {
@@ -92,8 +116,8 @@ Outcome exchange(Move& move, const Inode& target, Transaction& transaction) {
   auto& to = move.destination();
   transaction.putName(from.id(), move.from.name, {target.id(), target.attributes.type});
   transaction.putName(to.id(), move.to.name, {move.moved.id(), move.moved.attributes.type});
-  outcome.attributes = settleAt(move.moved, from, to, transaction);
-  settleAt(target, to, from, transaction);
+  outcome.attributes = settleAt(move.moved, from, move.from.name, to, move.to.name, transaction);
+  settleAt(target, to, move.to.name, from, move.from.name, transaction);
   touchBoth(move, outcome, transaction);
   return outcome;
 }
@@ -112,6 +136,7 @@ Named whiteout(const Move& move, Transaction& transaction) {
   attributes.atime = attributes.mtime = attributes.ctime = transaction.now();
   counters.nextInode = counters.nextInode.next();
   ++counters.inodes;
+  nameAdded(inode, move.from.directory, move.from.name, 0, transaction);
   transaction.put(inode);
   return {inode.id(), FileType::CHARACTER_DEVICE};
 }
@@ -135,7 +160,7 @@ Outcome replace(Move& move, Transaction& transaction) {
     --from.attributes.size;
   }
   transaction.putName(to.id(), move.to.name, {move.moved.id(), move.moved.attributes.type});
-  outcome.attributes = settleAt(move.moved, from, to, transaction);
+  outcome.attributes = settleAt(move.moved, from, move.from.name, to, move.to.name, transaction);
   touchBoth(move, outcome, transaction);
   return outcome;
 }
@@ -172,12 +197,14 @@ Outcome rename(rpc::Change::Reader change, Transaction& transaction) {
       same.parent = from->directory.attributes;
       return same;
     }
-    if (flags & EXCHANGE) return exchange(move, *target, transaction);
-    status = checkKinds(moved, *target);
+    status = flags & EXCHANGE ? Status::OK : checkKinds(moved, *target);
     if (!ok(status)) return refusal(status);
   } else if (!transaction.hasRoomFor(to->directory.id(), to->name)) {
     return refusal(Status::NO_SPACE);
   }
+  status = checkQuotas(move, transaction);
+  if (!ok(status)) return refusal(status);
+  if (flags & EXCHANGE) return exchange(move, KJ_ASSERT_NONNULL(move.target), transaction);
   return replace(move, transaction);
 }
 

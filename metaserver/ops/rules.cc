@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "metaserver/ops/tree_count.h"
 #include "metaserver/posix_acl.h"
 
 namespace cairn::ops {
@@ -97,7 +98,7 @@ int64_t keptUntil(const Inode& inode, const Inode& directory, const Transaction&
 
 LostLink::LostLink(Inode lost, const Inode& directory, kj::StringPtr name, uint32_t uid,
                    Transaction& transaction)
-    : inode(kj::mv(lost)) {
+    : inode(kj::mv(lost)), directory(directory) {
   auto& attributes = inode.attributes;
   attributes.links = attributes.isDirectory() || attributes.links == 0 ? 0 : attributes.links - 1;
   departure = {directory.id(), std::string(name.begin(), name.size()), uid, transaction.now(), 0};
@@ -112,6 +113,9 @@ Outcome LostLink::carryOut(Transaction& transaction) {
   Outcome outcome;
   inode.attributes.ctime = transaction.now();
   outcome.attributes = inode.attributes;
+  auto left = inode.attributes.links;
+  nameRemoved(inode, directory, departure.name.c_str(), left, transaction);
+  if (left == 0 && !inode.attributes.isDirectory()) nameless(inode, directory.id(), transaction);
   if (goes) {
     if (inode.attributes.isDirectory()) {
       transaction.keepWhereabouts(inode.id(), departure.directory, departure.name.c_str());

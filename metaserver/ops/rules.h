@@ -47,7 +47,7 @@ class LostLink {
   // leaves an orphan; else it goes with all it has.
 
  private:
-  Inode inode;
+  Inode inode, directory;
   Departure departure;
   bool goes = false;
 };

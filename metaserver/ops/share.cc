@@ -8,6 +8,7 @@
 //  - The last chunk may be shared in part, when nothing of the target lies behind: the target's place then
 //  says
 //    how many of its bytes are valid. That also hides what a writer has applied and not published.
+//  - Quotas count the bytes of each file that has a chunk, and refuse (overQuota) what makes too many of them.
 //  - A shared chunk wants as many copies as the file that wants most.
 //  - ownChunk ends the sharing for one place: it gets a clone, or keeps the chunk when it is the last that
 //  has
@@ -16,6 +17,7 @@
 
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/ops/tree_count.h"
 
 namespace cairn::ops {
 
@@ -59,6 +61,12 @@ Places placesIn(InodeId inode, Range range, Transaction& transaction) {
   return places;
 }
 
+uint64_t bytesIn(const ChunkReference& reference, Transaction& transaction) {
+  auto record = KJ_REQUIRE_NONNULL(transaction.chunk(reference.handle),
+                                   "a file names a chunk that has no record", reference.handle);
+  return uint64_t(BLOCKS_PER_CHUNK - reference.zeroBlocksIn(record)) * BLOCK_SIZE;
+}
+
 void addReference(Inode& target, const ChunkReference& reference, Transaction& transaction) {
   auto record = KJ_REQUIRE_NONNULL(transaction.chunk(reference.handle),
                                    "a file names a chunk that has no record", reference.handle);
@@ -92,6 +100,13 @@ Outcome share(rpc::Change::Reader change, Transaction& transaction) {
     auto handle = found == sources.end() ? ChunkHandle() : found->second.handle;
     if (handle.value() != handles[i]) return refusal(Status::STALE_VERSION);
   }
+
+  Usage gained, lost;
+  for (auto& [index, reference] : sources) gained.bytes += bytesIn(reference, transaction);
+  for (auto& [index, reference] : targets) lost.bytes += bytesIn(reference, transaction);
+  gained.bytes -= kj::min(gained.bytes, lost.bytes);
+  status = target->has(COUNTED) ? checkRoom(target->parent, gained, transaction) : Status::OK;
+  if (!ok(status)) return refusal(status);
 
   transaction.counters().format = kj::max(std::as_const(transaction).counters().format, 2u);
   // New references first: a chunk that moves to where it was already is not to become garbage in between.

@@ -14,6 +14,7 @@
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/purge.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/ops/tree_count.h"
 
 namespace cairn::ops {
 
@@ -56,10 +57,15 @@ Outcome restoreTrash(rpc::Operation::Reader operation, Transaction& transaction)
   if (transaction.name(parent.id(), place->name) != nullptr) return refusal(Status::EXISTS);
   if (!transaction.hasRoomFor(parent.id(), place->name)) return refusal(Status::NO_SPACE);
   auto inode = KJ_REQUIRE_NONNULL(transaction.inode(id), "a file in the trash is gone", id);
+  auto status = checkRoom(parent.id(), {.inodes = 1, .bytes = inode.attributes.bytesUsed}, transaction);
+  if (!ok(status)) return refusal(status);
 
   leaveTrash(inode, departure, transaction);
   transaction.counters().trashBytes -= inode.attributes.bytesUsed;
   inode.clear(TRASHED);
+  inode.clear(COUNTED);
+  inode.parent = InodeId();
+  nameAdded(inode, parent, place->name, 0, transaction);
   inode.attributes.links = 1;
   inode.attributes.ctime = transaction.now();
   transaction.putName(parent.id(), place->name, {id, inode.attributes.type});

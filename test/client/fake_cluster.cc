@@ -226,12 +226,21 @@ class FakeSessionServer final : public rpc::Session::Server {
       }
     }
     outcome.setStatus(status);
+    outcome.setQuotaLeft(cluster.quotaLeft);
     auto about = inodeOf(change);
     if (ok(status) && cluster.files.count(about))
       fill(outcome.initAttributes(), cluster.files.at(about).attributes);
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> statistics(StatisticsContext context) override {
+    ++cluster.spaceAsked;
+    auto results = context.getResults();
+    results.setBlocksTotal(1 << 20);
+    results.setBlocksFree(cluster.quotaLeft == UINT64_MAX ? 1 << 20 : cluster.quotaLeft / BLOCK_SIZE);
+    results.setOverQuota(cluster.quotaLeft != UINT64_MAX);
+    return kj::READY_NOW;
+  }
   kj::Promise<void> needSpace(NeedSpaceContext context) override {
     ++cluster.spaceWanted;
     context.getResults().setStatus(cluster.moreSpace);

@@ -116,9 +116,10 @@ class FakeCluster {
   uint32_t notReady = 0;     // so many calls answer it
   uint32_t loseAnswers = 0;  // so many changes are done and never answered
   Status locateRefusal = Status::OK;
+  uint64_t quotaLeft = UINT64_MAX;      // bytes, as it tells writers
   Status moreSpace = Status::NO_SPACE;  // what it answers to who was refused space
   // what happened at the metaserver
-  uint32_t spaceWanted = 0;
+  uint32_t spaceWanted = 0, spaceAsked = 0;
   uint32_t locates = 0, publishes = 0, changes = 0, syncs = 0, repeated = 0;
   std::vector<uint32_t> corruptReports;
   std::vector<uint64_t> publishedLengths, released;

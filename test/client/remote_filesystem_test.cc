@@ -256,6 +256,30 @@ TEST_F(RemoteFilesystemTest, WhoIsRefusedSpaceTriesAgainWhileTheTrashGivesSomeBa
   EXPECT_EQ(cluster.run(kj::mv(flushed)), Status::NO_SPACE) << "the trash is empty";
 }
 
+TEST_F(RemoteFilesystemTest, AWriteBeyondTheQuotaIsRefusedAtOnceAndAfterwardsWhenThereIsRoomNot) {
+  cluster.quotaLeft = 8 * BLOCK_SIZE;
+  auto file = create();
+  EXPECT_EQ(cluster.write(*file, 0, std::string(6 * BLOCK_SIZE, 'a')), Status::OK);
+  EXPECT_EQ(cluster.publishes, 0u) << "it fits, whatever is already there";
+  cluster.quotaLeft = 2 * BLOCK_SIZE;  // as it will be then
+  EXPECT_EQ(cluster.write(*file, 6 * BLOCK_SIZE, std::string(3 * BLOCK_SIZE, 'b')), Status::OVER_QUOTA);
+  EXPECT_EQ(cluster.publishes, 1u) << "to know how much is left";
+  EXPECT_EQ(cluster.write(*file, 6 * BLOCK_SIZE, std::string(2 * BLOCK_SIZE, 'b')), Status::OK);
+  cluster.quotaLeft = 0;
+  EXPECT_EQ(flush(*file), Status::OK);
+  EXPECT_EQ(cluster.write(*file, 8 * BLOCK_SIZE, "c"), Status::OVER_QUOTA);
+  EXPECT_GT(cluster.spaceAsked, 0u) << "somebody may have made room";
+  cluster.file(file->inode()).attributes.bytesUsed = 8 * BLOCK_SIZE;
+  ++cluster.file(file->inode()).attributes.dataVersion;
+  file = nullptr;
+  cluster.pass(1 * kj::SECONDS);
+  file = cluster.run(filesystem->open(InodeId(cluster.lastInode))).value();
+  EXPECT_EQ(cluster.write(*file, 0, std::string(BLOCK_SIZE, 'd')), Status::OK) << "overwriting takes nothing";
+  cluster.quotaLeft = UINT64_MAX;
+  EXPECT_EQ(cluster.write(*file, 8 * BLOCK_SIZE, "c"), Status::OK);
+  EXPECT_EQ(flush(*file), Status::OK);
+}
+
 TEST_F(RemoteFilesystemTest, ASyncTellsOfLostBytesAlsoWhenACloseHasAndTheFileWasOpenedAnew) {
   // As `echo x > f; sync f`: the shell may not look at what close says.
   auto file = create();

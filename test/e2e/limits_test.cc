@@ -98,5 +98,27 @@ TEST_F(Limits, MountingWhereNoMetaserverAnswersSaysSo) {
   EXPECT_REFUSES(test::run({program("mount.cairn"), "127.0.0.1:1", temporary / "mnt"}), "127.0.0.1:1");
 }
 
+uint64_t residentBytes(pid_t pid) {
+  auto status = readFile("/proc/" + std::to_string(pid) + "/status");
+  return std::stoull(status.substr(status.find("VmRSS:") + 6)) << 10;
+}
+
+TEST_F(Limits, ABigDirectoryIsListedInMemoryThatDoesNotGrowWithIt) {
+  auto& c = start({.chunkds = 1, .replicas = 1});
+  constexpr int FEW = 2000, MANY = 20'000;
+  ASSERT_OK(c.sh("mkdir few many; seq " + std::to_string(FEW) + " | (cd few; xargs touch); seq " +
+                     std::to_string(MANY) + " | (cd many; xargs touch)",
+                 {.patience = 300s}));
+  auto list = [&](const std::string& name) {
+    return c.sh("ls -f " + name + " | wc -l", {.patience = 120s}).out;
+  };
+  EXPECT_EQ(list("few"), std::to_string(FEW + 2) + "\n");
+  auto mount = residentBytes(c.pid("fuse-1")), metaserver = residentBytes(c.pid("metaserver-1"));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(list("many"), std::to_string(MANY + 2) + "\n");
+  constexpr uint64_t PAGES = 5 << 20;  // some pages of 1,000 entries, and what allocators keep
+  EXPECT_LT(residentBytes(c.pid("fuse-1")), mount + PAGES);
+  EXPECT_LT(residentBytes(c.pid("metaserver-1")), metaserver + PAGES);
+}
+
 }  // namespace
 }  // namespace cairn::e2e

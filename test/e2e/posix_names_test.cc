@@ -329,6 +329,35 @@ TEST_P(Names, PositionsInAListingCanBeSoughtAgain) {
   ::closedir(directory);
 }
 
+TEST_P(Names, PositionsInAListingStayWhileEntriesComeAndGo) {
+  ASSERT_EQ(makeDirectory("d"), 0);
+  for (int i = 0; i < 1500; ++i)
+    ASSERT_EQ(make("d/" + std::string(i % 2 ? "stays-" : "goes-") + std::to_string(i)), 0);
+  auto directory = ::opendir(c("d"));
+  std::vector<std::pair<long, std::string>> places;  // of those that stay: where they come next
+  for (long at = ::telldir(directory);; at = ::telldir(directory)) {
+    auto entry = ::readdir(directory);
+    if (entry == nullptr) break;
+    if (std::string(entry->d_name).starts_with("stays-")) places.emplace_back(at, entry->d_name);
+  }
+  ASSERT_EQ(places.size(), 750u);
+  for (int i = 0; i < 1500; i += 2) {
+    ASSERT_EQ(::unlink(c("d/goes-" + std::to_string(i))), 0);
+    ASSERT_EQ(make("d/comes-" + std::to_string(i)), 0);
+  }
+  for (size_t i : {size_t(749), size_t(0), size_t(400), size_t(1), size_t(600)}) {
+    ::seekdir(directory, places[i].first);
+    auto expected = i;
+    while (auto entry = ::readdir(directory)) {
+      if (!std::string(entry->d_name).starts_with("stays-")) continue;
+      ASSERT_LT(expected, places.size());
+      ASSERT_EQ(entry->d_name, places[expected++].second) << "from " << i;
+    }
+    EXPECT_EQ(expected, places.size()) << "from " << i;
+  }
+  ::closedir(directory);
+}
+
 TEST_P(Names, RemovingWhileListingEmptiesADirectory) {
   ASSERT_EQ(makeDirectory("d"), 0);
   for (int i = 0; i < 2500; ++i) ASSERT_EQ(make("d/" + std::to_string(i)), 0);

@@ -44,6 +44,21 @@ TEST(HostPort, NeedsAHostAndAPortThatExists) {
   }
 }
 
+TEST(Durations, AreANumberAndAUnit) {
+  EXPECT_EQ(durationSeconds("0"), 0u);
+  EXPECT_EQ(durationSeconds("90s"), 90u);
+  EXPECT_EQ(durationSeconds("30m"), 1800u);
+  EXPECT_EQ(durationSeconds("12h"), 43200u);
+  EXPECT_EQ(durationSeconds("7d"), 604800u);
+  EXPECT_EQ(durationSeconds("2w"), 1209600u);
+  for (auto text : {"", "1", "d", "1x", "1dd", "-1d", "1.5h", "99999999999w", "101w1", "6000w"}) {
+    EXPECT_NE(durationProblem(text), "") << text;
+  }
+  for (auto text : {"0", "59s", "90m", "36h", "1d", "2w"}) {
+    EXPECT_EQ(durationText(durationSeconds(text)), text);
+  }
+}
+
 TEST(RunDaemon, EndsWithASentenceWhateverWasThrown) {
   EXPECT_EQ(runDaemon("d", [] { return 7; }), 7);
   testing::internal::CaptureStderr();

@@ -319,7 +319,7 @@ kj::Promise<Result<FileAttributes>> MemoryFilesystem::setAttributes(InodeId inod
   co_return attributes;
 }
 
-kj::Promise<Result<SpaceStatistics>> MemoryFilesystem::statistics() {
+kj::Promise<Result<SpaceStatistics>> MemoryFilesystem::statistics(InodeId) {
   co_await start("statistics", ROOT_INODE);
   co_return SpaceStatistics{.blocksTotal = 1 << 20, .blocksFree = 1 << 19, .inodes = nodes.size()};
 }

@@ -53,7 +53,7 @@ class MemoryFilesystem final : public Filesystem {
   kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode) override;
   kj::Promise<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
                                                 Credentials caller, NewNode options, bool exclusive) override;
-  kj::Promise<Result<SpaceStatistics>> statistics() override;
+  kj::Promise<Result<SpaceStatistics>> statistics(InodeId inode) override;
   kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) override;
   kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
                                uint32_t flags) override;

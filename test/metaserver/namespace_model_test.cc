@@ -46,6 +46,15 @@ struct Model {
     nodes[1].type = FileType::DIRECTORY;
     nodes[1].parent = 1;
   }
+  bool counting = false;                 // a quota has been set once
+  std::map<uint64_t, uint64_t> quotas;   // directory -> most inodes below it
+  std::map<uint64_t, uint64_t> charged;  // without a name: in which directory it counts, 0: in none
+  uint64_t nearestQuota(uint64_t directory) {
+    for (auto id = directory;; id = nodes.at(id).parent) {
+      if (quotas.count(id) > 0) return id;
+      if (id == 1) return 0;
+    }
+  }
   bool isDirectory(uint64_t inode) { return nodes.at(inode).type == FileType::DIRECTORY; }
   bool lives(uint64_t inode) { return nodes.count(inode) > 0 && trash.count(inode) == 0; }
   void purge(uint64_t inode) {
@@ -77,8 +86,10 @@ struct Model {
   void drop(uint64_t inode, uint64_t directory, const std::string& name) {
     auto& node = nodes.at(inode);
     if (node.type != FileType::DIRECTORY && --node.links > 0) return;
+    quotas.erase(inode);
     if (node.type == FileType::REGULAR) {
       orphans.insert(inode);
+      charged[inode] = counting ? nearestQuota(directory) : 0;
       if (keep > 0) departed[inode] = {directory, name, now + keep};
     } else {
       if (node.type == FileType::DIRECTORY) gone[inode] = {directory, name};
@@ -151,6 +162,7 @@ struct Model {
     if (auto status = parentStatus(parent); !ok(status)) return status;
     if (nodes[parent].entries.count(name) > 0) return Status::EXISTS;
     trash.erase(inode);
+    charged.erase(inode);
     nodes[inode].links = 1;
     nodes[parent].entries[name] = inode;
     return Status::OK;
@@ -208,8 +220,15 @@ struct Model {
   }
 };
 
+struct Seen {
+  // What a random run must have come across to mean anything.
+  uint64_t overQuota = 0, crossDevice = 0, exactCounts = 0, partialCounts = 0;
+};
+
 class Run {
  public:
+  Seen seen;
+
   Run(uint64_t seed, CommitMode mode) : random(seed), world(mode), seed(seed) {
     world.options.segmentBytes = 8192 << (seed % 3);
     world.start();
@@ -254,6 +273,8 @@ class Run {
 
   void check(const char* what, const Outcome& outcome, Status expected) {
     ASSERT_EQ(outcome.status, expected) << what << ", seed " << seed;
+    seen.overQuota += expected == Status::OVER_QUOTA;
+    seen.crossDevice += expected == Status::CROSS_DEVICE;
     if (pick(10) == 0) repeatLast(outcome);
   }
 
@@ -277,7 +298,7 @@ class Run {
   void step() {
     world.clock.advance(5 * kj::MILLISECONDS);
     model.now = world.clock.ns();
-    switch (pick(16)) {
+    switch (pick(19)) {
       case 0:
       case 1:
       case 2:
@@ -306,6 +327,11 @@ class Run {
         return stepShare();
       case 15:
         return stepOwn();
+      case 16:
+        return stepQuota();
+      case 17:
+      case 18:
+        return stepCount();
     }
   }
 
@@ -314,14 +340,24 @@ class Run {
     auto type = TYPES[pick(4)];
     auto parent = directory();
     auto what = name();
+    auto trial = model;
+    auto expected = trial.create(parent, what, type);
+    if (ok(expected)) expected = roomIn(parent, 1);
+    if (ok(expected)) model = std::move(trial);
     auto outcome = client->create(InodeId(parent), what.c_str(), {.type = type});
-    check("create", outcome, model.create(parent, what, type));
+    check("create", outcome, expected);
   }
   void stepLink() {
     auto from = inode(), parent = directory();
     auto what = name();
+    auto trial = model;
+    auto expected = trial.link(from, parent, what);
+    if (ok(expected) && isCounted(from) && model.nearestQuota(chargeOf(from)) != model.nearestQuota(parent)) {
+      expected = Status::CROSS_DEVICE;
+    }
+    if (ok(expected)) model = std::move(trial);
     auto outcome = client->link(InodeId(from), InodeId(parent), what.c_str());
-    check("link", outcome, model.link(from, parent, what));
+    check("link", outcome, expected);
   }
   void stepRemove() {
     auto parent = directory();
@@ -335,8 +371,12 @@ class Run {
     auto from = directory(), to = pick(2) == 0 ? from : directory();
     auto what = name(), newName = name();
     uint32_t flags = uint32_t(pick(8) < 5 ? 0 : 1 + pick(2));
+    auto trial = model;
+    auto expected = trial.rename(from, what, to, newName, flags);
+    if (ok(expected)) expected = mayMove(from, what, to, newName, flags);
+    if (ok(expected)) model = std::move(trial);
     auto outcome = client->rename(InodeId(from), what.c_str(), InodeId(to), newName.c_str(), flags);
-    check("rename", outcome, model.rename(from, what, to, newName, flags));
+    check("rename", outcome, expected);
   }
   void stepTruncate() {
     auto file = inode();
@@ -442,6 +482,10 @@ class Run {
     auto file = discarded(), parent = directory();
     auto what = name();
     auto until = model.trash.count(file) > 0 ? model.trash[file].until : 1;
+    auto trial = model;
+    auto expected = trial.restore(file, parent, what);
+    if (ok(expected)) expected = roomIn(parent, 1);
+    if (ok(expected)) model = std::move(trial);
     auto outcome = world.own([&](auto body) {
       auto request = body.initRestoreTrash();
       request.initRestored().setInode(file);
@@ -449,7 +493,7 @@ class Run {
       request.setInto(parent);
       request.setAs(what);
     });
-    ASSERT_EQ(outcome.status, model.restore(file, parent, what)) << seed;
+    ASSERT_EQ(outcome.status, expected) << seed;
   }
   void stepEmpty() {
     auto file = discarded();
@@ -461,6 +505,68 @@ class Run {
     });
     ASSERT_EQ(outcome.number, model.trash.count(file)) << seed;
     if (model.trash.erase(file) > 0) model.nodes.erase(file);
+  }
+
+  void stepQuota() {
+    auto where = directory();
+    uint64_t most = pick(3) == 0 ? 0 : 1 + pick(40);
+    auto status = world
+                      .own([&](auto body) {
+                        auto request = body.initSetQuota();
+                        request.setQuotaOf(where);
+                        request.setInodesMax(most);
+                      })
+                      .status;
+    ASSERT_EQ(status, model.parentStatus(where)) << seed;
+    if (!ok(status)) return;
+    most > 0 ? void(model.quotas[where] = most) : void(model.quotas.erase(where));
+    model.counting |= most > 0;
+  }
+  void stepCount() {
+    auto outcome = world.own([&](auto body) { body.setCountTree(uint32_t(1 + pick(5))); });
+    ASSERT_TRUE(outcome.ok()) << seed;
+  }
+
+  bool isCounted(uint64_t inode) { return world.read().inode(InodeId(inode))->has(COUNTED); }
+  uint64_t chargeOf(uint64_t inode) {
+    // The directory that it counts in; which one, of several names of a file, the namespace says.
+    auto& node = model.nodes.at(inode);
+    if (node.type == FileType::DIRECTORY) return node.parent;
+    return node.links > 0 ? world.read().inode(InodeId(inode))->parent.value() : model.charged[inode];
+  }
+  bool isUnder(uint64_t directory, uint64_t top) {
+    return directory != 0 && model.nodes.count(directory) > 0 && model.within(directory, top);
+  }
+  uint64_t liveBelow(uint64_t top) {
+    uint64_t count = 0;
+    for (auto& [inode, node] : model.nodes) {
+      count += inode != 1 && model.trash.count(inode) == 0 && isUnder(chargeOf(inode), top);
+    }
+    return count;
+  }
+  uint64_t liveOf(uint64_t inode) { return 1 + (model.isDirectory(inode) ? liveBelow(inode) : 0); }
+  Status roomIn(uint64_t to, uint64_t moved, uint64_t from = 0, uint64_t freed = 0) {
+    if (world.state().counting != Counting::DONE) return Status::OK;
+    for (auto& [directory, most] : model.quotas) {
+      if (!isUnder(to, directory) || isUnder(from, directory)) continue;
+      if (liveBelow(directory) - freed + moved > most) return Status::OVER_QUOTA;
+    }
+    return Status::OK;
+  }
+  Status mayMove(uint64_t from, const std::string& what, uint64_t to, const std::string& newName,
+                 uint32_t flags) {
+    auto& entries = model.nodes.at(to).entries;
+    auto found = entries.find(newName);
+    auto moved = model.nodes.at(from).entries.at(what);
+    auto target = found == entries.end() ? 0 : found->second;
+    if (target == moved || model.nearestQuota(from) == model.nearestQuota(to)) return Status::OK;
+    auto several = [&](uint64_t inode) {
+      return !model.isDirectory(inode) && model.nodes.at(inode).links > 1;
+    };
+    if (several(moved) || (flags == 2 && several(target))) return Status::CROSS_DEVICE;
+    auto freed = target == 0 || several(target) ? 0 : liveOf(target);
+    auto status = roomIn(to, liveOf(moved), from, freed);
+    return ok(status) && flags == 2 ? roomIn(from, freed, to, liveOf(moved)) : status;
   }
 
   void restart() {
@@ -529,6 +635,50 @@ class Run {
     ASSERT_EQ(state.orphans, model.orphans.size()) << seed;
     ASSERT_EQ(state.garbage, read.garbage(ChunkHandle(), 100000).size()) << seed;
     compareTrash();
+    compareUsage();
+  }
+  void compareUsage() {
+    // The usage of each directory is that of what is counted in it, whatever has been counted until now.
+    auto& read = world.read();
+    auto& state = world.state();
+    ASSERT_EQ(state.quotas, model.quotas.size()) << seed;
+    seen.exactCounts += state.counting == Counting::DONE;
+    seen.partialCounts += state.counting == Counting::RUNNING;
+    std::map<uint64_t, Usage> sums;
+    for (auto& [number, node] : model.nodes) {
+      auto inode = read.inode(InodeId(number)).value();
+      if (inode.has(COUNTED) && number != 1) {
+        Usage own{1, inode.attributes.bytesUsed, 0, 0};
+        if (inode.has(TRASHED)) own.trashInodes = 1, own.trashBytes = own.bytes;
+        if (node.type == FileType::DIRECTORY) own += read.usage(InodeId(number));
+        sums[inode.parent.value()] += own;
+      }
+      if (state.counting == Counting::DONE) compareCharge(number, inode);
+    }
+    for (auto& [number, node] : model.nodes) {
+      if (node.type != FileType::DIRECTORY) continue;
+      auto used = read.usage(InodeId(number));
+      ASSERT_TRUE(used == sums[number])
+          << number << ": " << used.inodes << " and not " << sums[number].inodes << ", seed " << seed;
+      if (state.counting == Counting::DONE) ASSERT_EQ(used.liveInodes(), liveBelow(number)) << seed;
+    }
+  }
+  void compareCharge(uint64_t number, const Inode& inode) {
+    if (number == 1) return;
+    auto& node = model.nodes.at(number);
+    if (node.type != FileType::DIRECTORY && node.links == 0) {
+      ASSERT_EQ(inode.has(COUNTED), model.charged[number] != 0) << number << ", seed " << seed;
+      if (inode.has(COUNTED)) ASSERT_EQ(inode.parent.value(), model.charged[number]) << seed;
+      return;
+    }
+    ASSERT_TRUE(inode.has(COUNTED)) << number << ", seed " << seed;
+    if (node.type == FileType::DIRECTORY) {
+      ASSERT_TRUE(inode.has(WALKED)) << number << ", seed " << seed;
+      return;
+    }
+    bool named = false;
+    for (auto& [name, other] : model.nodes.at(inode.parent.value()).entries) named |= other == number;
+    ASSERT_TRUE(named) << number << " counts in " << inode.parent.value() << ", seed " << seed;
   }
   void compareTrash() {
     auto& read = world.read();
@@ -581,9 +731,20 @@ void forSeeds(uint64_t count, CommitMode mode, int operations) {
   auto only = getenv("CAIRN_TEST_SEED");
   uint64_t first = only != nullptr ? strtoull(only, nullptr, 10) : 1;
   if (only != nullptr) count = 1;
+  Seen seen;
   for (uint64_t seed = first; seed < first + count && !testing::Test::HasFatalFailure(); ++seed) {
-    Run(seed, mode).go(operations);
+    Run run(seed, mode);
+    run.go(operations);
+    seen.overQuota += run.seen.overQuota;
+    seen.crossDevice += run.seen.crossDevice;
+    seen.exactCounts += run.seen.exactCounts;
+    seen.partialCounts += run.seen.partialCounts;
   }
+  if (only != nullptr) return;
+  EXPECT_GT(seen.overQuota, 10u);
+  EXPECT_GT(seen.crossDevice, 10u);
+  EXPECT_GT(seen.exactCounts, 10u);
+  EXPECT_GT(seen.partialCounts, 0u);
 }
 
 TEST(NamespaceModel, RandomOperationsAndDeathsGiveWhatTheModelSays) {

@@ -123,7 +123,17 @@ TEST(Records, EveryFieldComesBack) {
   state.nextHandle = ChunkHandle(8);
   state.inodes = 9, state.chunks = 10, state.garbage = 11, state.orphans = 12, state.replicas = 13;
   state.trash = 14, state.trashBytes = 15, state.trashKeep = 16, state.trashAge = 17;
+  state.quotas = 18, state.counting = Counting::DONE, state.counted = 19, state.toCount = 20;
   EXPECT_TRUE(decodeState(encode(state)) == state);
+  Usage usage{1, 2, 3, 4};
+  EXPECT_TRUE(decodeUsage(encode(usage)) == usage);
+  auto limits = decodeQuota(encode(QuotaLimits{5, 6}));
+  EXPECT_EQ(limits.bytes, 5u);
+  EXPECT_EQ(limits.inodes, 6u);
+  auto links = decodeBacklinks(encode(Backlinks{{InodeId(1), 2}, {InodeId(3), 4}}));
+  ASSERT_EQ(links.size(), 2u);
+  EXPECT_EQ(links[1].directory, InodeId(3));
+  EXPECT_EQ(links[1].names, 4u);
   Departure departure{InodeId(1), "a name", 2, 3, 4};
   EXPECT_TRUE(decodeDeparture(4, encode(departure)) == departure);
   auto orphan = decodeOrphan(encode(OrphanRecord{Linkable::YES, departure}));
