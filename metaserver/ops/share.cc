@@ -8,7 +8,8 @@
 //  - The last chunk may be shared in part, when nothing of the target lies behind: the target's place then
 //  says
 //    how many of its bytes are valid. That also hides what a writer has applied and not published.
-//  - Quotas count the bytes of each file that has a chunk, and refuse (overQuota) what makes too many of them.
+//  - Quotas count the bytes of each file that has a chunk, and refuse (overQuota) what makes too many of
+//  them.
 //  - A shared chunk wants as many copies as the file that wants most.
 //  - ownChunk ends the sharing for one place: it gets a clone, or keeps the chunk when it is the last that
 //  has

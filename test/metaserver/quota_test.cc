@@ -211,6 +211,29 @@ TEST_F(QuotaTest, WhatIsOpenAndInTheTrashCountsUntilItIsPurgedAndIsInNobodysWay)
   EXPECT_EQ(used(d).bytes, 0u);
 }
 
+TEST_F(QuotaTest, ASharedChunkCountsForEachFileThatHasIt) {
+  auto d = limited("d", 0, 10 * BLOCK_SIZE);
+  auto source = client->file(ROOT_INODE, "source");
+  fill(source, 6);
+  auto chunk = world.read().chunksOf(source, ChunkIndex(0), 1)[0].handle;
+  auto share = [&](InodeId target) {
+    return client
+        ->change([&](auto change) {
+          auto request = change.initShare();
+          request.setSource(source.value());
+          request.setTarget(target.value());
+          request.setBytes(6 * BLOCK_SIZE);
+          request.initHandles(1).set(0, chunk.value());
+        })
+        .status;
+  };
+  EXPECT_EQ(share(client->file(d, "a")), Status::OK);
+  EXPECT_EQ(used(d).bytes, 6u * BLOCK_SIZE);
+  EXPECT_EQ(share(client->file(d, "b")), Status::OVER_QUOTA);
+  EXPECT_EQ(share(client->file(ROOT_INODE, "b")), Status::OK);
+  EXPECT_EQ(used(d).bytes, 6u * BLOCK_SIZE);
+}
+
 TEST_F(QuotaTest, OnlyDirectoriesHaveOne) {
   EXPECT_EQ(limit(client->file(ROOT_INODE, "f"), 1).status, Status::NOT_DIRECTORY);
   EXPECT_EQ(limit(InodeId(99), 1).status, Status::NOT_FOUND);
