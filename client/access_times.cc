@@ -12,16 +12,17 @@ constexpr kj::Duration PUBLISH_INTERVAL = 1 * kj::SECONDS;
 constexpr size_t BATCH_MAX = 10000;  // inodes in one operation
 constexpr int64_t DAY_NS = int64_t(24) * 3600 * 1'000'000'000;
 
-bool isDueAt(const FileAttributes& attributes, Timestamp read) {
+}  // namespace
+
+bool isAccessDue(const FileAttributes& attributes, Timestamp read) {
   auto atime = attributes.atime.ns;
   if (read.ns <= atime) return false;
   return atime <= attributes.mtime.ns || atime <= attributes.ctime.ns || read.ns - atime >= DAY_NS;
 }
 
-}  // namespace
-
-AccessTimes::AccessTimes(kj::Timer& timer, const kj::Clock& clock, Session& session, env::Logger log)
-    : timer(timer), clock(clock), session(session), log(kj::mv(log)), tasks(*this) {}
+AccessTimes::AccessTimes(kj::Timer& timer, const kj::Clock& clock, Session& session, env::Logger log,
+                         Told told)
+    : timer(timer), clock(clock), session(session), log(kj::mv(log)), told(kj::mv(told)), tasks(*this) {}
 
 void AccessTimes::read(const FileAttributes& attributes) {
   if (!isDue(attributes)) return;
@@ -34,14 +35,14 @@ void AccessTimes::read(const FileAttributes& attributes) {
 bool AccessTimes::isDue(const FileAttributes& attributes) const {
   auto shown = attributes;
   overlay(shown);
-  return isDueAt(shown, now());
+  return isAccessDue(shown, now());
 }
 
 void AccessTimes::overlay(FileAttributes& attributes) const {
   for (auto times : {&telling, &untold}) {
     if (times->empty()) continue;
     auto found = times->find(attributes.inode);
-    if (found != times->end() && isDueAt(attributes, found->second)) attributes.atime = found->second;
+    if (found != times->end() && isAccessDue(attributes, found->second)) attributes.atime = found->second;
   }
 }
 
@@ -66,8 +67,11 @@ kj::Promise<void> AccessTimes::publish() {
         list[i++].setTime(time.ns);
       }
     });
-    if (!outcome.ok())
+    if (outcome.ok()) {
+      for (auto& [inode, time] : telling) told(inode, time);
+    } else {
       log.warning(telling.size(), " access times could not be told: ", outcome.status(), " -> dropped");
+    }
     telling.clear();
   }
 }

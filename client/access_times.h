@@ -9,6 +9,7 @@
 #pragma once
 
 #include <kj/async.h>
+#include <kj/function.h>
 #include <kj/time.h>
 #include <kj/timer.h>
 
@@ -21,9 +22,14 @@ namespace cairn::client {
 
 class Session;
 
+bool isAccessDue(const FileAttributes& attributes,
+                 Timestamp read);  // does reading then move atime? (relatime)
+
 class AccessTimes final : private kj::TaskSet::ErrorHandler {
  public:
-  AccessTimes(kj::Timer& timer, const kj::Clock& clock, Session& session, env::Logger log);
+  using Told = kj::Function<void(InodeId, Timestamp)>;
+  AccessTimes(kj::Timer& timer, const kj::Clock& clock, Session& session, env::Logger log, Told told);
+  // `told`: the metaserver has it now, so whoever remembers attributes should.
   KJ_DISALLOW_COPY(AccessTimes);
 
   void read(const FileAttributes& attributes);         // just now
@@ -40,6 +46,7 @@ class AccessTimes final : private kj::TaskSet::ErrorHandler {
   const kj::Clock& clock;
   Session& session;
   env::Logger log;
+  Told told;
   Times untold, telling;  // waiting for the next operation; in one that has not been answered
   bool armed = false;
   kj::TaskSet tasks;

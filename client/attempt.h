@@ -12,6 +12,7 @@
 #include "rpc/coroutine.h"
 #include "rpc/result.h"
 #include "rpc/retry.h"
+#include "rpc/units.h"
 
 namespace cairn::client {
 
@@ -51,12 +52,13 @@ struct Timing {
   kj::Duration chunkDeadline = 1500 * kj::MILLISECONDS;  // of one read: another replica has the same bytes
   kj::Duration writeDeadline = 5 * kj::SECONDS;          // of one write, while its primary answers pings
   kj::Duration deadlineMax = 15 * kj::SECONDS;
-  kj::Duration hedgeAfter = 500 * kj::MILLISECONDS;    // then a read asks a second replica, too
-  kj::Duration pingInterval = 350 * kj::MILLISECONDS;  // while a write or sync runs: is the daemon alive?
-  kj::Duration pingDeadline = 500 * kj::MILLISECONDS;  // then it hangs
-  kj::Duration publishInterval = 1 * kj::SECONDS;      // of the length, while writing
-  kj::Duration renewInterval = 5 * kj::SECONDS;        // of the session
-  kj::Duration suspectTime = 10 * kj::SECONDS;         // a server that failed us is named for so long
+  kj::Duration hedgeAfter = 500 * kj::MILLISECONDS;      // then a read asks a second replica, too
+  kj::Duration pingInterval = 350 * kj::MILLISECONDS;    // while a write or sync runs: is the daemon alive?
+  kj::Duration pingDeadline = 500 * kj::MILLISECONDS;    // then it hangs
+  kj::Duration publishInterval = 1 * kj::SECONDS;        // of the length, while writing
+  kj::Duration renewInterval = LEASE_RENEW_INTERVAL;     // of the session and its cache leases
+  kj::Duration appendPatience = 100 * kj::MILLISECONDS;  // for the next piece of a record
+  kj::Duration suspectTime = 10 * kj::SECONDS;           // a server that failed us is named for so long
 };
 
 class Patience {

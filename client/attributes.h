@@ -25,6 +25,9 @@ inline FileAttributes readAttributes(rpc::Attributes::Reader reader) {
   attributes.ctime = {reader.getCtime()};
   attributes.dataVersion = reader.getDataVersion();
   attributes.extended = reader.getExtended();
+  attributes.lease = reader.getLease();
+  attributes.stamp = reader.getStamp();
+  attributes.unsure = reader.getUnsure();
   return attributes;
 }
 

@@ -36,8 +36,11 @@ kj::Promise<Result<uint64_t>> FileState::copyFrom(FileState& source, uint64_t fr
                                                   uint64_t length) {
   if (stale || source.stale) co_return Status::STALE;
   if (to > FILE_SIZE_MAX || from > FILE_SIZE_MAX) co_return Status::TOO_BIG;
+  // What other clients have buffered is published first, of both: the sizes are true then.
   auto status = co_await source.settle();
+  if (ok(status)) status = co_await source.ensure(LeaseKind::READ);
   if (ok(status)) status = co_await source.refresh();
+  if (ok(status)) status = co_await ensure(LeaseKind::WRITE);
   if (!ok(status)) co_return status;
   auto end = source.attributes().size;
   if (from >= end || length == 0) co_return uint64_t(0);
@@ -88,6 +91,7 @@ kj::Promise<Result<uint64_t>> FileState::shareChunks(FileState& source, uint64_t
   source.parts.locator.known().forget(source.id);  // its leases have ended
   earlierWritesKnown = false;  // others have written these chunks: the next sync asks for all of them
   if (buffer.isEmpty()) localMtime = nullptr;
+  parts.leases.cache().learn(outcome->attributes);
   learn(outcome->attributes);
   co_return bytes;
 }
@@ -98,7 +102,7 @@ kj::Promise<Result<uint64_t>> FileState::copyBytes(FileState& source, uint64_t f
   bool skipped = false;
   while (copied < length) {
     auto size = uint32_t(kj::min(length - copied, uint64_t(PIECE)));
-    auto data = co_await source.read(from + copied, size);
+    auto data = co_await source.read(from + copied, size, Origin::PROGRAM);
     if (!data.ok()) co_return data.status();
     auto got = data->size();
     if (got == 0) break;
@@ -113,7 +117,7 @@ kj::Promise<Result<uint64_t>> FileState::copyBytes(FileState& source, uint64_t f
       }
       memset(bytes.begin() + got, 0, bytes.size() - got);
       auto view = bytes.slice(0, got).asConst();
-      auto status = co_await write(at, Bytes{view, kj::heap(kj::mv(bytes))});
+      auto status = co_await write(at, Bytes{view, kj::heap(kj::mv(bytes))}, Origin::PROGRAM);
       if (!ok(status)) co_return status;
     }
     copied += got;

@@ -60,6 +60,7 @@ kj::Promise<Status> FileState::punch(uint64_t firstChunk, uint64_t endChunk, uin
     });
     if (!outcome.ok()) co_return outcome.status();
     parts.locator.known().forgetFrom(id, ChunkIndex(firstChunk));
+    parts.leases.cache().learn(outcome->attributes);
     learn(outcome->attributes);
     if (buffer.isEmpty()) localMtime = nullptr;
     firstChunk = last;
@@ -84,6 +85,8 @@ kj::Promise<Status> FileState::writeZeros(uint64_t from, uint64_t to) {
       parts.pressure.relieve();
       co_await parts.budget.room();
     }
+    auto pin = co_await parts.leases.acquire(id, LeaseKind::WRITE);
+    if (!pin.ok()) co_return pin.status();
     auto size = kj::min(to - from, ZEROS_SIZE - from % ZEROS_SIZE);
     accept(from, zerosOf(size));
     from += size;
@@ -97,6 +100,8 @@ kj::Promise<Status> FileState::zero(uint64_t offset, uint64_t length, Growth gro
   if (length > FILE_SIZE_MAX || offset > FILE_SIZE_MAX - length) co_return Status::TOO_BIG;
   auto turn = co_await order.enter();
   auto status = co_await settle();
+  if (ok(status))
+    status = co_await ensure(LeaseKind::WRITE);  // all that others have written is published then
   if (ok(status)) status = co_await refresh();
   if (!ok(status)) co_return status;
   KJ_IF_MAYBE (earlier, takeError()) co_return *earlier;
@@ -179,6 +184,7 @@ kj::Promise<kj::Maybe<uint32_t>> FileState::seekInChunk(ChunkIndex index, uint32
 kj::Promise<Result<kj::Maybe<FileOffset>>> FileState::seek(uint64_t offset, Sought sought) {
   if (stale) co_return Status::STALE;
   auto status = co_await flushInTurn();
+  if (ok(status)) status = co_await ensure(LeaseKind::READ);
   if (ok(status)) status = co_await refresh();
   if (!ok(status)) co_return status;
   auto size = attributes().size;

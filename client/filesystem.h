@@ -6,14 +6,18 @@
 // value); a lost connection, a dead or hung daemon or a stale location never reaches the caller: the library
 // retries until `patience` runs out (then Status::IO_ERROR, or NO_REPLICA when no daemon has the data).
 //
-// A write that returned is in the library's memory (write-behind). flush() returns when all replicas have
-// applied it and the metaserver knows the length; sync() when all that is on stable storage. An error that
-// write-behind met is answered by the next write, flush or sync of that file, once, and by each open file.
+// Clients see each other: what another client has done is seen by whatever begins here after it has returned
+// there. A write that returned is in the library's memory (write-behind). flush() returns when all replicas
+// have applied it and the metaserver knows the length; sync() when all that is on stable storage. An error
+// that write-behind met is answered by the next write, flush or sync of that file, once, and by each open
+// file.
 #pragma once
 
 #include <kj/async-io.h>
 #include <kj/async.h>
 #include <kj/timer.h>
+
+#include <vector>
 
 #include "rpc/lock_ranges.h"
 #include "rpc/metaserver.capnp.h"
@@ -39,6 +43,11 @@ struct FileAttributes {
   Timestamp atime, mtime, ctime;
   uint64_t dataVersion = 0;
   uint8_t extended = 0;  // rpc::HAS_...: which extended attributes there are
+  // As in rpc::Attributes: which lease came with them, when they were so, and whether another client knows
+  // better.
+  rpc::LeaseKind lease = rpc::LeaseKind::NONE;
+  uint64_t stamp = 0;
+  bool unsure = false;
 };
 
 struct Credentials {
@@ -87,13 +96,28 @@ struct ReadData {
   size_t size() const;
 };
 
+constexpr uint64_t APPEND_SIZE_MAX = 16 << 20;  // of one O_APPEND write that stays together
+
 struct SpaceStatistics {
   // Of the cluster, or of the tightest quota above the inode.
   uint64_t blocksTotal = 0, blocksFree = 0;  // of BLOCK_SIZE, after replication
   uint64_t inodes = 0, inodesFree = 0;
 };
 
-enum class Growth { NO, YES };  // may the file become longer by it?
+struct ByteRange {
+  // Of a file. Size 0: to its end.
+  uint64_t offset = 0, size = 0;
+};
+
+enum class Growth { NO, YES };      // may the file become longer by it?
+enum class Access { READ, WRITE };  // what an open file is going to be used for
+enum class Rest { NONE, FOLLOWS };  // of a record: another piece comes at once
+enum class Origin {
+  // Who asks, that is, what the kernel has locked meanwhile.
+  PROGRAM,    // nothing: the bytes are not cached by whoever asks
+  PAGES,      // the pages it is about: a read that fills them, a write through them
+  WRITEBACK,  // the same; of a shared mapping: what is written may have been so for a while
+};
 enum class Sought { DATA, HOLE };
 
 struct FileLock {
@@ -113,12 +137,24 @@ class OpenFile : public kj::Refcounted {
   virtual InodeId inode() const = 0;
   virtual FileAttributes attributes() const = 0;  // as of now, with unpublished writes
 
-  virtual kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size) = 0;
-  // Sees every write of this client that has returned. Up to any size; holes are zeros.
+  virtual kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size,
+                                             Origin origin = Origin::PROGRAM) = 0;
+  // Sees every write that has returned, of this client or another. Up to any size; holes are zeros.
 
-  virtual kj::Promise<Status> write(FileOffset offset, Bytes bytes) = 0;
+  virtual kj::Promise<Status> write(FileOffset offset, Bytes bytes, Origin origin = Origin::PROGRAM) = 0;
   // Takes the bytes over (no copy when they are large and 8-byte aligned). May wait for buffer space.
   // TOO_BIG beyond FILE_SIZE_MAX; NO_SPACE or IO_ERROR of an earlier write-behind.
+
+  virtual kj::Own<void> holdPages(ByteRange range) { return kj::Own<void>(); }
+  // While it lives the kernel has these pages locked for a request that waits and has given them nothing to
+  // show.
+
+  virtual kj::Promise<Result<FileOffset>> append(Bytes bytes, Rest rest = Rest::NONE,
+                                                 kj::Maybe<ByteRange> locked = nullptr) = 0;
+  // O_APPEND: as write() at the end of the file, wherever other clients have moved it to; answers where that
+  // was. Pieces with Rest::FOLLOWS and the one after them are together, up to APPEND_SIZE_MAX bytes; the
+  // caller lets nobody else append to its file between them. `locked`: pages that the kernel has locked
+  // meanwhile.
 
   virtual kj::Promise<Status> flush() = 0;  // applied on all replicas, length published: what close(2) needs
   virtual kj::Promise<Status> sync() = 0;   // on stable storage everywhere: fsync(2)
@@ -171,7 +207,7 @@ class Filesystem {
   virtual kj::Promise<Result<kj::String>> readLink(InodeId inode) = 0;
   virtual kj::Promise<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
                                                            Detail detail) = 0;
-  virtual kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode) = 0;
+  virtual kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access = Access::READ) = 0;
   virtual kj::Promise<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
                                                         Credentials caller, NewNode options,
                                                         bool exclusive) = 0;
@@ -210,11 +246,25 @@ class Filesystem {
   // fsync(2) of a directory: the metaserver's log.
   virtual kj::Promise<void> shutdown() = 0;  // flushes everything and closes the session
 
+  // How long what was answered may be kept by a cache beyond this library, from now on. Asked when the answer
+  // is passed on: it may have been outdated since. Zero: not at all.
+  virtual kj::Duration keepAttributes(const FileAttributes& attributes) const { return 0 * kj::SECONDS; }
+  virtual kj::Duration keepName(InodeId parent, kj::StringPtr name, InodeId found) const {
+    return 0 * kj::SECONDS;
+  }
+  // `found` none: that there is no such name.
+  virtual kj::Maybe<uint8_t> knownExtended(InodeId inode) const { return nullptr; }
+  // Which extended attributes it has (rpc::HAS_...), if that is known without asking.
+
+  using Range = ByteRange;
   class Observer {
+    // Another client is about to change what this one may have cached.
    public:
     virtual ~Observer() noexcept(false) = default;
-    virtual void inodeChanged(InodeId inode) {}  // by another client
-    virtual void nameChanged(InodeId parent, kj::StringPtr name) {}
+    virtual kj::Promise<void> forget(InodeId inode, std::vector<Range> except) { return kj::READY_NOW; }
+    // Its attributes, its pages but those, its names. Resolves when nothing of it is answered from memory any
+    // more.
+    virtual kj::Promise<void> forgetAll() { return kj::READY_NOW; }
   };
   virtual void setObserver(Observer& observer) = 0;  // who caches beyond this library: the kernel
 };

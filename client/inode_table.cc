@@ -22,11 +22,15 @@ class InodeTable::Handle final : public OpenFile {
 
   InodeId inode() const override { return state->inode(); }
   FileAttributes attributes() const override { return state->attributes(); }
-  kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size) override {
-    return state->read(offset.value(), size);
+  kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size, Origin origin) override {
+    return state->read(offset.value(), size, origin);
   }
-  kj::Promise<Status> write(FileOffset offset, Bytes bytes) override {
-    return state->write(offset.value(), kj::mv(bytes));
+  kj::Promise<Status> write(FileOffset offset, Bytes bytes, Origin origin) override {
+    return state->write(offset.value(), kj::mv(bytes), origin);
+  }
+  kj::Own<void> holdPages(ByteRange range) override { return state->holdPages(range); }
+  kj::Promise<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange> locked) override {
+    return state->append(kj::mv(bytes), rest, locked);
   }
   kj::Promise<Status> flush() override { return state->flush(); }
   kj::Promise<Status> sync() override { return state->sync(); }
@@ -175,6 +179,12 @@ kj::Promise<void> InodeTable::release() {
     parts.log.warning(inodes.size(), " inodes could not be released: ", answer.status(),
                       " -> they are with the next resume");
   }
+  // Others that look at what was written here need not ask us any more.
+  std::vector<InodeId> closed;
+  for (auto inode : inodes) {
+    if (entries.count(inode) == 0) closed.push_back(inode);
+  }
+  if (openings == 0) co_await parts.leases.giveBack(kj::mv(closed));
 }
 
 kj::Promise<void> InodeTable::finish() {

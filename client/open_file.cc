@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "client/access_times.h"
 #include "client/attributes.h"
 
 namespace cairn::client {
@@ -24,6 +25,16 @@ Timestamp nowOf(const kj::Clock& clock) {
 }
 
 }  // namespace
+
+kj::Promise<DirtyChunks> syncChunks(FileParts& parts, InodeId inode, DirtyChunks chunks) {
+  auto left = co_await parts.chunkSync.sync(inode, std::move(chunks));
+  if (left.empty() || parts.leases.has(inode, LeaseKind::WRITE)) co_return left;
+  // A replica that did not make it is left out by a new version, which only who may write can ask for.
+  // Another mount has taken that over since, or the file was closed.
+  auto pin = co_await parts.leases.acquire(inode, LeaseKind::WRITE);
+  if (!pin.ok()) co_return left;
+  co_return co_await parts.chunkSync.sync(inode, std::move(left));
+}
 
 void fillAttributes(rpc::Change::Builder change, InodeId inode, const AttributeChange& wanted) {
   auto set = change.initSetAttributes();
@@ -62,7 +73,6 @@ FileState::FileState(FileParts& parts, const FileAttributes& attributes)
     : parts(parts),
       id(attributes.inode),
       base(attributes),
-      baseTime(parts.timer.now()),
       buffer(parts.budget, parts.limits),
       earlierWritesKnown(attributes.size == 0),
       tasks(*this) {}
@@ -95,16 +105,15 @@ FileAttributes FileState::attributes() const {
 
 void FileState::learn(const FileAttributes& attributes) {
   // Answers may overtake each other; content and attributes only move forward.
+  if (attributes.stamp < base.stamp) return;
   if (attributes.dataVersion < base.dataVersion) return;
   if (attributes.dataVersion == base.dataVersion && attributes.ctime.ns < base.ctime.ns) return;
   if (attributes.dataVersion != base.dataVersion) parts.locator.known().forget(id);
   base = attributes;
-  baseTime = parts.timer.now();
 }
 
-void FileState::changedElsewhere() {
-  parts.locator.known().forget(id);
-  baseTime = kj::origin<kj::TimePoint>();
+void FileState::accessed(Timestamp time) {
+  if (isAccessDue(base, time)) base.atime = time;
 }
 
 kj::Promise<Status> FileState::refresh() {
@@ -114,35 +123,55 @@ kj::Promise<Status> FileState::refresh() {
     return request.send();
   });
   if (!answer.ok()) co_return answer.status();
-  learn(readAttributes(answer->getAttributes()));
-  baseTime = parts.timer.now();
+  auto attributes = readAttributes(answer->getAttributes());
+  parts.leases.cache().learn(attributes);
+  learn(attributes);
   co_return Status::OK;
+}
+
+kj::Promise<Status> FileState::ensure(LeaseKind kind) {
+  // Others have published what they had buffered, when it returns. It may be gone again.
+  auto pin = co_await parts.leases.acquire(id, kind);
+  co_return pin.status();
 }
 
 // ------------------------------------------------------------------------------------------------------
 // reading
 
-Result<ReadData> FileState::endOfFile() const {
-  return ReadData();
+kj::Promise<Result<ReadData>> FileState::read(uint64_t offset, uint32_t size, Origin origin) {
+  if (stale) return Result<ReadData>(Status::STALE);
+  if (!parts.leases.mayRead(id)) return readOnceLeased(offset, size, origin);
+  if (!parts.leases.areGranted()) return readAfterRefresh(offset, size);
+  return readNow(offset, size);
 }
 
-kj::Promise<Result<ReadData>> FileState::read(uint64_t offset, uint32_t size) {
-  if (stale) return Result<ReadData>(Status::STALE);
+kj::Promise<Result<ReadData>> FileState::readNow(uint64_t offset, uint32_t size) {
   auto length = attributes().size;
-  bool reachesEnd = offset >= length || length - offset < size;
-  if (reachesEnd && parts.timer.now() - baseTime > 1 * kj::SECONDS) return readAfterRefresh(offset, size);
-  if (offset >= length) return endOfFile();
+  if (offset >= length) return Result<ReadData>(ReadData());
   uint64_t wanted = kj::min(uint64_t(size), length - offset);
   kj::Vector<Extent> newer;
   if (!buffer.isEmpty()) buffer.overlay(offset, wanted, newer);
   return readBehind(offset, wanted, kj::mv(newer));
 }
 
+kj::Promise<Result<ReadData>> FileState::readOnceLeased(uint64_t offset, uint32_t size, Origin origin) {
+  kj::Maybe<Leases::PageRange> locked;
+  if (origin != Origin::PROGRAM) locked.emplace(parts.leases, id, offset, size);
+  auto pin = co_await parts.leases.acquire(id, LeaseKind::READ);
+  if (!pin.ok()) co_return pin.status();
+  locked = nullptr;  // from here on it waits for chunk daemons only, and what it finds is to be forgotten
+                     // with the lease
+  co_return co_await readNow(offset, size);
+}
+
 kj::Promise<Result<ReadData>> FileState::readAfterRefresh(uint64_t offset, uint32_t size) {
-  // Somebody else may have made the file longer.
-  auto status = co_await refresh();
-  if (!ok(status)) co_return status;
-  co_return co_await read(offset, size);
+  // Without leases somebody else may have made the file longer.
+  auto length = attributes().size;
+  if (offset >= length || length - offset < size) {
+    auto status = co_await refresh();
+    if (!ok(status)) co_return status;
+  }
+  co_return co_await readNow(offset, size);
 }
 
 kj::Promise<Result<ReadData>> FileState::readBehind(uint64_t offset, uint64_t size,
@@ -199,19 +228,20 @@ kj::Promise<Result<ReadData>> FileState::readBehind(uint64_t offset, uint64_t si
 // ------------------------------------------------------------------------------------------------------
 // writing
 
-kj::Promise<Status> FileState::write(uint64_t offset, Bytes bytes) {
+kj::Promise<Status> FileState::write(uint64_t offset, Bytes bytes, Origin origin) {
   if (stale) return Status::STALE;
   KJ_IF_MAYBE (status, takeError()) return *status;
   if (bytes.view.size() > FILE_SIZE_MAX || offset > FILE_SIZE_MAX - bytes.view.size()) return Status::TOO_BIG;
   if (bytes.view.size() <= TRANSFER_SIZE_MAX && order.isFree() && parts.budget.hasRoom() &&
-      !parts.budget.hasWaiters() && !mayExceedQuota(offset, bytes.view.size())) {
+      !parts.budget.hasWaiters() && parts.leases.mayWrite(id) && !mayExceedQuota(offset, bytes.view.size())) {
     accept(offset, kj::mv(bytes));
     return Status::OK;
   }
-  return writeInTurn(offset, kj::mv(bytes));
+  return writeInTurn(offset, kj::mv(bytes), origin);
 }
 
 void FileState::accept(uint64_t offset, Bytes bytes) {
+  if (buffer.isEmpty() && !needsPublish) authorVersion = base.dataVersion;
   acceptedBytes += bytes.view.size();
   buffer.write(offset, kj::mv(bytes), parts.timer.now());
   localMtime = nowOf(parts.clock);
@@ -241,7 +271,9 @@ kj::Promise<Status> FileState::findRoom(uint64_t offset, uint64_t size) {
   co_return mayExceedQuota(offset, size) ? Status::OVER_QUOTA : Status::OK;
 }
 
-kj::Promise<Status> FileState::writeInTurn(uint64_t offset, Bytes bytes) {
+kj::Promise<Status> FileState::writeInTurn(uint64_t offset, Bytes bytes, Origin origin) {
+  kj::Maybe<Leases::PageRange> locked;
+  if (origin != Origin::PROGRAM) locked.emplace(parts.leases, id, offset, bytes.view.size());
   auto turn = co_await order.enter();
   auto keeper = kj::refcounted<SharedKeeper>(kj::mv(bytes.keeper));
   auto view = bytes.view;
@@ -250,20 +282,131 @@ kj::Promise<Status> FileState::writeInTurn(uint64_t offset, Bytes bytes) {
       parts.pressure.relieve();
       co_await parts.budget.room();
     }
+    if (mayExceedQuota(offset, view.size())) {
+      auto status = co_await findRoom(offset, view.size());
+      if (!ok(status)) co_return status;
+    }
+    kj::Own<Leases::Pin> pin;  // the last thing that is waited for: what is accepted has the lease
+    if (origin == Origin::WRITEBACK && parts.leases.isRecalling(id) &&
+        parts.leases.has(id, LeaseKind::WRITE)) {
+      // What a mapping has changed under the lease; that it is recalled is why we are told.
+      parts.leases.passed(id);
+    } else if (!parts.leases.mayWrite(id)) {
+      auto acquired = co_await parts.leases.acquire(id, LeaseKind::WRITE);
+      if (!acquired.ok()) co_return acquired.status();
+      pin = kj::mv(acquired).value();
+    }
     KJ_IF_MAYBE (status, takeError()) co_return *status;
     // Pieces end at multiples of their size, so that the next ones are whole.
     size_t size = kj::min(view.size(), size_t(TRANSFER_SIZE_MAX - offset % TRANSFER_SIZE_MAX));
     if (view.size() <= TRANSFER_SIZE_MAX) size = view.size();
-    if (mayExceedQuota(offset, size)) {
-      auto status = co_await findRoom(offset, size);
-      if (!ok(status)) co_return status;
-    }
     accept(offset, Bytes{view.slice(0, size), kj::addRef(*keeper)});
     offset += size;
     view = view.slice(size, view.size());
     parts.budget.passOn();
   }
   co_return Status::OK;
+}
+
+kj::Promise<Result<FileOffset>> FileState::append(Bytes bytes, Rest rest, kj::Maybe<ByteRange> pages) {
+  if (stale) co_return Status::STALE;
+  kj::Maybe<Leases::PageRange> locked;
+  KJ_IF_MAYBE (range, pages) locked.emplace(parts.leases, id, range->offset, range->size);
+  auto turn = co_await order.enter();
+  KJ_IF_MAYBE (status, takeError()) co_return *status;
+  // The pieces of a record have one lease, from the first to the last.
+  auto pin = kj::mv(appendPin);
+  auto number = ++appends;
+  if (pin.get() == nullptr || !parts.leases.has(id, LeaseKind::WRITE)) {
+    appendedBytes = 0;
+    pin = nullptr;
+    auto end = attributes().size;
+    if (mayExceedQuota(end, bytes.view.size())) {
+      auto status = co_await findRoom(end, bytes.view.size());
+      if (!ok(status)) co_return status;
+    }
+    auto acquired = co_await parts.leases.acquire(id, LeaseKind::WRITE);
+    if (!acquired.ok()) co_return acquired.status();
+    pin = kj::mv(acquired).value();
+  }
+  if (!parts.leases.areGranted()) {
+    auto status = co_await refresh();
+    if (!ok(status)) co_return status;
+  }
+  while (!parts.budget.hasRoom()) {
+    parts.pressure.relieve();
+    co_await parts.budget.room();
+  }
+  auto start = attributes().size, offset = start;
+  auto size = bytes.view.size();
+  if (size > FILE_SIZE_MAX || offset > FILE_SIZE_MAX - size) co_return Status::TOO_BIG;
+  auto keeper = kj::refcounted<SharedKeeper>(kj::mv(bytes.keeper));
+  for (auto view = bytes.view; view.size() > 0;) {
+    size_t piece = kj::min(view.size(), size_t(TRANSFER_SIZE_MAX - offset % TRANSFER_SIZE_MAX));
+    accept(offset, Bytes{view.slice(0, piece), kj::addRef(*keeper)});
+    offset += piece;
+    view = view.slice(piece, view.size());
+  }
+  parts.budget.passOn();
+  appendedBytes += size;
+  if (rest == Rest::FOLLOWS && appendedBytes < APPEND_SIZE_MAX) {
+    appendPin = kj::mv(pin);
+    tasks.add(endAppend(number));
+  }
+  co_return FileOffset(start);
+}
+
+kj::Promise<void> FileState::endAppend(uint64_t number) {
+  // The next piece has not come: its writer was killed, or it had none.
+  co_await parts.timer.afterDelay(parts.timing.appendPatience);
+  if (number == appends) appendPin = nullptr;
+}
+
+// ------------------------------------------------------------------------------------------- the write lease
+
+void FileState::leaseLost() {
+  appendPin = nullptr;
+  auto listeners = std::move(onLeaseLost);
+  onLeaseLost.clear();
+  for (auto& listener : listeners) listener->fulfill();
+}
+
+kj::Promise<Status> FileState::regain() {
+  // Of what has been written and not been sent when the lease was lost. Shared by all who are refused.
+  KJ_IF_MAYBE (already, regaining) return already->addBranch();
+  auto fork = regainNow().attach(kj::defer([this]() { regaining = nullptr; })).fork();
+  auto branch = fork.addBranch();
+  regaining = kj::mv(fork);
+  return branch;
+}
+
+kj::Promise<Status> FileState::regainNow() {
+  parts.leases.refused(id);
+  auto status = co_await ensure(LeaseKind::WRITE);
+  if (ok(status) && base.dataVersion != authorVersion) status = Status::IO_ERROR;
+  if (ok(status)) co_return status;
+  parts.log.error("inode ", id, ": the write lease was lost and ",
+                  status == Status::IO_ERROR ? "others have written since" : "does not come back",
+                  " -> what was buffered is dropped");
+  buffer.truncate(0);
+  unpublished.clear();
+  needsPublish = false;
+  appliedEnd = certainEnd = acceptedBytes = 0;
+  localMtime = nullptr;
+  fail(Status::IO_ERROR);
+  tellListeners();
+  co_return Status::IO_ERROR;
+}
+
+kj::Promise<void> FileState::writeOut() {
+  while (parts.leases.has(id, LeaseKind::WRITE) && (!buffer.isEmpty() || needsPublish)) {
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    onLeaseLost.remove_if([](auto& listener) { return !listener->isWaiting(); });
+    onLeaseLost.push_back(kj::mv(paf.fulfiller));
+    co_await drain().exclusiveJoin(kj::mv(paf.promise));
+    auto status = co_await publish();
+    if (status == Status::NOT_LEASED) parts.leases.refused(id);
+  }
 }
 
 void FileState::relieve() {
@@ -302,12 +445,20 @@ kj::Promise<void> FileState::send(WriteBuffer::Outgoing outgoing) {
   auto number = outgoing.id;
   auto end = outgoing.extent.end();
   auto index = locate(FileOffset(outgoing.extent.offset)).index;
-  auto tried = co_await tryOnce(parts.writer.write(id, kj::mv(outgoing.extent)));
+  Tried<Result<DirtyChunk>> tried;
+  for (;;) {
+    auto& extent = outgoing.extent;
+    tried = co_await tryOnce(
+        parts.writer.write(id, Extent{extent.offset, extent.bytes, extent.memory->addRef()}));
+    bool isRefused = false;
+    KJ_IF_MAYBE (written, tried.answer) isRefused = written->status() == Status::NOT_LEASED;
+    if (!isRefused || !ok(co_await regain())) break;
+  }
   buffer.done(number);
   KJ_IF_MAYBE (written, tried.answer) {
     if (written->ok()) {
       applied(index, **written, end);
-    } else {
+    } else if (written->status() != Status::NOT_LEASED) {  // else regain() has said so
       fail(written->status());
     }
   }
@@ -414,7 +565,7 @@ kj::Promise<Status> FileState::publish(Session::Durability durability) {
     status = durability == Session::Durability::STABLE ? co_await syncLog() : Status::OK;
   }
   if (!ok(status)) {
-    armPublish();
+    if (status != Status::NOT_LEASED) armPublish();
     co_return status;
   }
   answered = true;
@@ -423,6 +574,8 @@ kj::Promise<Status> FileState::publish(Session::Durability durability) {
     // Our own change of content is no news for our own locations.
     quotaLeft = outcome->quotaLeft;
     if (outcome->attributes.dataVersion == base.dataVersion + 1) base.dataVersion += 1;
+    authorVersion = outcome->attributes.dataVersion;
+    parts.leases.cache().learn(outcome->attributes);
     learn(outcome->attributes);
   }
   if (certainEnd <= length) certainEnd = 0;
@@ -449,14 +602,23 @@ void FileState::armPublish() {
 kj::Promise<void> FileState::publishLater() {
   co_await parts.timer.afterDelay(parts.timing.publishInterval);
   publishArmed = false;
-  auto status = co_await publish();
+  auto status = co_await publishSurely();
   if (!ok(status))
     parts.log.warning("inode ", id, ": its length could not be published: ", status, " -> again");
 }
 
 kj::Promise<Status> FileState::settle() {
   co_await drain();
-  co_return co_await publish();
+  co_return co_await publishSurely();
+}
+
+kj::Promise<Status> FileState::publishSurely(Session::Durability durability) {
+  for (;;) {
+    auto status = co_await publish(durability);
+    if (status != Status::NOT_LEASED) co_return status;
+    status = co_await regain();
+    if (!ok(status)) co_return status;
+  }
 }
 
 kj::Promise<Status> FileState::flush() {
@@ -476,7 +638,7 @@ kj::Promise<Status> FileState::flushInTurn() {
 }
 
 kj::Promise<Status> FileState::publishDurably() {
-  return publish(Session::Durability::STABLE);
+  return publishSurely(Session::Durability::STABLE);
 }
 
 kj::Promise<Status> FileState::syncLog() {
@@ -519,7 +681,7 @@ kj::Promise<Status> FileState::syncInTurn() {
     earlierWritesKnown = true;
   }
   auto metadata = publishDurably().eagerlyEvaluate(nullptr);
-  unsynced = co_await parts.chunkSync.sync(id, unsynced);
+  unsynced = co_await syncChunks(parts, id, unsynced);
   bool complete = unsynced.empty();
   auto status = co_await metadata;
   (void)takeError();
@@ -541,19 +703,20 @@ kj::Promise<Result<FileAttributes>> FileState::setAttributes(AttributeChange cha
     auto status = co_await settle();
     if (!ok(status)) co_return status;
   }
-  auto publishTurn = co_await publishing.enter();
+  // While it waits for recalls of others, one of ours may have to publish: nothing is left to, or the turn is
+  // free.
+  kj::Own<Turns::Turn> publishTurn;
+  if (changesContent) publishTurn = co_await publishing.enter();
   auto outcome = co_await parts.session.change(
       [&](rpc::Change::Builder builder) { fillAttributes(builder, id, change); });
   if (!outcome.ok()) co_return outcome.status();
+  parts.leases.cache().learn(outcome->attributes);
   KJ_IF_MAYBE (size, change.size) {
     appliedEnd = certainEnd = 0;
     parts.locator.known().forgetFrom(id, locate(FileOffset(*size)).index);
   }
   if (changesContent && buffer.isEmpty()) localMtime = nullptr;
-  if (outcome->attributes.dataVersion >= base.dataVersion) {
-    base = outcome->attributes;
-    baseTime = parts.timer.now();
-  }
+  if (outcome->attributes.dataVersion >= base.dataVersion) base = outcome->attributes;
   co_return attributes();
 }
 
@@ -565,11 +728,13 @@ kj::Promise<Result<FileOffset>> FileState::recordAppend(kj::ArrayPtr<const kj::b
   auto memory = kj::refcounted<BufferMemory>(parts.budget, (record.size() + 7) / 8 * 8);
   memset(memory->writable() + (size & ~7u), 0, memory->capacity() - (size & ~7u));
   memcpy(memory->writable(), record.begin(), size);
-  if (!isSettled()) {
-    auto status = co_await flushInTurn();
-    if (!ok(status)) co_return status;
-  }
-  auto status = co_await refresh();
+  auto turn = co_await order.enter();
+  auto status = co_await settle();
+  KJ_IF_MAYBE (earlier, takeError()) co_return *earlier;
+  if (!ok(status)) co_return status;
+  auto pin = co_await parts.leases.acquire(id, LeaseKind::APPEND);
+  if (!pin.ok()) co_return pin.status();
+  status = co_await refresh();
   if (!ok(status)) co_return status;
   auto last = base.size == 0 ? ChunkIndex(0) : locate(FileOffset(base.size - 1)).index;
   auto appended = co_await parts.appender.append(id, last, kj::mv(memory), size);

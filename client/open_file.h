@@ -11,6 +11,7 @@
 #include "client/appender.h"
 #include "client/chunk_sync.h"
 #include "client/filesystem.h"
+#include "client/leases.h"
 #include "client/reader.h"
 #include "client/session.h"
 #include "client/turns.h"
@@ -42,6 +43,7 @@ struct FileParts {
   ChunkSync& chunkSync;
   ChunkServers& servers;
   kj::EntropySource& entropy;
+  Leases& leases;
   MemoryPressure& pressure;
 };
 
@@ -53,6 +55,9 @@ struct UnsyncedFile {
   bool empty() const { return chunks.empty() && error == nullptr; }
 };
 
+kj::Promise<DirtyChunks> syncChunks(FileParts& parts, InodeId inode, DirtyChunks chunks);
+// Answers those that are not on stable storage. Takes the write lease if a replica has to be left out.
+
 void fillAttributes(rpc::Change::Builder change, InodeId inode, const AttributeChange& wanted);
 
 class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
@@ -63,14 +68,19 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 
   InodeId inode() const { return id; }
   FileAttributes attributes() const;
-  void overlay(FileAttributes& attributes) const;       // puts what is not published on top
-  void learn(const FileAttributes& attributes);         // as the metaserver has it
+  void overlay(FileAttributes& attributes) const;  // puts what is not published on top
+  void learn(const FileAttributes& attributes);    // as the metaserver has it
+  void accessed(Timestamp time);
   void learnQuota(uint64_t left) { quotaLeft = left; }  // as of the last publish
-  void changedElsewhere();
   void becomeStale() { stale = true; }
+  void leaseLost();  // the write lease, to silence
 
-  kj::Promise<Result<ReadData>> read(uint64_t offset, uint32_t size);
-  kj::Promise<Status> write(uint64_t offset, Bytes bytes);
+  kj::Promise<Result<ReadData>> read(uint64_t offset, uint32_t size, Origin origin);
+  kj::Promise<Status> write(uint64_t offset, Bytes bytes, Origin origin);
+  kj::Own<void> holdPages(ByteRange range) {
+    return kj::heap<Leases::PageRange>(parts.leases, id, range.offset, range.size);
+  }
+  kj::Promise<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange> locked);
   kj::Promise<Status> flush();
   kj::Promise<Status> sync();
   kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record);
@@ -85,6 +95,7 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<Result<uint64_t>> copyFrom(FileState& source, uint64_t from, uint64_t to, uint64_t length);
 
   kj::Promise<Status> settle();  // as flush, but leaves an error for its owner
+  kj::Promise<void> writeOut();  // what a recall of the write lease asks for; waits for no other recall
   bool isSettled() const {
     return buffer.isEmpty() && !needsPublish && order.isFree() && publishing.isFree();
   }
@@ -103,7 +114,6 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   FileParts& parts;
   const InodeId id;
   FileAttributes base;  // as the metaserver last told
-  kj::TimePoint baseTime;
   bool stale = false;
   WriteBuffer buffer;
   kj::Maybe<Timestamp> localMtime;  // of writes that are not published
@@ -128,6 +138,12 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   Turns syncing;
   std::list<Listener> listeners;
   bool lingerArmed = false, publishArmed = false;
+  uint64_t authorVersion = 0;  // dataVersion of the content that unpublished writes change
+  kj::Maybe<kj::ForkedPromise<Status>> regaining;  // of the write lease
+  std::list<kj::Own<kj::PromiseFulfiller<void>>> onLeaseLost;
+  kj::Own<Leases::Pin> appendPin;  // between the pieces of a record
+  uint64_t appendedBytes = 0;      // of that record
+  uint64_t appends = 0;
   kj::TaskSet tasks;
 
   void accept(uint64_t offset, Bytes bytes);
@@ -139,7 +155,11 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> extend(uint64_t size);
   kj::Promise<Result<uint64_t>> copyBytes(FileState& source, uint64_t from, uint64_t to, uint64_t length);
   kj::Promise<kj::Maybe<uint32_t>> seekInChunk(ChunkIndex index, uint32_t from, Sought sought);
-  kj::Promise<Status> writeInTurn(uint64_t offset, Bytes bytes);
+  kj::Promise<Status> writeInTurn(uint64_t offset, Bytes bytes, Origin origin);
+  kj::Promise<Status> ensure(LeaseKind kind);
+  kj::Promise<void> endAppend(uint64_t number);
+  kj::Promise<Status> regain();
+  kj::Promise<Status> regainNow();
   void pump();
   kj::Promise<void> send(WriteBuffer::Outgoing outgoing);
   void applied(ChunkIndex index, const DirtyChunk& chunk, uint64_t end);
@@ -152,14 +172,17 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   void tellListeners();
   uint64_t publishableLength() const;
   kj::Promise<Status> publish(Session::Durability durability = Session::Durability::LOGGED);
+  // NOT_LEASED: and nothing is lost yet.
+  kj::Promise<Status> publishSurely(Session::Durability durability = Session::Durability::LOGGED);
   kj::Promise<Status> publishDurably();
   kj::Promise<Status> syncLog();
   kj::Promise<Status> refresh();
   kj::Promise<Status> flushInTurn();
   kj::Promise<Status> syncInTurn();
   kj::Promise<Result<ReadData>> readBehind(uint64_t offset, uint64_t size, kj::Vector<Extent> newer);
+  kj::Promise<Result<ReadData>> readNow(uint64_t offset, uint32_t size);
+  kj::Promise<Result<ReadData>> readOnceLeased(uint64_t offset, uint32_t size, Origin origin);
   kj::Promise<Result<ReadData>> readAfterRefresh(uint64_t offset, uint32_t size);
-  Result<ReadData> endOfFile() const;
   void taskFailed(kj::Exception&& exception) override;
 };
 

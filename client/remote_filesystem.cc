@@ -7,6 +7,7 @@
 #include "client/access_times.h"
 #include "client/attributes.h"
 #include "client/inode_table.h"
+#include "client/leases.h"
 #include "client/lock_keeper.h"
 
 namespace cairn {
@@ -28,7 +29,7 @@ kj::Array<PeerAddress> addressesOf(kj::ArrayPtr<const kj::String> texts) {
   return addresses.finish();
 }
 
-class RemoteFilesystem final : public Filesystem, private SessionEvents {
+class RemoteFilesystem final : public Filesystem, private SessionEvents, private LeasedFiles {
  public:
   explicit RemoteFilesystem(FilesystemOptions optionsArg)
       : options(kj::mv(optionsArg)),
@@ -50,7 +51,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
         parts{options.timer, options.clock,   options.timing, options.log.named("file"),
               *budget,       options.limits,  session,        locator,
               reader,        writer,          appender,       chunkSync,
-              servers,       options.entropy, inodes},
+              servers,       options.entropy, leases,         inodes},
+        leases(options.timer, session, *this, options.log.named("leases")),
         inodes(parts) {}
 
   kj::Promise<void> start() {
@@ -64,27 +66,38 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
   // ------------------------------------------------------------------------------------------------------
 
   kj::Promise<Result<FileAttributes>> lookup(InodeId parent, kj::StringPtr name) override {
-    auto answer =
-        co_await session.query("lookup", [parent, name = kj::str(name)](rpc::Session::Client& client) {
-          auto request = client.lookupRequest();
-          request.setParent(parent.value());
-          request.setName(name);
-          return request.send();
-        });
+    KJ_IF_MAYBE (found, leases.cache().name(parent, name, leases.now())) {
+      if (!*found) co_return Status::NOT_FOUND;
+      KJ_IF_MAYBE (attributes, leases.cache().attributes(*found, leases.now()))
+        co_return overlaid(*attributes);
+    }
+    auto asked = kj::str(name);
+    auto answer = co_await session.queryWhole("lookup", [parent, &asked](rpc::Session::Client& client) {
+      auto request = client.lookupRequest();
+      request.setParent(parent.value());
+      request.setName(asked);
+      return request.send();
+    });
     if (!answer.ok()) co_return answer.status();
-    co_return withOverlay(answer->getAttributes());
+    auto status = answer->getStatus();
+    if (status == Status::NOT_FOUND) learnName(answer->getDirectory(), asked, InodeId());
+    if (!ok(status)) co_return status;
+    auto attributes = learned(readAttributes(answer->getAttributes()));
+    learnName(answer->getDirectory(), asked, attributes.inode);
+    co_return attributes;
   }
 
   kj::Promise<Result<FileAttributes>> getAttributes(InodeId inode) override {
+    KJ_IF_MAYBE (attributes, leases.cache().attributes(inode, leases.now())) co_return overlaid(*attributes);
     KJ_IF_MAYBE (state, inodes.find(inode)) {
-      if (!state->isSettled()) co_return withAccessTime(state->attributes());
+      if (!state->isSettled() && leases.mayWrite(inode)) co_return withAccessTime(state->attributes());
     }
     auto answer = co_await session.query("getAttributes", [inode](rpc::Session::Client& client) {
       auto request = client.getAttributesRequest();
       request.setInode(inode.value());
       return request.send();
     });
-    if (answer.ok()) co_return withOverlay(answer->getAttributes());
+    if (answer.ok()) co_return learned(readAttributes(answer->getAttributes()));
     auto gone = removed.find(inode);
     if (answer.status() == Status::STALE && gone != removed.end()) co_return gone->second;
     co_return answer.status();
@@ -100,7 +113,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
         [inode, &change](rpc::Change::Builder builder) { fillAttributes(builder, inode, change); });
     if (!outcome.ok()) co_return outcome.status();
     KJ_IF_MAYBE (size, change.size) locator.known().forgetFrom(inode, locate(FileOffset(*size)).index);
-    co_return overlaid(outcome->attributes);
+    co_return learned(outcome->attributes);
   }
 
   kj::Promise<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
@@ -109,8 +122,9 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       fillCreate(change, parent, name, node, node.mode, caller);
       change.getCreate().setExclusive(true);
     });
+    noteName(outcome, parent, name);
     if (!outcome.ok()) co_return outcome.status();
-    co_return outcome->attributes;
+    co_return learned(outcome->attributes);
   }
 
   kj::Promise<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) override {
@@ -120,8 +134,9 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       link.setParent(parent.value());
       link.setName(name);
     });
+    noteName(outcome, parent, name);
     if (!outcome.ok()) co_return outcome.status();
-    co_return overlaid(outcome->attributes);
+    co_return learned(outcome->attributes);
   }
 
   kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) override {
@@ -134,7 +149,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     if (outcome.ok()) {
       if (outcome->attributes.links == 0) inodes.removed(outcome->attributes.inode);
       noteRemoved(outcome->attributes);
-      overlaid(outcome->attributes);
+      noteAbsence(*outcome, parent, name);
+      learned(outcome->attributes);
     }
     co_return outcome.status();
   }
@@ -145,7 +161,11 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       rmdir.setParent(parent.value());
       rmdir.setName(name);
     });
-    if (outcome.ok()) noteRemoved(outcome->attributes);
+    if (outcome.ok()) {
+      noteRemoved(outcome->attributes);
+      noteAbsence(*outcome, parent, name);
+      learned(outcome->attributes);
+    }
     co_return outcome.status();
   }
 
@@ -160,6 +180,17 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       rename.setNewName(newName);
       rename.setFlags(flags);
     });
+    if (outcome.ok()) {
+      auto& other = outcome->newParent.inode ? outcome->newParent : outcome->parent;
+      learned(outcome->parent);
+      learned(other);
+      learned(outcome->attributes);
+      if (outcome->loser.inode) learned(outcome->loser);
+      // What the names are now depends on the flags, and on whether both were one inode: they are asked for
+      // anew.
+      leases.cache().forgetName(parent, name, outcome->parent.stamp);
+      leases.cache().forgetName(newParent, newName, other.stamp);
+    }
     co_return outcome.status();
   }
 
@@ -185,16 +216,17 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     });
     if (!answer.ok()) co_return answer.status();
     DirectoryPage page;
+    auto directory = readLease(answer->getDirectory());
+    leases.cache().learnLease(directory);
     auto entries = answer->getEntries();
     auto builder = kj::heapArrayBuilder<DirectoryEntry>(entries.size());
     for (auto entry : entries) {
       auto attributes = readAttributes(entry.getAttributes());
-      if (detail == Detail::ATTRIBUTES) {
-        inodes.overlay(attributes);
-        accessTimes.overlay(attributes);
-      }
+      if (detail == Detail::ATTRIBUTES) attributes = learned(attributes);
+      leases.cache().learnName(inode, entry.getName(), attributes.inode, directory.stamp);
       builder.add(DirectoryEntry{kj::str(entry.getName()), entry.getCookie(), attributes});
     }
+    leases.trim();
     page.entries = builder.finish();
     page.more = answer->getEnd() ? DirectoryPage::More::NO : DirectoryPage::More::YES;
     co_return kj::mv(page);
@@ -203,15 +235,18 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
   // open files
   // -------------------------------------------------------------------------------------------------
 
-  kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode) override {
+  kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access) override {
     InodeTable::Opening opening(inodes);
-    auto answer = co_await session.query("open", [inode](rpc::Session::Client& client) {
+    auto answer = co_await session.query("open", [inode, access](rpc::Session::Client& client) {
       auto request = client.openRequest();
       request.setInode(inode.value());
+      request.setForWrite(access == Access::WRITE);
       return request.send();
     });
     if (!answer.ok()) co_return answer.status();
-    auto file = inodes.adopt(readAttributes(answer->getAttributes()));  // first: it may forget locations
+    auto attributes = readAttributes(answer->getAttributes());
+    leases.cache().learn(attributes);
+    auto file = inodes.adopt(attributes);  // first: it may forget locations
     locator.learn(inode, answer->getLocations());
     KJ_IF_MAYBE (state, inodes.find(inode)) state->learnQuota(answer->getQuotaLeft());
     co_return kj::mv(file);
@@ -227,7 +262,9 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       create.setExclusive(exclusive);
       create.setOpen(true);
     });
+    noteName(outcome, parent, name);
     if (!outcome.ok()) co_return outcome.status();
+    leases.cache().learn(outcome->attributes);
     auto file = inodes.adopt(outcome->attributes);
     KJ_IF_MAYBE (state, inodes.find(outcome->attributes.inode)) state->learnQuota(outcome->quotaLeft);
     co_return kj::mv(file);
@@ -243,6 +280,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       create.setOpen(true);
     });
     if (!outcome.ok()) co_return outcome.status();
+    leases.cache().learn(outcome->attributes);
     auto file = inodes.adopt(outcome->attributes);
     KJ_IF_MAYBE (state, inodes.find(outcome->attributes.inode)) state->learnQuota(outcome->quotaLeft);
     co_return kj::mv(file);
@@ -289,7 +327,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       set.setValue(value);
       set.setFlags(flags);
     });
-    if (outcome.ok()) overlaid(outcome->attributes);  // an open file learns what it has
+    if (outcome.ok()) learned(outcome->attributes);
     co_return outcome.status();
   }
 
@@ -299,7 +337,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
       remove.setFrom(inode.value());
       remove.setAttribute(name);
     });
-    if (outcome.ok()) overlaid(outcome->attributes);
+    if (outcome.ok()) learned(outcome->attributes);
     co_return outcome.status();
   }
 
@@ -359,13 +397,29 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     co_await session.close();
   }
 
-  void setObserver(Observer& newObserver) override { observer = newObserver; }
+  void setObserver(Observer& newObserver) override { leases.setObserver(newObserver); }
+
+  kj::Duration keepAttributes(const FileAttributes& attributes) const override {
+    // While something is buffered size and times move on; who asks is answered from here.
+    if (!leases.cache().isCurrent(attributes, leases.now()) || !isSettled(attributes.inode))
+      return 0 * kj::SECONDS;
+    return leases.left();
+  }
+  kj::Duration keepName(InodeId parent, kj::StringPtr name, InodeId found) const override {
+    KJ_IF_MAYBE (known, leases.cache().name(parent, name, leases.now())) {
+      if (*known == found) return leases.left();
+    }
+    return 0 * kj::SECONDS;
+  }
+  kj::Maybe<uint8_t> knownExtended(InodeId inode) const override {
+    KJ_IF_MAYBE (attributes, leases.cache().attributes(inode, leases.now())) return attributes->extended;
+    return nullptr;
+  }
 
  private:
   FilesystemOptions options;
   ClusterId cluster;
   PeerEnvironment peers;
-  kj::Maybe<Observer&> observer;
   kj::Own<BufferBudget> budget;
   Session session;
   ChunkServers servers;
@@ -375,11 +429,53 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
   Appender appender;
   ChunkSync chunkSync;
   FileParts parts;
+  Leases leases;
   InodeTable inodes;
   LockKeeper locks{session, options.log.named("locks")};
-  AccessTimes accessTimes{options.timer, options.clock, session, options.log.named("atime")};
+  AccessTimes accessTimes{options.timer, options.clock, session, options.log.named("atime"),
+                          [this](InodeId inode, Timestamp time) {
+                            leases.cache().accessed(inode, time);
+                            KJ_IF_MAYBE (state, inodes.find(inode)) state->accessed(time);
+                          }};
   std::unordered_map<InodeId, FileAttributes> removed;
   // Directories and special files that this client has removed: the kernel may still hold them, and asks.
+
+  FileAttributes learned(const FileAttributes& answer) {
+    // What is known under a lease is at least as new as any answer.
+    leases.cache().learn(answer);
+    leases.trim();
+    KJ_IF_MAYBE (known, leases.cache().attributes(answer.inode, leases.now())) return overlaid(*known);
+    return overlaid(answer);
+  }
+
+  static LeaseHeld readLease(rpc::Lease::Reader lease) {
+    return {InodeId(lease.getInode()), lease.getKind(), lease.getStamp()};
+  }
+
+  void learnName(rpc::Lease::Reader directory, kj::StringPtr name, InodeId found) {
+    auto lease = readLease(directory);
+    leases.cache().learnLease(lease);
+    if (name == ".." || name == ".")
+      return;  // not a name of the directory: it changes when the directory is moved
+    leases.cache().learnName(lease.inode, name, found, lease.stamp);
+  }
+
+  void noteName(Result<Session::ChangeOutcome>& outcome, InodeId parent, kj::StringPtr name) {
+    if (!outcome.ok() || !outcome->parent.inode) return;
+    learned(outcome->parent);
+    leases.cache().learnName(parent, name, outcome->attributes.inode, outcome->parent.stamp);
+  }
+
+  void noteAbsence(const Session::ChangeOutcome& outcome, InodeId parent, kj::StringPtr name) {
+    if (!outcome.parent.inode) return;
+    learned(outcome.parent);
+    leases.cache().learnName(parent, name, InodeId(), outcome.parent.stamp);
+  }
+
+  bool isSettled(InodeId inode) const {
+    KJ_IF_MAYBE (state, const_cast<InodeTable&>(inodes).find(inode)) return state->isSettled();
+    return true;
+  }
 
   FileAttributes overlaid(FileAttributes attributes) {
     inodes.overlay(attributes);
@@ -395,7 +491,6 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
   void noteRemoved(const FileAttributes& attributes) {
     if (attributes.links == 0 && attributes.type != FileType::REGULAR) removed[attributes.inode] = attributes;
   }
-  FileAttributes withOverlay(rpc::Attributes::Reader reader) { return overlaid(readAttributes(reader)); }
 
   static void fillCaller(rpc::Change::Builder change, Credentials caller) {
     change.initCaller().setUid(caller.uid);
@@ -431,15 +526,38 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents {
     }
   }
 
-  void invalidated(InodeId inode) override {
-    KJ_IF_MAYBE (state, inodes.find(inode)) state->changedElsewhere();
-    locator.known().forget(inode);
-    KJ_IF_MAYBE (cacher, observer) cacher->inodeChanged(inode);
+  std::vector<LeaseHeld> heldLeases() override { return leases.cache().held(); }
+  kj::Promise<void> recall(std::vector<LeaseHeld> asked) override { return leases.recall(kj::mv(asked)); }
+  void renewed(kj::TimePoint sent, uint64_t voidUpTo) override { leases.renewed(sent, voidUpTo); }
+  void resumed(kj::TimePoint sent, kj::Duration leaseTerm, uint64_t voidUpTo,
+               const std::vector<InodeId>& refused) override {
+    leases.resumed(sent, leaseTerm, voidUpTo, refused);
+  }
+  void fenced() override { leases.lost(); }
+
+  kj::Maybe<FileAttributes> describe(InodeId inode) override {
+    if (!leases.mayWrite(inode)) return nullptr;
+    KJ_IF_MAYBE (state, inodes.find(inode)) return state->attributes();
+    KJ_IF_MAYBE (attributes, leases.cache().attributes(inode, leases.now())) return *attributes;
+    return nullptr;
   }
 
-  void nameInvalidated(InodeId parent, kj::StringPtr name) override {
-    KJ_IF_MAYBE (cacher, observer) cacher->nameChanged(parent, name);
+  // what happens to leases
+  // --------------------------------------------------------------------------------
+
+  kj::Promise<void> writeOut(InodeId inode) override {
+    KJ_IF_MAYBE (state, inodes.find(inode)) {
+      auto kept = kj::addRef(*state);
+      co_await kept->writeOut();
+    }
   }
+  void learned(InodeId inode, const FileAttributes& attributes) override {
+    KJ_IF_MAYBE (state, inodes.find(inode)) state->learn(attributes);
+  }
+  void leaseLost(InodeId inode) override {
+    KJ_IF_MAYBE (state, inodes.find(inode)) state->leaseLost();
+  }
+  void forgetLocations(InodeId inode) override { locator.known().forget(inode); }
 };
 
 }  // namespace

@@ -31,15 +31,24 @@ class Session::Callback {
   class Server final : public rpc::ClientCallback::Server {
    public:
     explicit Server(kj::Own<Link> link) : link(kj::mv(link)) {}
-    kj::Promise<void> invalidate(InvalidateContext context) override {
-      auto params = context.getParams();
-      for (auto inode : params.getInodes()) {
-        if (link->events != nullptr) link->events->invalidated(InodeId(inode));
+    kj::Promise<void> recall(RecallContext context) override {
+      std::vector<LeaseHeld> asked;
+      for (auto lease : context.getParams().getLeases()) {
+        asked.push_back({InodeId(lease.getInode()), lease.getKind(), lease.getStamp()});
       }
-      for (auto name : params.getNames()) {
-        if (link->events != nullptr) {
-          link->events->nameInvalidated(InodeId(name.getParent()), name.getName());
-        }
+      context.releaseParams();
+      if (link->events == nullptr) return kj::READY_NOW;
+      return link->events->recall(kj::mv(asked));
+    }
+    kj::Promise<void> describe(DescribeContext context) override {
+      auto results = context.getResults();
+      results.setStatus(Status::NOT_LEASED);
+      if (link->events == nullptr) return kj::READY_NOW;
+      KJ_IF_MAYBE (attributes, link->events->describe(InodeId(context.getParams().getInode()))) {
+        results.setStatus(Status::OK);
+        results.setSize(attributes->size);
+        results.setBytesUsed(attributes->bytesUsed);
+        results.setMtime(attributes->mtime.ns);
       }
       return kj::READY_NOW;
     }
@@ -71,9 +80,18 @@ rpc::Session::Client& Session::current() {
 }
 
 kj::Promise<Status> Session::start() {
-  auto answer =
-      co_await query("renew", [](rpc::Session::Client& session) { return session.renewRequest().send(); });
-  if (answer.ok()) renewing = renewForEver().eagerlyEvaluate([this](kj::Exception&& e) { renewingBroke(e); });
+  auto status = co_await renew();
+  if (ok(status)) renewing = renewForEver().eagerlyEvaluate([this](kj::Exception&& e) { renewingBroke(e); });
+  co_return status;
+}
+
+kj::Promise<Status> Session::renew() {
+  auto sent = options.timer.now();
+  auto answer = co_await query("renew", [this, &sent](rpc::Session::Client& session) {
+    sent = options.timer.now();
+    return session.renewRequest().send();
+  });
+  if (answer.ok()) events.renewed(sent, answer->getVoidUpTo());
   co_return answer.status();
 }
 
@@ -133,13 +151,22 @@ kj::Promise<void> Session::begin(rpc::Metaserver::Client service) {
   auto client = request.initClient();
   client.setHost(options.host);
   client.setName(options.name);
+  client.setLeases(true);
   request.setCallback(callback->capability());
   request.setResume(id.value());
   if (id) {
     auto inodes = events.openInodes();
     auto list = request.initOpenInodes(inodes.size());
     for (size_t i = 0; i < inodes.size(); ++i) list.set(i, inodes[i].value());
+    auto leases = events.heldLeases();
+    auto held = request.initLeases(unsigned(leases.size()));
+    for (unsigned i = 0; i < leases.size(); ++i) {
+      held[i].setInode(leases[i].inode.value());
+      held[i].setKind(leases[i].kind);
+      held[i].setStamp(leases[i].stamp);
+    }
   }
+  auto sent = options.timer.now();
   auto response = co_await request.send();
   switch (response.getStatus()) {
     case Status::OK:
@@ -152,6 +179,7 @@ kj::Promise<void> Session::begin(rpc::Metaserver::Client service) {
       ++generation;
       lastSequence = 0;
       unanswered.clear();
+      events.fenced();
       co_return;
     case Status::NOT_READY:
       kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the metaserver is not ready for sessions yet"));
@@ -163,6 +191,9 @@ kj::Promise<void> Session::begin(rpc::Metaserver::Client service) {
   id = SessionId(response.getId());
   replicas = response.getReplicas();
   session = response.getSession();
+  std::vector<InodeId> refused;
+  for (auto inode : response.getRefused()) refused.emplace_back(inode);
+  events.resumed(sent, response.getLeaseMs() * kj::MILLISECONDS, response.getVoidUpTo(), refused);
 }
 
 kj::Promise<void> Session::reopen(InodeId inode) {
@@ -181,11 +212,8 @@ kj::Promise<void> Session::reopen(InodeId inode) {
 kj::Promise<void> Session::renewForEver() {
   for (;;) {
     co_await options.timer.afterDelay(options.timing.renewInterval);
-    auto answer =
-        co_await query("renew", [](rpc::Session::Client& session) { return session.renewRequest().send(); });
-    if (!answer.ok()) {
-      options.log.warning("session ", id, " could not be renewed: ", answer.status(), " -> trying on");
-    }
+    auto status = co_await renew();
+    if (!ok(status)) options.log.warning("session ", id, " could not be renewed: ", status, " -> trying on");
   }
 }
 
@@ -269,7 +297,12 @@ kj::Promise<Result<Session::ChangeOutcome>> Session::change(Fill fill, Durabilit
       auto outcome = answer->getOutcome();
       if (judge(outcome.getStatus(), "change") == Verdict::ANSWER) {
         if (!ok(outcome.getStatus())) co_return outcome.getStatus();
-        co_return ChangeOutcome{readAttributes(outcome.getAttributes()), outcome.getIndex(),
+        co_return ChangeOutcome{readAttributes(outcome.getAttributes()),
+                                readAttributes(outcome.getParent()),
+                                readAttributes(outcome.getNewParent()),
+                                readAttributes(outcome.getLoser()),
+                                outcome.getIndex(),
+                                InodeId(outcome.getReplaced()),
                                 outcome.getQuotaLeft()};
       }
       if (patient.isOver()) co_return Status::IO_ERROR;

@@ -15,6 +15,7 @@
 
 #include "client/attempt.h"
 #include "client/filesystem.h"
+#include "client/lease_cache.h"
 #include "env/log.h"
 #include "rpc/metaserver.capnp.h"
 #include "rpc/peer.h"
@@ -27,8 +28,15 @@ class SessionEvents {
   virtual ~SessionEvents() noexcept(false) = default;
   virtual std::vector<InodeId> openInodes() = 0;
   virtual void reopened(InodeId inode, Result<FileAttributes> answer) = 0;  // in a new session
-  virtual void invalidated(InodeId inode) = 0;                              // by another client
-  virtual void nameInvalidated(InodeId parent, kj::StringPtr name) = 0;
+  // Cache leases: see leases.h.
+  virtual std::vector<LeaseHeld> heldLeases() = 0;
+  virtual kj::Promise<void> recall(std::vector<LeaseHeld> asked) = 0;
+  virtual kj::Maybe<FileAttributes> describe(
+      InodeId inode) = 0;  // as of now, if this client is the authority
+  virtual void renewed(kj::TimePoint sent, uint64_t voidUpTo) = 0;
+  virtual void resumed(kj::TimePoint sent, kj::Duration leaseTerm, uint64_t voidUpTo,
+                       const std::vector<InodeId>& refused) = 0;
+  virtual void fenced() = 0;  // a new session follows
   virtual std::vector<FileLock> heldLocks() {
     return {};
   }  // to be claimed from a metaserver that may have forgotten
@@ -50,11 +58,14 @@ class Session {
 
   kj::Promise<Status> start();  // resolves once the session is there, or patience has run out
   kj::Promise<void> close();
+  kj::Promise<Status> renew();
   kj::StringPtr refusal() const;  // why the metaserver does not want us; empty: it does
 
   struct ChangeOutcome {
     FileAttributes attributes;
+    FileAttributes parent, newParent, loser;  // inode 0: there is none
     uint64_t index = 0;
+    InodeId replaced;
     uint64_t quotaLeft = UINT64_MAX;  // rpc::Outcome
   };
   using Fill = kj::Function<void(rpc::Change::Builder)>;
@@ -68,6 +79,13 @@ class Session {
     // times.
     using Remote = decltype(send(kj::instance<rpc::Session::Client&>()));
     return queryTyped<Remote>(method, kj::mv(send));
+  }
+
+  template <typename Send>
+  auto queryWhole(kj::StringPtr method, Send send) {
+    // The same; an answer that refuses comes back as an answer too, with what it has to say besides.
+    using Remote = decltype(send(kj::instance<rpc::Session::Client&>()));
+    return queryTyped<Remote>(method, kj::mv(send), Refusals::ANSWERS);
   }
 
   uint8_t defaultReplicas() const { return replicas; }
@@ -107,6 +125,7 @@ class Session {
   Status giveUp(kj::StringPtr method, const kj::Exception& exception);
   void renewingBroke(const kj::Exception& exception);
 
+  enum class Refusals { STATUS, ANSWERS };
   enum class Verdict { ANSWER, RETRY };
   Verdict judge(Status status, kj::StringPtr method);
 
@@ -116,10 +135,12 @@ class Session {
   }
   static Status statusOf(capnp::Response<rpc::Session::StatisticsResults>&) { return Status::OK; }
   static Status statusOf(capnp::Response<rpc::Session::ReleaseResults>&) { return Status::OK; }
+  static Status statusOf(capnp::Response<rpc::Session::GiveBackResults>&) { return Status::OK; }
   static Status statusOf(capnp::Response<rpc::Session::ReportCorruptResults>&) { return Status::OK; }
 
   template <typename Remote, typename Send>
-  kj::Promise<Result<typename AnswerOf<Remote>::Type>> queryTyped(kj::StringPtr method, Send send) {
+  kj::Promise<Result<typename AnswerOf<Remote>::Type>> queryTyped(kj::StringPtr method, Send send,
+                                                                  Refusals refusals = Refusals::STATUS) {
     auto patient = patience();
     for (;;) {
       auto tried =
@@ -128,7 +149,7 @@ class Session {
       KJ_IF_MAYBE (answer, tried.answer) {
         auto status = statusOf(*answer);
         if (judge(status, method) == Verdict::ANSWER) {
-          if (!ok(status)) co_return status;
+          if (!ok(status) && refusals == Refusals::STATUS) co_return status;
           co_return kj::mv(*answer);
         }
         if (patient.isOver()) co_return Status::IO_ERROR;

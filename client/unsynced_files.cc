@@ -36,7 +36,7 @@ kj::Promise<Status> UnsyncedFiles::sync(InodeId inode) {
   auto found = files.find(inode);
   if (found == files.end()) co_return Status::OK;
   auto closing = found->second.closing;
-  auto left = co_await parts.chunkSync.sync(inode, found->second.left.chunks);
+  auto left = co_await syncChunks(parts, inode, found->second.left.chunks);
   auto status = left.empty() ? Status::OK : Status::IO_ERROR;
   found = files.find(inode);
   if (found == files.end() || found->second.closing != closing) co_return status;

@@ -5,7 +5,7 @@
 #include <sys/statvfs.h>
 
 #include "fuse/attributes.h"
-#include "fuse/handler_parts.h"
+#include "fuse/handlers.h"
 #include "rpc/coroutine.h"
 
 namespace cairn::fuse {
@@ -17,7 +17,6 @@ kj::Promise<void> Handlers::getAttributes(Request request, InodeId inode) {
 
 kj::Promise<void> Handlers::setAttributes(Request request, InodeId inode, AttributeChange change,
                                           Privileges privileges) {
-  LocalChange local(inodes, inode);
   if (privileges == Privileges::KILL && change.mode == nullptr) {
     auto before = co_await filesystem.getAttributes(inode);
     if (!before.ok()) {

@@ -4,14 +4,14 @@
 // Requests about directory listings. The kernel asks for about 25 entries at a time, the library is asked for
 // PAGE_ENTRIES, so pages are kept with the open directory. That is safe only because:
 // - a name that this mount has changed since is taken out of the page (names.cc);
-// - attributes that this mount has changed since, or that are older than the kernel may cache, are left out
-// of the
-//   answer (node id 0): the kernel then asks for them by name when it needs them.
+// - attributes that are not those known under a lease now are left out of the answer (node id 0): the kernel
+// then asks for
+//   them by name when it needs them.
 // Offsets are the library's cookies, except those after "." and "..", which the library does not list.
 #include <kj/debug.h>
 
 #include "fuse/attributes.h"
-#include "fuse/handler_parts.h"
+#include "fuse/handlers.h"
 #include "rpc/coroutine.h"
 
 namespace cairn::fuse {
@@ -29,14 +29,8 @@ struct Handlers::Listing {
   Listing(fuse_req_t request, size_t size, Detail detail)
       : request(request), buffer(kj::heapArray<char>(size)), detail(detail) {}
 
-  struct Given {
-    InodeId inode;
-    uint64_t dataVersion;
-    uint8_t extended;
-  };
   enum class Room { NO, YES };
-  Room add(const char* name, const fuse_entry_param& entry, const FileAttributes& attributes,
-           uint64_t offset) {
+  Room add(const char* name, const fuse_entry_param& entry, uint64_t offset) {
     auto rest = buffer.slice(used, buffer.size());
     auto next = static_cast<off_t>(offset);
     auto size = detail == Detail::NAMES
@@ -44,22 +38,21 @@ struct Handlers::Listing {
                     : fuse_add_direntry_plus(request, rest.begin(), rest.size(), name, &entry, next);
     if (size > rest.size()) return Room::NO;
     used += size;
-    if (detail == Detail::ATTRIBUTES && entry.ino != 0)
-      given.add(Given{InodeId(entry.ino), attributes.dataVersion, attributes.extended});
+    if (detail == Detail::ATTRIBUTES && entry.ino != 0) given.add(InodeId(entry.ino));
     return Room::YES;
   }
   Room addSelf(const char* name, uint64_t inode, uint64_t offset) {
     fuse_entry_param entry = {};
     entry.attr.st_ino = inode;
     entry.attr.st_mode = S_IFDIR;
-    return add(name, entry, FileAttributes(), offset);
+    return add(name, entry, offset);
   }
 
   fuse_req_t request;
   kj::Array<char> buffer;
   size_t used = 0;
   const Detail detail;
-  kj::Vector<Given> given;  // count as looked up once the kernel has taken the answer
+  kj::Vector<InodeId> given;  // count as looked up once the kernel has taken the answer
 };
 
 kj::Promise<void> Handlers::openDirectory(Request request, InodeId inode, fuse_file_info file) {
@@ -107,10 +100,7 @@ kj::Promise<void> Handlers::readDirectory(Request request, fuse_file_info file, 
 
   auto reply = kj::arrayPtr(reinterpret_cast<const kj::byte*>(listing.buffer.begin()), listing.used);
   if (request.bytes(reply) == Request::Taken::YES) {
-    for (auto& [inode, version, extended] : listing.given) {
-      inodes.lookedUp(inode);
-      inodes.shown(inode, version, extended, directory->readTime);
-    }
+    for (auto inode : listing.given) inodes.lookedUp(inode);
   }
 }
 
@@ -123,33 +113,29 @@ bool Handlers::serves(const DirectoryHandle& directory, uint64_t cookie, Detail 
 }
 
 kj::Promise<Status> Handlers::readPage(kj::Own<DirectoryHandle> directory, uint64_t cookie, Detail detail) {
-  auto readAt = inodes.now();
-  auto readTime = timer.now();
   auto page = co_await filesystem.readDirectory(directory->inode, cookie, PAGE_ENTRIES, detail);
   if (!page.ok()) co_return page.status();
   directory->page = kj::mv(page).value();
   directory->position = cookie;
   directory->next = 0;
-  directory->readAt = readAt;
-  directory->readTime = readTime;
   directory->detail = detail;
   directory->state = DirectoryHandle::Page::VALID;
   co_return Status::OK;
 }
 
 void Handlers::appendPage(Listing& listing, DirectoryHandle& directory) {
-  auto age = static_cast<double>((timer.now() - directory.readTime) / kj::MICROSECONDS) / 1e6;
   for (; directory.next < directory.page.entries.size(); ++directory.next) {
     auto& entry = directory.page.entries[directory.next];
     KJ_ASSERT(entry.cookie != 0 && entry.cookie < AFTER_DOT_DOT, "a cookie that is reserved", entry.cookie);
     if (entry.attributes.inode != InodeId()) {  // else gone since the page was read
-      auto answer = entryOf(entry.attributes);
-      bool fresh = age < options.attributeTimeout && age < options.entryTimeout &&
-                   inodes.unchangedSince(entry.attributes.inode, directory.readAt);
-      if (!fresh || directory.detail == Detail::NAMES) answer.ino = 0;
-      answer.attr_timeout -= age;
-      answer.entry_timeout -= age;
-      if (listing.add(entry.name.cStr(), answer, entry.attributes, entry.cookie) == Listing::Room::NO) break;
+      fuse_entry_param answer = {};
+      if (directory.detail == Detail::ATTRIBUTES)
+        answer = entryOf(directory.inode, entry.name, entry.attributes);
+      if (answer.attr_timeout <= 0) {
+        answer.ino = 0;
+        answer.attr = statOf(entry.attributes);
+      }
+      if (listing.add(entry.name.cStr(), answer, entry.cookie) == Listing::Room::NO) break;
     }
     directory.position = entry.cookie;
   }

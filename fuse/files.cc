@@ -5,7 +5,7 @@
 #include <fcntl.h>
 
 #include "fuse/attributes.h"
-#include "fuse/handler_parts.h"
+#include "fuse/handlers.h"
 #include "rpc/coroutine.h"
 
 namespace cairn::fuse {
@@ -14,10 +14,14 @@ bool FileHandle::mayWrite() const {
   return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+Origin FileHandle::originOf(const fuse_file_info& request) const {
+  if (request.writepage) return Origin::WRITEBACK;
+  return appends() || (request.flags & O_DIRECT) ? Origin::PROGRAM : Origin::PAGES;
+}
+
 kj::Promise<void> Handlers::create(Request request, InodeId parent, kj::String name, mode_t mode,
                                    fuse_file_info file) {
   NewNode node{.mode = uint16_t(mode & 07777)};
-  LocalChange change(inodes, parent);
   auto opened =
       co_await filesystem.create(parent, name, node.mode, request.caller(), node, file.flags & O_EXCL);
   nameChanged(parent, name);
@@ -28,14 +32,15 @@ kj::Promise<void> Handlers::create(Request request, InodeId parent, kj::String n
   auto handle = kj::refcounted<FileHandle>(kj::mv(opened).value(), file.flags);
   auto inode = handle->file->inode();
   // The name may have come into being elsewhere after the kernel looked: then it is an open of that file.
-  if (file.flags & O_TRUNC && handle->file->attributes().size > 0) {
-    auto status = co_await truncate(inode, handle->file->attributes(), Privileges::KILL);
+  auto attributes = handle->file->attributes();
+  if (file.flags & O_TRUNC && (attributes.size > 0 || attributes.unsure)) {
+    auto status = co_await truncate(inode, attributes, Privileges::KILL);
     if (status != Status::OK) {
       request.status(status);
       co_return;
     }
   }
-  created(request, file, kj::mv(handle));
+  created(request, parent, name, file, kj::mv(handle));
 }
 
 kj::Promise<void> Handlers::createTemporary(Request request, InodeId directory, mode_t mode,
@@ -45,27 +50,27 @@ kj::Promise<void> Handlers::createTemporary(Request request, InodeId directory, 
     request.status(opened.status());
     co_return;
   }
-  created(request, file, kj::refcounted<FileHandle>(kj::mv(opened).value(), file.flags));
+  created(request, directory, "", file, kj::refcounted<FileHandle>(kj::mv(opened).value(), file.flags));
 }
 
-void Handlers::created(Request& request, fuse_file_info file, kj::Own<FileHandle> handle) {
-  decideCaching(file, *handle->file, file.flags);
+void Handlers::created(Request& request, InodeId parent, kj::StringPtr name, fuse_file_info file,
+                       kj::Own<FileHandle> handle) {
+  decideCaching(file, *handle);
   auto& kept = *handle;
   auto inode = kept.file->inode();
-  auto entry = entryOf(kept.file->attributes());
+  auto entry = entryOf(parent, name, kept.file->attributes());
   file.fh = addHandle(kj::mv(handle));
   if (request.created(entry, file) == Request::Taken::YES) {
     inodes.lookedUp(inode);
-    inodes.opened(inode, kept.file->attributes().dataVersion);
-    auto attributes = kept.file->attributes();
-    inodes.shown(inode, attributes.dataVersion, attributes.extended, timer.now());
+    inodes.opened(inode);
   } else {
     dropHandle(kept);
   }
 }
 
 kj::Promise<void> Handlers::open(Request request, InodeId inode, fuse_file_info file, Privileges privileges) {
-  auto opened = co_await filesystem.open(inode);
+  bool writes = (file.flags & O_ACCMODE) != O_RDONLY || (file.flags & O_TRUNC) != 0;
+  auto opened = co_await filesystem.open(inode, writes ? Access::WRITE : Access::READ);
   if (!opened.ok()) {
     request.status(opened.status());
     co_return;
@@ -78,26 +83,22 @@ kj::Promise<void> Handlers::open(Request request, InodeId inode, fuse_file_info 
       co_return;
     }
   }
-  decideCaching(file, *handle->file, file.flags);
+  decideCaching(file, *handle);
+  inodes.opened(inode);
   auto& kept = *handle;
   file.fh = addHandle(kj::mv(handle));
   if (request.opened(file) == Request::Taken::NO) dropHandle(kept);
 }
 
-void Handlers::decideCaching(fuse_file_info& reply, const OpenFile& file, int flags) {
-  auto version = file.attributes().dataVersion;
-  reply.keep_cache = inodes.opened(file.inode(), version) == InodeTable::Cached::CURRENT;
-  // A read that the kernel answers from its pages does not move the access time: when that is due, none may
-  // be.
-  if ((flags & O_ACCMODE) != O_WRONLY && !(flags & O_NOATIME) &&
-      options.accessTimes != HandlerOptions::AccessTimes::NEVER &&
-      filesystem.isAccessDue(file.attributes())) {
-    reply.keep_cache = 0;
-  }
-  // Close-to-open: what the kernel knows may be a second old, and it reads no further than the size it knows.
-  if (inodes.showsOther(file.inode(), version)) kernel.forgetAttributes(file.inode());
+void Handlers::decideCaching(fuse_file_info& reply, const FileHandle& handle) {
+  // Pages go with the lease that they were read under, so those that are there are good. But a read that the
+  // kernel answers from them does not move the access time: when that is due, none may be there.
+  bool reads = (handle.flags & O_ACCMODE) != O_WRONLY && !(handle.flags & O_NOATIME);
+  reply.keep_cache = !(reads && options.accessTimes != HandlerOptions::AccessTimes::NEVER &&
+                       filesystem.isAccessDue(handle.file->attributes()));
+  reply.direct_io = handle.appends();
   // Nothing was written through a read-only descriptor, so its close has nothing to wait for.
-  reply.noflush = (flags & O_ACCMODE) == O_RDONLY;
+  reply.noflush = !handle.mayWrite();
 }
 
 kj::Promise<Status> Handlers::truncate(InodeId inode, const FileAttributes& attributes,
@@ -106,7 +107,6 @@ kj::Promise<Status> Handlers::truncate(InodeId inode, const FileAttributes& attr
   change.size = uint64_t(0);
   auto mode = withoutPrivileges(attributes.mode);
   if (privileges == Privileges::KILL && mode != attributes.mode) change.mode = mode;
-  LocalChange local(inodes, inode);
   auto truncated = co_await filesystem.setAttributes(inode, kj::mv(change));
   co_return truncated.status();
 }
@@ -120,7 +120,7 @@ kj::Promise<Status> Handlers::killPrivileges(InodeId inode, uint16_t mode) {
 
 kj::Promise<void> Handlers::read(Request request, fuse_file_info file, FileOffset offset, uint32_t size) {
   auto handle = handleOf(file);
-  auto data = co_await handle->file->read(offset, size);
+  auto data = co_await handle->file->read(offset, size, handle->originOf(file));
   if (!data.ok()) {
     request.status(data.status());
   } else {
@@ -134,16 +134,18 @@ kj::Promise<void> Handlers::write(Request request, fuse_file_info file, FileOffs
   auto handle = handleOf(file);
   auto inode = handle->file->inode();
   auto size = bytes.view.size();
-  LocalChange change(inodes, inode);
 
+  kj::Own<void> locked;  // for what may have to wait for another mount
+  if (handle->originOf(file) != Origin::PROGRAM) locked = handle->file->holdPages({offset.value(), size});
   if (privileges == Privileges::KILL) {
-    auto mode = handle->file->attributes().mode;
-    if (withoutPrivileges(mode) != mode) {
-      auto status = co_await killPrivileges(inode, mode);
-      if (status != Status::OK) {
-        request.status(status);
-        co_return;
-      }
+    auto attributes = co_await filesystem.getAttributes(inode);  // another mount may have changed it
+    auto status = attributes.status();
+    if (status == Status::OK && withoutPrivileges(attributes->mode) != attributes->mode) {
+      status = co_await killPrivileges(inode, attributes->mode);
+    }
+    if (status != Status::OK) {
+      request.status(status);
+      co_return;
     }
   }
   if (handle->file->attributes().extended & rpc::HAS_CAPABILITY) {
@@ -154,21 +156,49 @@ kj::Promise<void> Handlers::write(Request request, fuse_file_info file, FileOffs
       co_return;
     }
   }
-  if (handle->flags & O_APPEND && !file.writepage) {
-    // The kernel appends at the size it knows, which another mount may have outgrown. Then its page is at the
-    // wrong place too.
-    auto end = handle->file->attributes().size;
-    if (end > offset.value()) {
-      offset = FileOffset(end);
-      kernel.invalidateInode(inode);
-    }
+  if ((file.flags & O_APPEND) && !file.writepage) {
+    co_await append(kj::mv(request), file, offset, kj::mv(bytes));
+    co_return;
   }
-  auto status = co_await handle->file->write(offset, kj::mv(bytes));
+  auto writing = handle->file->write(offset, kj::mv(bytes), handle->originOf(file));
+  locked = nullptr;
+  auto status = co_await writing;
   if (status == Status::OK && handle->flags & (O_SYNC | O_DSYNC)) status = co_await handle->file->sync();
   if (status != Status::OK) {
     request.status(status);
   } else {
     request.written(size);
+  }
+}
+
+kj::Promise<void> Handlers::append(Request request, fuse_file_info file, FileOffset offset, Bytes bytes) {
+  // At the end that is true for all mounts; `offset` is what our kernel takes for it.
+  auto handle = handleOf(file);
+  auto inode = handle->file->inode();
+  auto size = bytes.view.size();
+  // The kernel cuts what does not fit into a request, and holds the inode's lock until it has sent all
+  // pieces. A piece that is cut is as large as a request may be, or as its pages are when the program's
+  // memory is not aligned to them.
+  auto rest = size + 4096 > TRANSFER_SIZE_MAX ? Rest::FOLLOWS : Rest::NONE;
+  kj::Maybe<Filesystem::Range> locked;
+  if (!handle->appends()) locked = Filesystem::Range{offset.value(), size};  // fcntl(F_SETFL) after the open
+  auto landed = co_await handle->file->append(kj::mv(bytes), rest, locked);
+  auto status = landed.status();
+  if (status == Status::OK && handle->flags & (O_SYNC | O_DSYNC)) status = co_await handle->file->sync();
+  if (status != Status::OK) {
+    request.status(status);
+    co_return;
+  }
+  auto pages = kernel.forgetPages(inode, {landed->value(), size});
+  if (locked == nullptr) {
+    // Other descriptors may have read the page that the end was in.
+    co_await pages;
+    request.written(size);
+  } else {
+    // Its pages are locked until we answer, and at the wrong place if another mount has moved the end.
+    request.written(size);
+    if (landed.value() != offset) co_await kernel.forgetPages(inode, {offset.value(), size});
+    co_await pages;
   }
 }
 
@@ -179,7 +209,6 @@ kj::Promise<void> Handlers::flush(Request request, fuse_file_info file) {
     request.fail(0);
     co_return;
   }
-  LocalChange change(inodes, handle->file->inode());
   request.status(co_await handle->file->flush());
 }
 
@@ -190,7 +219,6 @@ kj::Promise<void> Handlers::release(Request request, fuse_file_info file) {
   if (handle->mayWrite()) {
     // Pages of a shared mapping are written back after the last close(2): nobody hears of their errors any
     // more.
-    LocalChange change(inodes, handle->file->inode());
     auto status = co_await handle->file->flush();
     if (status != Status::OK) {
       log.warning("writes to inode ", handle->file->inode(), " failed after its last close (", status,
@@ -203,7 +231,6 @@ kj::Promise<void> Handlers::release(Request request, fuse_file_info file) {
 
 kj::Promise<void> Handlers::sync(Request request, fuse_file_info file) {
   auto handle = handleOf(file);
-  LocalChange change(inodes, handle->file->inode());
   request.status(co_await handle->file->sync());
 }
 

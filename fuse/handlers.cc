@@ -4,7 +4,6 @@
 #include "fuse/handlers.h"
 
 #include "fuse/attributes.h"
-#include "fuse/handler_parts.h"
 
 namespace cairn::fuse {
 
@@ -24,30 +23,49 @@ Handlers::~Handlers() noexcept(false) {
   while (!directoryHandles.empty()) dropDirectory(directoryHandles.front());
 }
 
-fuse_entry_param Handlers::entryOf(const FileAttributes& attributes) const {
+namespace {
+
+double secondsOf(kj::Duration duration, double most) {
+  return kj::min(double(duration / kj::MICROSECONDS) / 1e6, most);
+}
+
+}  // namespace
+
+double Handlers::keptAttributes(const FileAttributes& attributes) const {
+  return secondsOf(filesystem.keepAttributes(attributes), options.attributeTimeout);
+}
+
+double Handlers::keptName(InodeId parent, kj::StringPtr name, InodeId found) {
+  auto kept = secondsOf(kernel.keepNames(filesystem.keepName(parent, name, found)),
+                        found ? options.entryTimeout : options.negativeTimeout);
+  if (kept > 0) inodes.namesKept(parent);
+  return kept;
+}
+
+fuse_entry_param Handlers::entryOf(InodeId parent, kj::StringPtr name, const FileAttributes& attributes) {
   fuse_entry_param entry = {};
   entry.ino = attributes.inode.value();
   entry.generation = 0;  // inode ids are never reused
   entry.attr = statOf(attributes);
-  entry.attr_timeout = options.attributeTimeout;
-  entry.entry_timeout = options.entryTimeout;
+  entry.attr_timeout = keptAttributes(attributes);
+  entry.entry_timeout = keptName(parent, name, attributes.inode);
   return entry;
 }
 
-void Handlers::replyEntry(Request& request, Result<FileAttributes>& result) {
+void Handlers::replyEntry(Request& request, InodeId parent, kj::StringPtr name,
+                          Result<FileAttributes>& result) {
   if (!result.ok()) {
     request.status(result.status());
-  } else if (request.entry(entryOf(result.value())) == Request::Taken::YES) {
+  } else if (request.entry(entryOf(parent, name, result.value())) == Request::Taken::YES) {
     inodes.lookedUp(result->inode);
-    inodes.shown(result->inode, result->dataVersion, result->extended, timer.now());
   }
 }
 
 void Handlers::replyAttributes(Request& request, const Result<FileAttributes>& result) {
   if (!result.ok()) {
     request.status(result.status());
-  } else if (request.attributes(statOf(result.value()), options.attributeTimeout) == Request::Taken::YES) {
-    inodes.shown(result->inode, result->dataVersion, result->extended, timer.now());
+  } else {
+    request.attributes(statOf(result.value()), keptAttributes(result.value()));
   }
 }
 

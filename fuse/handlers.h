@@ -24,9 +24,11 @@
 namespace cairn::fuse {
 
 struct HandlerOptions {
-  double attributeTimeout = 1.0;  // seconds; what the kernel may answer from its own memory
-  double entryTimeout = 1.0;
-  double negativeTimeout = 0.0;  // of names that do not exist
+  // Seconds: for how long at most the kernel may answer from its own memory. As a rule for as long as we have
+  // the lease.
+  double attributeTimeout = 3600;
+  double entryTimeout = 3600;
+  double negativeTimeout = 3600;  // of names that do not exist
   enum class AccessTimes {
     NEVER,
     FILES,
@@ -35,12 +37,12 @@ struct HandlerOptions {
 };
 
 class KernelCaches {
-  // The handlers' way to tell the kernel that it caches what is no longer so. Returns at once.
+  // The handlers' way to what the kernel caches.
  public:
   virtual ~KernelCaches() noexcept(false) = default;
-  virtual void invalidateInode(InodeId inode) = 0;
-  virtual void forgetAttributes(InodeId inode) = 0;
-  // Done when it returns; of an inode that the kernel is just opening, so that it needs to wait for nothing.
+  virtual kj::Duration keepNames(kj::Duration wanted) = 0;
+  // How long it may keep a name that it could be told to forget for `wanted`.
+  virtual kj::Promise<void> forgetPages(InodeId inode, Filesystem::Range range) = 0;
 };
 
 enum class Privileges { KEEP, KILL };
@@ -51,6 +53,9 @@ class FileHandle : public kj::Refcounted {
  public:
   FileHandle(kj::Own<OpenFile> file, int flags) : file(kj::mv(file)), flags(flags) {}
   bool mayWrite() const;
+  bool appends() const { return mayWrite() && (flags & O_APPEND) != 0; }
+  // Past the kernel's pages: the kernel would append at the end that it knows.
+  Origin originOf(const fuse_file_info& request) const;
 
   kj::Own<OpenFile> file;
   const int flags;
@@ -66,10 +71,8 @@ class DirectoryHandle : public kj::Refcounted {
 
   const InodeId inode;
   DirectoryPage page;
-  uint64_t position = 0;          // cookie with which `next` is read
-  size_t next = 0;                // entry of the page that the kernel gets next
-  InodeTable::Moment readAt = 0;  // both from before the page was asked for
-  kj::TimePoint readTime = kj::origin<kj::TimePoint>();
+  uint64_t position = 0;  // cookie with which `next` is read
+  size_t next = 0;        // entry of the page that the kernel gets next
   Detail detail = Detail::NAMES;
   enum class Page { NONE, VALID } state = Page::NONE;
   kj::Own<DirectoryHandle> self;  // the kernel's reference: from the reply to opendir until releasedir
@@ -152,10 +155,10 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   size_t openDirectories() const { return directoryHandles.size(); }
 
  private:
-  struct LocalChange;  // marks an inode as changed before and after an operation
-
-  fuse_entry_param entryOf(const FileAttributes& attributes) const;
-  void replyEntry(Request& request, Result<FileAttributes>& result);
+  fuse_entry_param entryOf(InodeId parent, kj::StringPtr name, const FileAttributes& attributes);
+  double keptAttributes(const FileAttributes& attributes) const;  // seconds
+  double keptName(InodeId parent, kj::StringPtr name, InodeId found);
+  void replyEntry(Request& request, InodeId parent, kj::StringPtr name, Result<FileAttributes>& result);
   void replyAttributes(Request& request, const Result<FileAttributes>& result);
   void nameChanged(InodeId parent, kj::StringPtr name);  // locally: pages read ahead forget it
 
@@ -168,9 +171,11 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> dropSetgid(InodeId inode, std::set<gid_t> groups);
   kj::Promise<void> takeLock(Request request, fuse_file_info file, FileLock lock, Waiting waiting);
   kj::Promise<void> unlock(InodeId inode, LockKind kind, uint64_t owner);
-  void created(Request& request, fuse_file_info file, kj::Own<FileHandle> handle);
+  void created(Request& request, InodeId parent, kj::StringPtr name, fuse_file_info file,
+               kj::Own<FileHandle> handle);
+  kj::Promise<void> append(Request request, fuse_file_info file, FileOffset offset, Bytes bytes);
   bool knowsNone(InodeId inode, uint8_t extended) const;  // of these extended attributes the inode has none
-  void decideCaching(fuse_file_info& reply, const OpenFile& file, int flags);
+  void decideCaching(fuse_file_info& reply, const FileHandle& handle);
 
   struct Listing;
   bool serves(const DirectoryHandle& directory, uint64_t cookie, Detail detail) const;

@@ -21,7 +21,6 @@ void InodeTable::forget(InodeId inode, uint64_t lookups) {
   auto& entry = found->second;
   entry.lookups -= kj::min(lookups, entry.lookups);
   if (entry.lookups > 0) return;
-  lastForgottenChange = kj::max(lastForgottenChange, entry.changedAt);
   entries.erase(found);
 }
 
@@ -30,55 +29,29 @@ uint64_t InodeTable::lookupsOf(InodeId inode) const {
   return found == entries.end() ? 0 : found->second.lookups;
 }
 
-InodeTable::Cached InodeTable::opened(InodeId inode, uint64_t dataVersion) {
+void InodeTable::opened(InodeId inode) {
   auto found = entries.find(inode);
-  if (found == entries.end()) return Cached::OLD;
-  auto& entry = found->second;
-  bool current = entry.pages == Entry::Pages::KNOWN && entry.pagesVersion == dataVersion;
-  entry.pages = Entry::Pages::KNOWN;
-  entry.pagesVersion = dataVersion;
-  return current ? Cached::CURRENT : Cached::OLD;
+  if (found != entries.end()) found->second.hasPages = true;
 }
 
-void InodeTable::pagesChanged(InodeId inode) {
-  auto found = entries.find(inode);
-  if (found != entries.end()) found->second.pages = Entry::Pages::UNKNOWN;
-}
-
-void InodeTable::shown(InodeId inode, uint64_t dataVersion, uint8_t extended, kj::TimePoint now) {
-  auto found = entries.find(inode);
-  if (found == entries.end()) return;
-  found->second.shownVersion = dataVersion;
-  found->second.extended = extended;
-  found->second.shownAt = now;
-}
-
-kj::Maybe<uint8_t> InodeTable::extended(InodeId inode, kj::TimePoint oldest) const {
-  auto found = entries.find(inode);
-  if (found == entries.end() || found->second.shownAt == kj::origin<kj::TimePoint>()) return nullptr;
-  if (found->second.shownAt < oldest) return nullptr;
-  return found->second.extended;
-}
-
-bool InodeTable::showsOther(InodeId inode, uint64_t dataVersion) const {
-  auto found = entries.find(inode);
-  return found != entries.end() && found->second.shownVersion != dataVersion;
-}
-
-void InodeTable::changed(InodeId inode) {
-  ++clock;
-  auto found = entries.find(inode);
-  if (found != entries.end()) {
-    found->second.changedAt = clock;
-    found->second.shownAt = kj::origin<kj::TimePoint>();
-  } else {
-    lastForgottenChange = clock;
+std::vector<InodeId> InodeTable::withPages() const {
+  std::vector<InodeId> inodes;
+  for (auto& [inode, entry] : entries) {
+    if (entry.hasPages) inodes.push_back(inode);
   }
+  return inodes;
 }
 
-bool InodeTable::unchangedSince(InodeId inode, Moment then) const {
-  auto found = entries.find(inode);
-  return (found == entries.end() ? lastForgottenChange : found->second.changedAt) <= then;
+void InodeTable::namesKept(InodeId directory) {
+  auto found = entries.find(directory);
+  if (found != entries.end()) found->second.hasNames = true;
+}
+
+bool InodeTable::takeNames(InodeId directory) {
+  auto found = entries.find(directory);
+  if (found == entries.end() || !found->second.hasNames) return false;
+  found->second.hasNames = false;
+  return true;
 }
 
 }  // namespace cairn::fuse

@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
-#include "fuse/handler_parts.h"
+#include "fuse/handlers.h"
 #include "rpc/coroutine.h"
 
 namespace cairn::fuse {

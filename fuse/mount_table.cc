@@ -3,7 +3,12 @@
 //
 #include "fuse/mount_table.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -26,7 +31,50 @@ std::string unescaped(const std::string& text) {
   return result;
 }
 
+kj::String mountTable() {
+  std::ifstream file("/proc/self/mountinfo");
+  std::stringstream content;
+  content << file.rdbuf();
+  return kj::str(content.str().c_str());
+}
+
 }  // namespace
+
+bool hasNestedMounts(kj::StringPtr table, kj::StringPtr mountPoint) {
+  // By device: what is bound to elsewhere is the same file system, and names in it are the same.
+  KJ_IF_MAYBE (ours, parseMountTable(table, mountPoint)) {
+    std::map<std::string, std::string> deviceOf;  // by id of the mount
+    std::vector<std::string> parents;
+    std::istringstream lines{std::string(table.cStr(), table.size())};
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      std::string id, parent, device;
+      words >> id >> parent >> device;
+      deviceOf[id] = device;
+      parents.push_back(parent);
+    }
+    for (auto& parent : parents) {
+      auto found = deviceOf.find(parent);
+      if (found != deviceOf.end() && found->second == ours->device.cStr()) return true;
+    }
+  }
+  return false;
+}
+
+NestedMounts::NestedMounts(kj::StringPtr mountPoint)
+    : mountPoint(kj::str(mountPoint)), table(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)) {
+  found = hasNestedMounts(mountTable(), mountPoint);
+}
+
+NestedMounts::~NestedMounts() noexcept(false) {
+  if (table >= 0) ::close(table);
+}
+
+bool NestedMounts::any() {
+  struct pollfd changed = {.fd = table, .events = POLLPRI, .revents = 0};
+  if (::poll(&changed, 1, 0) != 0) found = hasNestedMounts(mountTable(), mountPoint);
+  return found;
+}
 
 kj::Maybe<MountEntry> parseMountTable(kj::StringPtr table, kj::StringPtr mountPoint) {
   // 36 35 98:0 /root /mount/point options [optional fields] - type source super-options        (proc(5))
@@ -46,10 +94,7 @@ kj::Maybe<MountEntry> parseMountTable(kj::StringPtr table, kj::StringPtr mountPo
 }
 
 kj::Maybe<MountEntry> mountAt(kj::StringPtr mountPoint) {
-  std::ifstream file("/proc/self/mountinfo");
-  std::stringstream content;
-  content << file.rdbuf();
-  return parseMountTable(content.str().c_str(), mountPoint);
+  return parseMountTable(mountTable(), mountPoint);
 }
 
 }  // namespace cairn::fuse

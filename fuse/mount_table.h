@@ -19,4 +19,21 @@ struct MountEntry {
 kj::Maybe<MountEntry> mountAt(kj::StringPtr mountPoint);  // the topmost at that absolute path
 kj::Maybe<MountEntry> parseMountTable(kj::StringPtr table, kj::StringPtr mountPoint);
 
+class NestedMounts {
+  // Is anything mounted in the file system that is mounted at that path, here in our mount namespace? Cheap
+  // to ask: the table is read when the kernel says that it has changed.
+ public:
+  explicit NestedMounts(kj::StringPtr mountPoint);
+  ~NestedMounts() noexcept(false);
+  KJ_DISALLOW_COPY(NestedMounts);
+
+  bool any();
+
+ private:
+  kj::String mountPoint;
+  int table = -1;
+  bool found = false;
+};
+bool hasNestedMounts(kj::StringPtr table, kj::StringPtr mountPoint);
+
 }  // namespace cairn::fuse

@@ -6,20 +6,22 @@
 #include <sys/sysmacros.h>
 
 #include "fuse/attributes.h"
-#include "fuse/handler_parts.h"
+#include "fuse/handlers.h"
 #include "rpc/coroutine.h"
 
 namespace cairn::fuse {
 
 kj::Promise<void> Handlers::lookup(Request request, InodeId parent, kj::String name) {
   auto found = co_await filesystem.lookup(parent, name);
-  if (found.status() == Status::NOT_FOUND && options.negativeTimeout > 0) {
+  if (found.status() == Status::NOT_FOUND) {
     fuse_entry_param nothing = {};
-    nothing.entry_timeout = options.negativeTimeout;
-    request.entry(nothing);
-    co_return;
+    nothing.entry_timeout = keptName(parent, name, InodeId());
+    if (nothing.entry_timeout > 0) {
+      request.entry(nothing);
+      co_return;
+    }
   }
-  replyEntry(request, found);
+  replyEntry(request, parent, name, found);
 }
 
 void Handlers::forget(InodeId inode, uint64_t lookups) {
@@ -30,36 +32,31 @@ void Handlers::forget(InodeId inode, uint64_t lookups) {
 kj::Promise<void> Handlers::make(Request request, InodeId parent, kj::String name, mode_t mode,
                                  dev_t device) {
   NewNode node{.type = typeOf(mode), .mode = uint16_t(mode & 07777), .device = uint32_t(device)};
-  LocalChange change(inodes, parent);
   auto made = co_await filesystem.make(parent, name, node, request.caller());
   nameChanged(parent, name);
-  replyEntry(request, made);
+  replyEntry(request, parent, name, made);
 }
 
 kj::Promise<void> Handlers::symlink(Request request, InodeId parent, kj::String name, kj::String target) {
   NewNode node{.type = FileType::SYMLINK, .mode = 0777, .target = target};
-  LocalChange change(inodes, parent);
   auto made = co_await filesystem.make(parent, name, node, request.caller());
   nameChanged(parent, name);
-  replyEntry(request, made);
+  replyEntry(request, parent, name, made);
 }
 
 kj::Promise<void> Handlers::link(Request request, InodeId inode, InodeId parent, kj::String name) {
-  LocalChange change(inodes, inode), parentChange(inodes, parent);
   auto linked = co_await filesystem.link(inode, parent, name);
   nameChanged(parent, name);
-  replyEntry(request, linked);
+  replyEntry(request, parent, name, linked);
 }
 
 kj::Promise<void> Handlers::unlink(Request request, InodeId parent, kj::String name) {
-  LocalChange change(inodes, parent);
   auto status = co_await filesystem.unlink(parent, name, request.caller());
   nameChanged(parent, name);
   request.status(status);
 }
 
 kj::Promise<void> Handlers::rmdir(Request request, InodeId parent, kj::String name) {
-  LocalChange change(inodes, parent);
   auto status = co_await filesystem.rmdir(parent, name);
   nameChanged(parent, name);
   request.status(status);
@@ -67,7 +64,6 @@ kj::Promise<void> Handlers::rmdir(Request request, InodeId parent, kj::String na
 
 kj::Promise<void> Handlers::rename(Request request, InodeId parent, kj::String name, InodeId newParent,
                                    kj::String newName, uint32_t flags) {
-  LocalChange change(inodes, parent), newChange(inodes, newParent);
   auto status = co_await filesystem.rename(parent, name, newParent, newName, flags, request.caller());
   nameChanged(parent, name);
   nameChanged(newParent, newName);

@@ -4,11 +4,47 @@
 #include "fuse/notifier.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "fuse/libfuse.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::fuse {
+
+namespace {
+
+constexpr int INC_EPOCH = 8;  // FUSE_NOTIFY_INC_EPOCH: not in the headers of Debian 12 and 13
+// Of notifications that wait for locked pages. The kernel has at most 64 requests of a mount in the
+// background, each of which may stop one; the others are in the system calls of as many processes.
+constexpr unsigned THREADS_MAX = 256;
+
+std::vector<Filesystem::Range> without(std::vector<Filesystem::Range> except) {
+  // What is left of a file, in whole pages.
+  constexpr uint64_t PAGE = 4096;
+  std::sort(except.begin(), except.end(), [](auto& one, auto& other) { return one.offset < other.offset; });
+  std::vector<Filesystem::Range> left;
+  uint64_t at = 0;
+  for (auto& range : except) {
+    if (range.size == 0) continue;
+    auto from = range.offset / PAGE * PAGE, to = (range.offset + range.size + PAGE - 1) / PAGE * PAGE;
+    if (from > at) left.push_back({at, from - at});
+    at = std::max(at, to);
+  }
+  left.push_back({at, 0});
+  return left;
+}
+
+}  // namespace
+
+Notifier::Notifier(kj::UnixEventPort& events, kj::Timer& timer, env::Logger log)
+    : timer(timer),
+      log(kj::mv(log)),
+      worker(env::newThreadWorker(events, THREADS_MAX)),
+      sending(kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))) {}
 
 Notifier::~Notifier() noexcept(false) {
   stop();
@@ -17,65 +53,90 @@ Notifier::~Notifier() noexcept(false) {
 void Notifier::start(struct fuse_session* of, InodeTable& table) {
   session = of;
   inodes = table;
-  thread = kj::heap<kj::Thread>([this]() { send(); });
+}
+
+void Notifier::serving(kj::StringPtr mountPoint) {
+  nested = kj::heap<NestedMounts>(mountPoint);
+  epochs = Epochs::YES;
+  epochs = nextEpoch() ? Epochs::YES : Epochs::NO;
+  if (epochs == Epochs::NO) {
+    log.info("this kernel has no epochs of names (Linux 6.16 has) -> it keeps none, each is looked up here");
+  }
 }
 
 void Notifier::stop() {
-  queue.lockExclusive()->state = Queue::State::STOPPED;
-  thread = nullptr;  // joins
   inodes = nullptr;
+  sending = nullptr;
 }
 
-void Notifier::inodeChanged(InodeId inode) {
+bool Notifier::nextEpoch() {
+  struct fuse_out_header header = {.len = sizeof(header), .error = INC_EPOCH, .unique = 0};
+  return ::write(fuse_session_fd(session), &header, sizeof(header)) == sizeof(header);
+}
+
+kj::Duration Notifier::keepNames(kj::Duration wanted) {
+  if (epochs != Epochs::YES || wanted <= 0 * kj::SECONDS || nested->any()) return 0 * kj::SECONDS;
+  namesEnd = kj::max(namesEnd, timer.now() + wanted);
+  return wanted;
+}
+
+kj::Promise<void> Notifier::forgetNames() {
+  if (epochs != Epochs::YES || timer.now() > namesEnd) co_return;
+  if (nested->any()) {
+    log.info("something is mounted in this mount -> the names that the kernel was given before run out");
+    while (timer.now() <= namesEnd) co_await timer.atTime(namesEnd + 1 * kj::MILLISECONDS);
+  } else if (!nextEpoch() && errno != ENODEV) {
+    log.error("the kernel did not take a new epoch of names (", strerror(errno),
+              ") -> it may keep none from now on");
+    epochs = Epochs::NO;
+  }
+}
+
+kj::Promise<void> Notifier::forget(InodeId inode, std::vector<Filesystem::Range> except) {
   KJ_IF_MAYBE (table, inodes) {
-    if (!table->knows(inode)) return;
-    table->pagesChanged(inode);
-    table->changed(inode);
-    queue.lockExclusive()->inodes.insert(inode);
+    if (table->knows(inode)) return forgetNow(inode, std::move(except));
   }
+  return kj::READY_NOW;
 }
 
-void Notifier::nameChanged(InodeId parent, kj::StringPtr name) {
+kj::Promise<void> Notifier::forgetNow(InodeId inode, std::vector<Filesystem::Range> except) {
+  bool hasNames = false;
+  KJ_IF_MAYBE (table, inodes) hasNames = table->takeNames(inode);
+  auto pages = send(inode, without(std::move(except)));
+  if (hasNames) co_await forgetNames();
+  co_await pages;
+}
+
+kj::Promise<void> Notifier::forgetPages(InodeId inode, Filesystem::Range range) {
+  if (inodes == nullptr) return kj::READY_NOW;
+  return send(inode, {range});
+}
+
+kj::Promise<void> Notifier::send(InodeId inode, std::vector<Filesystem::Range> ranges) {
+  // The thread's work goes on whatever becomes of the promise: it cannot be called back.
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  auto work = worker->run([session = session, inode, ranges = std::move(ranges)]() {
+    // Answers do not matter: what the kernel does not know needs no invalidation.
+    for (auto& range : ranges) {
+      fuse_lowlevel_notify_inval_inode(session, inode.value(), static_cast<off_t>(range.offset),
+                                       static_cast<off_t>(range.size));
+    }
+  });
+  sending->add(work.then([fulfiller = kj::mv(paf.fulfiller)]() mutable { fulfiller->fulfill(); }));
+  return kj::mv(paf.promise);
+}
+
+kj::Promise<void> Notifier::forgetAll() {
+  kj::Vector<kj::Promise<void>> parts;
+  parts.add(forgetNames());
   KJ_IF_MAYBE (table, inodes) {
-    if (!table->knows(parent)) return;
-    auto lock = queue.lockExclusive();
-    if (lock->names.size() >= NAMES_MAX) {
-      if (lock->namesDropped++ == 0) {
-        log.warning(NAMES_MAX,
-                    " changed names wait for the kernel -> it forgets further ones by its timeout");
-      }
-      return;
-    }
-    lock->names.emplace(parent, name.cStr());
+    for (auto inode : table->withPages()) parts.add(send(inode, {{}}));
   }
+  return kj::joinPromises(parts.releaseAsArray());
 }
 
-void Notifier::forgetAttributes(InodeId inode) {
-  constexpr off_t ATTRIBUTES_ONLY = -1;
-  fuse_lowlevel_notify_inval_inode(session, inode.value(), ATTRIBUTES_ONLY, 0);
-}
-
-void Notifier::send() {
-  while (true) {
-    std::set<InodeId> changedInodes;
-    std::set<std::pair<InodeId, std::string>> changedNames;
-    bool stopped = queue.when(
-        [](const Queue& queue) {
-          return queue.state == Queue::State::STOPPED || !queue.inodes.empty() || !queue.names.empty();
-        },
-        [&](Queue& queue) {
-          changedInodes.swap(queue.inodes);
-          changedNames.swap(queue.names);
-          queue.namesDropped = 0;
-          return queue.state == Queue::State::STOPPED;
-        });
-    if (stopped) return;
-    // Answers do not matter: an inode or a name that the kernel does not know needs no invalidation.
-    for (auto& [parent, name] : changedNames) {
-      fuse_lowlevel_notify_inval_entry(session, parent.value(), name.data(), name.size());
-    }
-    for (auto inode : changedInodes) fuse_lowlevel_notify_inval_inode(session, inode.value(), 0, 0);
-  }
+void Notifier::taskFailed(kj::Exception&& exception) {
+  log.error("the kernel could not be told to forget something: ", exception);
 }
 
 }  // namespace cairn::fuse

@@ -1,60 +1,76 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Tells the kernel what it must forget. A notification blocks in the kernel while the page or the directory
-// is busy with a request that only our loop can answer, so one thread of its own sends them; it is the only
-// one besides the loop. INVARIANT: the queue holds an inode once, so it is bounded by what the kernel knows;
-// of names it holds NAMES_MAX (beyond that the kernel's own timeout has to do).
+// Tells the kernel what it must forget, and knows when it has.
+//
+// Pages and attributes go by FUSE_NOTIFY_INVAL_INODE. It blocks in the kernel while one of the pages is
+// locked by a request that only our loop can answer, so threads of their own send it; a second one for the
+// same inode, which leaves out more pages, may overtake the first.
+//
+// Names go by FUSE_NOTIFY_INC_EPOCH (Linux 6.16): the kernel looks every name of the mount up again, which
+// the library answers from its memory. It takes no lock. FUSE_NOTIFY_INVAL_ENTRY would take that of the
+// directory, which a request of this very mount may hold while it waits at the metaserver for the recall that
+// the notification belongs to: a circle. An older kernel is never allowed to keep names. A name that is
+// looked up again because of its epoch loses what is mounted on it (the kernel's way with names that are not
+// valid any more), so while something is mounted below our mount point the kernel may keep no names either,
+// and what it was allowed to keep before is waited out. Called by session_loop.cc.
 #pragma once
 
-#include <kj/mutex.h>
+#include <kj/async-unix.h>
 #include <kj/string.h>
-#include <kj/thread.h>
-
-#include <deque>
-#include <set>
-#include <string>
+#include <kj/timer.h>
 
 #include "client/filesystem.h"
 #include "env/log.h"
+#include "env/worker.h"
 #include "fuse/handlers.h"
+#include "fuse/mount_table.h"
 
 struct fuse_session;
 
 namespace cairn::fuse {
 
-class Notifier final : public Filesystem::Observer, public KernelCaches {
+class Notifier final : public Filesystem::Observer, public KernelCaches, private kj::TaskSet::ErrorHandler {
  public:
-  static constexpr size_t NAMES_MAX = 65536;
-
-  Notifier(env::Logger log) : log(kj::mv(log)) {}
+  Notifier(kj::UnixEventPort& events, kj::Timer& timer, env::Logger log);
   ~Notifier() noexcept(false);  // after stop()
   KJ_DISALLOW_COPY(Notifier);
 
-  void start(struct fuse_session* session, InodeTable& inodes);  // from here on the thread sends
+  void start(struct fuse_session* session, InodeTable& inodes);
+  void serving(kj::StringPtr mountPoint);  // the kernel and we have agreed on terms: finds out about epochs
   void stop();
-  // What is queued is dropped; waits for the notification that is being sent, which the kernel lets go when
-  // the connection is gone.
+  // Nothing is sent any more; waits for what is being sent, which the kernel lets go when the connection is
+  // gone.
 
-  void inodeChanged(InodeId inode) override;
-  void nameChanged(InodeId parent, kj::StringPtr name) override;
-  void invalidateInode(InodeId inode) override { inodeChanged(inode); }
-  void forgetAttributes(InodeId inode) override;
+  // Filesystem::Observer
+  kj::Promise<void> forget(InodeId inode, std::vector<Filesystem::Range> except) override;
+  kj::Promise<void> forgetAll() override;
+
+  // KernelCaches
+  kj::Duration keepNames(kj::Duration wanted) override;
+  kj::Promise<void> forgetPages(InodeId inode, Filesystem::Range range) override;
+
+  bool hasEpochs() const { return epochs == Epochs::YES; }
 
  private:
-  struct Queue {
-    std::set<InodeId> inodes;
-    std::set<std::pair<InodeId, std::string>> names;
-    enum class State { RUNNING, STOPPED } state = State::RUNNING;
-    size_t namesDropped = 0;
-  };
-  void send();
+  enum class Epochs { UNKNOWN, NO, YES };
 
+  kj::Timer& timer;
   env::Logger log;
-  kj::MutexGuarded<Queue> queue;
-  kj::Maybe<InodeTable&> inodes;  // of the loop's thread
+  kj::Own<env::Worker> worker;
+  kj::Maybe<InodeTable&> inodes;  // null: not started, or stopped
   struct fuse_session* session = nullptr;
-  kj::Maybe<kj::Own<kj::Thread>> thread;
+  Epochs epochs = Epochs::UNKNOWN;
+  kj::Own<NestedMounts> nested;
+  kj::TimePoint namesEnd =
+      kj::origin<kj::TimePoint>();  // until then the kernel may keep one that it was given
+  kj::Own<kj::TaskSet> sending;
+
+  kj::Promise<void> forgetNames();
+  kj::Promise<void> forgetNow(InodeId inode, std::vector<Filesystem::Range> except);
+  kj::Promise<void> send(InodeId inode, std::vector<Filesystem::Range> ranges);
+  bool nextEpoch();
+  void taskFailed(kj::Exception&& exception) override;
 };
 
 }  // namespace cairn::fuse

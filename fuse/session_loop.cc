@@ -24,7 +24,8 @@ constexpr size_t HEADER_MAX = 4096;              // what libfuse reserves too; t
 constexpr size_t HAND_OVER_MIN = 64 << 10;       // a smaller write is copied out of its buffer
 constexpr unsigned BATCH = 64;                   // messages per turn before the network gets its turn
 constexpr uint32_t TMPFILE = 51;                 // FUSE_TMPFILE of Linux 6.2: not in the headers of Debian 12
-constexpr unsigned BACKGROUND_MAX = 64;          // readahead, direct and written-back requests in flight
+constexpr uint32_t DIRECT_IO_ALLOW_MMAP = 1 << (36 - 32);  // in flags2 of FUSE_INIT, of Linux 6.6: likewise
+constexpr unsigned BACKGROUND_MAX = 64;  // readahead, direct and written-back requests in flight
 
 class FreeDisposer final : public kj::Disposer {
  public:
@@ -44,7 +45,7 @@ SessionLoop::SessionLoop(kj::UnixEventPort& events, kj::Timer& timer, Filesystem
       current(buffers->take()),
       callers(procCallers()),
       interrupts(timer, *callers, log),
-      notifier(log),
+      notifier(events, timer, log),
       filesystem(filesystem),
       handlers(kj::heap<Handlers>(filesystem, timer, interrupts, notifier, log, this->options.handlers)),
       context{*handlers, *this},
@@ -142,7 +143,13 @@ SessionLoop::More SessionLoop::receive() {
   ++received;
   message = space.slice(0, size);
   auto header = reinterpret_cast<fuse_in_header*>(space.begin());
-  if (header->opcode == FUSE_INIT) negotiation = header->unique;
+  if (header->opcode == FUSE_INIT) {
+    negotiation = header->unique;
+    if (size_t(size) >= sizeof(*header) + sizeof(fuse_init_in)) {
+      auto offer = reinterpret_cast<const fuse_init_in*>(header + 1);
+      offersDirectMmap = (offer->flags & FUSE_INIT_EXT) && (offer->flags2 & DIRECT_IO_ALLOW_MMAP);
+    }
+  }
   // To libfuse (3.14 does not know it) it is a create: the arguments and the answer are the same.
   creating = header->opcode == TMPFILE ? Creation::TEMPORARY : Creation::NAMED;
   if (creating == Creation::TEMPORARY) header->opcode = FUSE_CREATE;
@@ -184,8 +191,8 @@ Privileges SessionLoop::privileges() const {
 }
 
 void SessionLoop::negotiate(fuse_conn_info& connection) {
-  // AUTO_INVAL_DATA would drop our own pages each time our own write changes the mtime; open() and the
-  // observer decide about pages instead. WRITEBACK_CACHE would make the kernel own size and time. POSIX_ACL:
+  // AUTO_INVAL_DATA would drop our own pages each time our own write changes the mtime; pages go when
+  // their lease goes instead. WRITEBACK_CACHE would make the kernel own size and time. POSIX_ACL:
   // the kernel checks permissions with the ACLs we keep; DONT_MASK, as a default ACL takes the umask's place.
   auto wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_DIO |
                 FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
@@ -208,10 +215,16 @@ ssize_t SessionLoop::send(int fd, kj::ArrayPtr<struct iovec> pieces) {
       size_t size = kj::min(sizeof(completed), pieces[1].iov_len);
       memcpy(&completed, pieces[1].iov_base, size);
       completed.flags |= FUSE_HANDLE_KILLPRIV_V2;
+      // A file that is open with O_APPEND may be mapped, as on a local disk.
+      if (offersDirectMmap && size == sizeof(completed)) {
+        completed.flags |= FUSE_INIT_EXT;
+        completed.flags2 |= DIRECT_IO_ALLOW_MMAP;
+      }
       pieces[1].iov_base = &completed;
       negotiation = 0;
       auto sent = ::writev(fd, pieces.begin(), static_cast<int>(pieces.size()));
       raiseReadAhead();
+      notifier.serving(mountPoint);
       servingFulfiller->fulfill();
       return sent;
     }

@@ -45,6 +45,7 @@ class SessionLoop final : private IncomingMessage {
 
   Handlers& requestHandlers() { return *handlers; }
   Interrupts& requestInterrupts() { return interrupts; }
+  const Notifier& kernelNotifier() const { return notifier; }
   const BufferPool& bufferPool() const { return *buffers; }
   uint64_t messages() const { return received; }
 
@@ -69,6 +70,7 @@ class SessionLoop final : private IncomingMessage {
   kj::ArrayPtr<const kj::byte> message;  // in `current`: what libfuse is unpacking
   Creation creating = Creation::NAMED;   // of the message
   uint64_t negotiation = 0;              // `unique` of FUSE_INIT while it is being answered
+  bool offersDirectMmap = false;         // it said that what is past its pages may be mapped all the same
 
   kj::Own<Callers> callers;
   Interrupts interrupts;

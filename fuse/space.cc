@@ -7,7 +7,7 @@
 #include <linux/falloc.h>
 #include <unistd.h>
 
-#include "fuse/handler_parts.h"
+#include "fuse/handlers.h"
 #include "rpc/coroutine.h"
 
 namespace cairn::fuse {
@@ -19,7 +19,6 @@ constexpr uint64_t COPY_BYTES_MAX = 2ull << 30;  // the answer has 32 bits
 kj::Promise<void> Handlers::allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length,
                                      int mode) {
   auto handle = handleOf(file);
-  LocalChange change(inodes, handle->file->inode());
   auto growth = mode & FALLOC_FL_KEEP_SIZE ? Growth::NO : Growth::YES;
   auto status = Status::NOT_SUPPORTED;
   switch (mode & ~FALLOC_FL_KEEP_SIZE) {
@@ -47,7 +46,6 @@ kj::Promise<void> Handlers::copyRange(Request request, fuse_file_info source, fu
     co_return;
   }
   auto from = handleOf(source), to = handleOf(target);
-  LocalChange change(inodes, to->file->inode());
   range.length = kj::min(range.length, COPY_BYTES_MAX);
   auto copied = co_await to->file->copyFrom(*from->file, range);
   if (copied.status() == Status::NOT_SUPPORTED) {

@@ -2,12 +2,12 @@
 // Copyright 2026 the CairnFS authors
 //
 // Requests about extended attributes. The kernel asks for ACLs whenever it checks permissions, and for
-// security.capability when it runs a program: what the attributes that it was shown say is not there, nobody
-// is asked for.
+// security.capability when it runs a program: what the attributes that are known under a lease say is not
+// there, nobody is asked for.
 #include <kj/vector.h>
 #include <string.h>
 
-#include "fuse/handler_parts.h"
+#include "fuse/handlers.h"
 #include "fuse/status_errno.h"
 #include "rpc/coroutine.h"
 
@@ -33,8 +33,7 @@ Status check(kj::StringPtr name) {
 }  // namespace
 
 bool Handlers::knowsNone(InodeId inode, uint8_t extended) const {
-  auto age = kj::Duration(static_cast<int64_t>(options.attributeTimeout * 1e9) * kj::NANOSECONDS);
-  KJ_IF_MAYBE (has, inodes.extended(inode, timer.now() - age)) return (*has & extended) == 0;
+  KJ_IF_MAYBE (has, filesystem.knownExtended(inode)) return (*has & extended) == 0;
   return false;
 }
 
@@ -65,7 +64,6 @@ kj::Promise<void> Handlers::setXattr(Request request, InodeId inode, kj::String 
     request.status(refusal);
     co_return;
   }
-  LocalChange change(inodes, inode);
   bool dropsSetgid = name == "system.posix_acl_access" && request.caller().uid != 0;
   auto groups = dropsSetgid ? request.groups() : std::set<gid_t>();
   auto status = co_await filesystem.setXattr(inode, name, value, flags);
@@ -120,7 +118,6 @@ kj::Promise<void> Handlers::removeXattr(Request request, InodeId inode, kj::Stri
     request.status(refusal);
     co_return;
   }
-  LocalChange change(inodes, inode);
   request.status(co_await filesystem.removeXattr(inode, name));
 }
 

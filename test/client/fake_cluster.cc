@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "rpc/coroutine.h"
 
@@ -191,46 +192,77 @@ class FakeSessionServer final : public rpc::Session::Server {
 
  protected:
   kj::Promise<void> renew(RenewContext context) override {
-    context.getResults().setStatus(alive());
+    auto status = alive();
+    context.getResults().setStatus(status);
+    if (ok(status)) context.getResults().setVoidUpTo(std::exchange(cluster.sessions.at(id).voidUpTo, 0));
     return kj::READY_NOW;
   }
   kj::Promise<void> close(CloseContext) override {
     cluster.sessions.erase(id);
+    for (auto& [inode, holders] : cluster.leases) holders.erase(id);
     return kj::READY_NOW;
   }
 
   kj::Promise<void> change(ChangeContext context) override {
     auto change = context.getParams().getChange();
     auto outcome = context.getResults().initOutcome();
-    if (context.getParams().getDurable()) ++cluster.syncs;
     auto status = alive();
     if (!ok(status)) {
       outcome.setStatus(status);
-      return kj::READY_NOW;
+      co_return;
+    }
+    std::vector<FakeCluster::Alone>
+        alone;  // until it is answered nobody else gets a lease on what it touches
+    if (change.isPublish() && cluster.leaseMs > 0) {
+      auto lease = cluster.leaseOf(id, change.getPublish().getFile());
+      if (lease != rpc::LeaseKind::WRITE && lease != rpc::LeaseKind::APPEND) {
+        outcome.setStatus(Status::NOT_LEASED);
+        co_return;
+      }
+    } else if (!change.isPublish()) {
+      for (auto inode : touched(change)) {
+        alone.push_back(co_await cluster.recallOthers(id, inode, rpc::LeaseKind::NONE));
+      }
+      if (!cluster.sessions.count(id)) {
+        outcome.setStatus(Status::SESSION_EXPIRED);
+        co_return;
+      }
     }
     auto& outcomes = cluster.sessions.at(id).outcomes;
     KJ_REQUIRE(change.getSequence() > change.getAnswered(), "a change that counts as answered");
     auto before = outcomes.find(change.getSequence());
+    auto about = inodeOf(change);
     if (before != outcomes.end()) {
       ++cluster.repeated;
       status = before->second;
     } else {
       ++cluster.changes;
       status = apply(change);
+      if (change.isCreate()) about = inodeOf(change);
       outcomes.emplace(change.getSequence(), status);
       if (cluster.loseAnswers > 0) {
         --cluster.loseAnswers;
         auto paf = kj::newPromiseAndFulfiller<void>();
         cluster.unanswered.push_back(kj::mv(paf.fulfiller));
-        return kj::mv(paf.promise);
+        co_await paf.promise;
       }
     }
     outcome.setStatus(status);
     outcome.setQuotaLeft(cluster.quotaLeft);
-    auto about = inodeOf(change);
-    if (ok(status) && cluster.files.count(about))
-      fill(outcome.initAttributes(), cluster.files.at(about).attributes);
-    return kj::READY_NOW;
+    if (context.getParams().getDurable()) ++cluster.syncs;
+    if (!ok(status)) co_return;
+    bool opens = change.isCreate() && change.getCreate().getOpen();
+    if (cluster.files.count(about)) {
+      tell(outcome.initAttributes(), about, opens ? rpc::LeaseKind::WRITE : rpc::LeaseKind::READ);
+    }
+    auto parent = parentOf(change);
+    if (parent != 0) {
+      auto builder = outcome.initParent();
+      builder.setInode(parent);
+      builder.setType(FileType::DIRECTORY);
+      builder.setLease(cluster.grantInBand(id, parent, rpc::LeaseKind::READ));
+      builder.setStamp(++cluster.stamp);
+    }
   }
 
   kj::Promise<void> statistics(StatisticsContext context) override {
@@ -249,20 +281,25 @@ class FakeSessionServer final : public rpc::Session::Server {
 
   kj::Promise<void> lookup(LookupContext context) override {
     auto params = context.getParams();
+    auto results = context.getResults();
+    ++cluster.lookups;
     auto found = cluster.names.find({params.getParent(), params.getName().cStr()});
     auto status = alive();
     if (ok(status) && found == cluster.names.end()) status = Status::NOT_FOUND;
-    context.getResults().setStatus(status);
-    if (ok(status)) fill(context.getResults().initAttributes(), cluster.files.at(found->second).attributes);
-    return kj::READY_NOW;
+    results.setStatus(status);
+    auto directory = results.initDirectory();
+    directory.setInode(params.getParent());
+    directory.setKind(cluster.grantInBand(id, params.getParent(), rpc::LeaseKind::READ));
+    directory.setStamp(++cluster.stamp);
+    if (ok(status)) co_await describe(results.initAttributes(), found->second);
   }
   kj::Promise<void> getAttributes(GetAttributesContext context) override {
     auto inode = context.getParams().getInode();
+    ++cluster.questions;
     auto status = alive();
     if (ok(status) && !cluster.files.count(inode)) status = Status::STALE;
     context.getResults().setStatus(status);
-    if (ok(status)) fill(context.getResults().initAttributes(), cluster.files.at(inode).attributes);
-    return kj::READY_NOW;
+    if (ok(status)) co_await describe(context.getResults().initAttributes(), inode);
   }
   kj::Promise<void> open(OpenContext context) override {
     auto inode = context.getParams().getInode();
@@ -271,7 +308,32 @@ class FakeSessionServer final : public rpc::Session::Server {
     context.getResults().setStatus(status);
     if (!ok(status)) return kj::READY_NOW;
     cluster.sessions.at(id).open.insert(inode);
-    fill(context.getResults().initAttributes(), cluster.files.at(inode).attributes);
+    tell(context.getResults().initAttributes(), inode,
+         context.getParams().getForWrite() ? rpc::LeaseKind::WRITE : rpc::LeaseKind::READ);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> acquire(AcquireContext context) override {
+    auto inode = context.getParams().getInode();
+    auto kind = context.getParams().getKind();
+    ++cluster.acquires;
+    auto status = alive();
+    if (ok(status) && !cluster.files.count(inode)) status = Status::STALE;
+    context.getResults().setStatus(status);
+    if (!ok(status)) co_return;
+    auto kept = kind == rpc::LeaseKind::READ ? rpc::LeaseKind::READ : rpc::LeaseKind::NONE;
+    auto alone = co_await cluster.recallOthers(id, inode, kept);
+    if (cluster.leaseOf(id, inode) != rpc::LeaseKind::WRITE) cluster.leases[inode][id] = kind;
+    tell(context.getResults().initAttributes(), inode, kind);
+  }
+  kj::Promise<void> giveBack(GiveBackContext context) override {
+    for (auto lease : context.getParams().getLeases()) {
+      auto& holders = cluster.leases[lease.getInode()];
+      if (lease.getKind() == rpc::LeaseKind::NONE) {
+        holders.erase(id);
+      } else if (holders.count(id)) {
+        holders[id] = lease.getKind();
+      }
+    }
     return kj::READY_NOW;
   }
   kj::Promise<void> release(ReleaseContext context) override {
@@ -289,6 +351,10 @@ class FakeSessionServer final : public rpc::Session::Server {
     auto status = alive();
     if (ok(status)) status = cluster.locateRefusal;
     if (ok(status) && !cluster.files.count(params.getInode())) status = Status::NOT_FOUND;
+    if (ok(status) && params.getForWrite() && cluster.leaseMs > 0) {
+      auto lease = cluster.leaseOf(id, params.getInode());
+      if (lease != rpc::LeaseKind::WRITE && lease != rpc::LeaseKind::APPEND) status = Status::NOT_LEASED;
+    }
     results.setStatus(status);
     if (!ok(status)) return kj::READY_NOW;
     auto& file = cluster.files.at(params.getInode());
@@ -335,6 +401,42 @@ class FakeSessionServer final : public rpc::Session::Server {
   FakeCluster& cluster;
   const uint64_t id;
 
+  void tell(rpc::Attributes::Builder builder, uint64_t inode, rpc::LeaseKind wanted) {
+    fill(builder, cluster.files.at(inode).attributes);
+    builder.setLease(cluster.grantInBand(id, inode, wanted));
+    builder.setStamp(++cluster.stamp);
+    for (auto& [holder, kind] : cluster.leases[inode]) {
+      if (holder != id && kind == rpc::LeaseKind::WRITE) builder.setUnsure(true);
+    }
+  }
+  kj::Promise<void> describe(rpc::Attributes::Builder builder, uint64_t inode) {
+    tell(builder, inode, rpc::LeaseKind::READ);
+    if (!builder.getUnsure()) co_return;
+    for (auto& [holder, kind] : cluster.leases[inode]) {
+      if (kind != rpc::LeaseKind::WRITE) continue;
+      auto request = cluster.sessions.at(holder).callback.describeRequest();
+      request.setInode(inode);
+      auto answer = co_await request.send();
+      if (!ok(answer.getStatus())) co_return;
+      builder.setUnsure(false);
+      builder.setSize(answer.getSize());
+      builder.setMtime(answer.getMtime());
+      co_return;
+    }
+  }
+  static uint64_t parentOf(rpc::Change::Reader change) {
+    if (change.isCreate()) return change.getCreate().getParent();
+    if (change.isUnlink()) return change.getUnlink().getParent();
+    return 0;
+  }
+  std::vector<uint64_t> touched(rpc::Change::Reader change) {
+    std::vector<uint64_t> inodes;
+    if (parentOf(change) != 0) inodes.push_back(parentOf(change));
+    if (change.isSetAttributes()) inodes.push_back(change.getSetAttributes().getInode());
+    if (change.isUnlink()) inodes.push_back(inodeOf(change));
+    std::sort(inodes.begin(), inodes.end());
+    return inodes;
+  }
   Status alive() {
     if (cluster.notReady > 0) {
       --cluster.notReady;
@@ -344,9 +446,13 @@ class FakeSessionServer final : public rpc::Session::Server {
   }
   uint64_t inodeOf(rpc::Change::Reader change) {
     if (change.isPublish()) return change.getPublish().getFile();
-    if (change.isSetAttributes()) return change.getSetAttributes().getInode();
     if (change.isCreate()) {
       auto found = cluster.names.find({change.getCreate().getParent(), change.getCreate().getName().cStr()});
+      return found == cluster.names.end() ? 0 : found->second;
+    }
+    if (change.isSetAttributes()) return change.getSetAttributes().getInode();
+    if (change.isUnlink()) {
+      auto found = cluster.names.find({change.getUnlink().getParent(), change.getUnlink().getName().cStr()});
       return found == cluster.names.end() ? 0 : found->second;
     }
     return 0;
@@ -427,8 +533,26 @@ class FakeMetaserver final : public rpc::Metaserver::Server {
       auto& open = cluster.sessions.at(id).open;
       open.clear();
       for (auto inode : params.getOpenInodes()) open.insert(inode);
+      std::vector<uint64_t> refused;
+      for (auto lease : params.getLeases()) {
+        auto& holders = cluster.leases[lease.getInode()];
+        bool isAnothers = false;
+        for (auto& [holder, kind] : holders) {
+          isAnothers |=
+              holder != id && (kind == rpc::LeaseKind::WRITE || lease.getKind() == rpc::LeaseKind::WRITE);
+        }
+        if (isAnothers) {
+          refused.push_back(lease.getInode());
+        } else {
+          holders[id] = lease.getKind();
+        }
+      }
+      auto list = results.initRefused(unsigned(refused.size()));
+      for (unsigned i = 0; i < refused.size(); ++i) list.set(i, refused[i]);
+      results.setVoidUpTo(std::exchange(cluster.sessions.at(id).voidUpTo, 0));
     }
-    cluster.callback = params.getCallback();
+    cluster.sessions.at(id).callback = params.getCallback();
+    results.setLeaseMs(cluster.leaseMs);
     results.setId(id);
     results.setExpiryMs(60'000);
     results.setReplicas(3);
@@ -456,7 +580,84 @@ FakeCluster::FakeCluster() {
 }
 
 FakeCluster::~FakeCluster() noexcept(false) {
-  callback = nullptr;
+  sessions.clear();
+}
+
+// -----------------------------------------------------------------------------------------------------
+// leases
+
+rpc::LeaseKind FakeCluster::leaseOf(uint64_t session, uint64_t inode) {
+  auto& holders = leases[inode];
+  auto found = holders.find(session);
+  return found == holders.end() ? rpc::LeaseKind::NONE : found->second;
+}
+
+rpc::LeaseKind FakeCluster::grantInBand(uint64_t session, uint64_t inode, rpc::LeaseKind wanted) {
+  if (leaseMs == 0) return rpc::LeaseKind::NONE;
+  auto has = leaseOf(session, inode);
+  if (has == rpc::LeaseKind::WRITE || has == rpc::LeaseKind::APPEND || underWay.count(inode)) return has;
+  bool isAlone = true, isShared = true;
+  for (auto& [holder, kind] : leases[inode]) {
+    if (holder == session || kind == rpc::LeaseKind::NONE) continue;
+    isAlone = false;
+    isShared = isShared && kind == rpc::LeaseKind::READ;
+  }
+  if (wanted == rpc::LeaseKind::WRITE && isAlone) {
+    has = rpc::LeaseKind::WRITE;
+  } else if (isShared) {
+    has = rpc::LeaseKind::READ;
+  }
+  if (has != rpc::LeaseKind::NONE) leases[inode][session] = has;
+  return has;
+}
+
+kj::Promise<FakeCluster::Alone> FakeCluster::recallOthers(uint64_t session, uint64_t inode,
+                                                          rpc::LeaseKind kept) {
+  if (leaseMs == 0 || inode == 0) co_return Alone();
+  while (underWay.count(inode)) co_await underWay.at(inode).addBranch();
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  auto fulfiller = kj::mv(paf.fulfiller);
+  underWay.emplace(inode, paf.promise.fork());
+  auto alone = kj::heap(kj::defer([this, inode, fulfiller = kj::mv(fulfiller)]() mutable {
+    underWay.erase(inode);
+    fulfiller->fulfill();
+  }));
+  auto holders = leases[inode];
+  for (auto [holder, kind] : holders) {
+    if (holder == session || kind == rpc::LeaseKind::NONE || kind == kept) continue;
+    ++recalls;
+    auto other = sessions.find(holder);
+    if (other != sessions.end()) {
+      auto request = other->second.callback.recallRequest();
+      auto lease = request.initLeases(1)[0];
+      lease.setInode(inode);
+      lease.setKind(kept);
+      lease.setStamp(++stamp);
+      auto answered = request.send().ignoreResult().then([]() {}, [](kj::Exception&&) {});
+      co_await answered.exclusiveJoin(
+          time.timer().afterDelay((leaseMs + 500) * kj::MILLISECONDS).then([this, holder]() {
+            loseLeases(holder);
+          }));
+    }
+    if (kept == rpc::LeaseKind::NONE) {
+      leases[inode].erase(holder);
+    } else if (leases[inode].count(holder)) {
+      leases[inode][holder] = kept;
+    }
+  }
+  co_return Alone{kj::mv(alone)};
+}
+
+void FakeCluster::loseLeases(uint64_t session) {
+  for (auto& [inode, holders] : leases) {
+    if (holders.erase(session) == 0) continue;
+    // What it still sends is refused by the chunk daemons.
+    auto file = files.find(inode);
+    if (file == files.end()) continue;
+    for (auto& [index, chunk] : file->second.chunks) chunk.primary = 0;
+  }
+  auto found = sessions.find(session);
+  if (found != sessions.end()) found->second.voidUpTo = ++stamp;
 }
 
 void FakeCluster::startStore(uint32_t id) {

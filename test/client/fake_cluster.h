@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// A metaserver and chunk daemons as the client sees them: in memory, in this thread, on the simulated network
-// and virtual time. They keep the contract of rpc/*.capnp (versions, leases, checksums, sequences, boots) and
-// misbehave on demand. What they hold outlives their processes, so they can be killed and started again.
-// Called by the tests of the client library.
+// A metaserver (with cache leases) and chunk daemons as the client sees them: in memory, in this thread, on
+// the simulated network and virtual time. They keep the contract of rpc/*.capnp (versions, leases, checksums,
+// sequences, boots) and misbehave on demand. What they hold outlives their processes, so they can be killed
+// and started again. Called by the tests of the client library.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -109,6 +109,8 @@ class FakeCluster {
   struct FakeSession {
     std::map<uint64_t, Status> outcomes;  // by sequence
     std::set<uint64_t> open;
+    rpc::ClientCallback::Client callback = nullptr;
+    uint64_t voidUpTo = 0;  // for its next renewal
   };
   std::map<uint64_t, FakeSession> sessions;
   uint64_t lastInode = 100, lastHandle = 0, lastSession = 0;
@@ -120,11 +122,26 @@ class FakeCluster {
   Status moreSpace = Status::NO_SPACE;  // what it answers to who was refused space
   // what happened at the metaserver
   uint32_t spaceWanted = 0, spaceAsked = 0;
+  uint32_t lookups = 0, questions = 0, acquires = 0, recalls = 0;  // questions: getAttributes
   uint32_t locates = 0, publishes = 0, changes = 0, syncs = 0, repeated = 0;
   std::vector<uint32_t> corruptReports;
   std::vector<uint64_t> publishedLengths, released;
-  rpc::ClientCallback::Client callback = nullptr;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> unanswered;
+
+  // leases: by inode and session
+  uint32_t leaseMs = 10'000;  // 0: it knows none
+  uint64_t stamp = 0;
+  std::map<uint64_t, std::map<uint64_t, rpc::LeaseKind>> leases;
+  std::map<uint64_t, kj::ForkedPromise<void>>
+      underWay;  // changes and acquires of an inode, one after the other
+  rpc::LeaseKind grantInBand(uint64_t session, uint64_t inode, rpc::LeaseKind wanted);
+  rpc::LeaseKind leaseOf(uint64_t session, uint64_t inode);
+  struct Alone {
+    kj::Own<void> keeper;
+  };
+  kj::Promise<Alone> recallOthers(uint64_t session, uint64_t inode, rpc::LeaseKind kept);
+  // While what it answers lives, nobody else is granted a lease on the inode.
+  void loseLeases(uint64_t session);  // it was silent for too long
 
   void grant(FakeFile& file, uint64_t index, const std::set<uint32_t>& suspects);
 };

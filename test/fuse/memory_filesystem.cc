@@ -41,12 +41,12 @@ class MemoryFilesystem::File final : public OpenFile {
   InodeId inode() const override { return id; }
   FileAttributes attributes() const override { return filesystem.nodes.at(id).attributes; }
 
-  kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size) override {
+  kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size, Origin) override {
     auto self = kj::addRef(*this);
     co_await filesystem.start("read", id);
     co_return filesystem.readNow(filesystem.nodes.at(id), offset.value(), size);
   }
-  kj::Promise<Status> write(FileOffset offset, Bytes bytes) override {
+  kj::Promise<Status> write(FileOffset offset, Bytes bytes, Origin) override {
     auto self = kj::addRef(*this);
     if (bytes.view.size() >= 65536 && reinterpret_cast<uintptr_t>(bytes.view.begin()) % 4096 == 80) {
       filesystem.handedOver += bytes.view.size();
@@ -54,6 +54,13 @@ class MemoryFilesystem::File final : public OpenFile {
     co_await filesystem.start("write", id);
     filesystem.writeNow(filesystem.nodes.at(id), offset.value(), bytes.view);
     co_return Status::OK;
+  }
+  kj::Promise<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange>) override {
+    auto self = kj::addRef(*this);
+    co_await filesystem.start(rest == Rest::FOLLOWS ? "append piece" : "append", id);
+    auto end = attributes().size;
+    filesystem.writeNow(filesystem.nodes.at(id), end, bytes.view);
+    co_return FileOffset(end);
   }
   kj::Promise<Status> flush() override {
     auto self = kj::addRef(*this);
@@ -369,7 +376,7 @@ kj::Promise<Result<kj::Array<kj::String>>> MemoryFilesystem::listXattr(InodeId i
 
 // ---------------------------------------------------------------------------------------- files
 
-kj::Promise<Result<kj::Own<OpenFile>>> MemoryFilesystem::open(InodeId inode) {
+kj::Promise<Result<kj::Own<OpenFile>>> MemoryFilesystem::open(InodeId inode, Access) {
   co_await start("open", inode);
   if (nodeOf(inode) == nullptr) co_return Status::STALE;
   co_return kj::Own<OpenFile>(kj::refcounted<File>(*this, inode));
@@ -456,6 +463,21 @@ kj::Promise<void> MemoryFilesystem::shutdown() {
 }
 
 // ---------------------------------------------------------------------------------------- for tests
+
+kj::Duration MemoryFilesystem::keepAttributes(const FileAttributes& attributes) const {
+  auto node = nodes.find(attributes.inode);
+  if (node == nodes.end()) return 0 * kj::SECONDS;
+  auto& now = node->second.attributes;
+  return now.ctime.ns == attributes.ctime.ns && now.size == attributes.size ? keep : 0 * kj::SECONDS;
+}
+
+kj::Duration MemoryFilesystem::keepName(InodeId parent, kj::StringPtr name, InodeId found) const {
+  auto directory = nodes.find(parent);
+  if (directory == nodes.end()) return 0 * kj::SECONDS;
+  auto entry = directory->second.entries.find(name.cStr());
+  auto now = entry == directory->second.entries.end() ? InodeId() : entry->second.second;
+  return now == found ? keep : 0 * kj::SECONDS;
+}
 
 void MemoryFilesystem::appendElsewhere(InodeId inode, kj::StringPtr text) {
   auto& node = nodes.at(inode);

@@ -30,6 +30,7 @@ class MemoryFilesystem final : public Filesystem {
   void appendElsewhere(InodeId inode, kj::StringPtr text);  // what another client's write does
   void makeElsewhere(InodeId parent, kj::StringPtr name);
   Observer& observer() { return KJ_REQUIRE_NONNULL(watcher); }
+  kj::Duration keep = 1 * kj::SECONDS;  // attributes and names that have not changed
   size_t liveInodes() const { return nodes.size(); }
   size_t openFiles() const { return opened; }
   uint64_t bytesHandedOver() const { return handedOver; }
@@ -50,7 +51,9 @@ class MemoryFilesystem final : public Filesystem {
   kj::Promise<Result<kj::String>> readLink(InodeId inode) override;
   kj::Promise<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
                                                    Detail detail) override;
-  kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode) override;
+  kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access) override;
+  kj::Duration keepAttributes(const FileAttributes& attributes) const override;
+  kj::Duration keepName(InodeId parent, kj::StringPtr name, InodeId found) const override;
   kj::Promise<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
                                                 Credentials caller, NewNode options, bool exclusive) override;
   kj::Promise<Result<SpaceStatistics>> statistics(InodeId inode) override;

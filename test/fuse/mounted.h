@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
+#include <kj/mutex.h>
 #include <kj/thread.h>
 
 #include <functional>

@@ -94,30 +94,18 @@ TEST(InodeTableTest, AnEntryLivesWhileItsLookupsAreNotForgotten) {
   EXPECT_EQ(table.size(), 1u);
 }
 
-TEST(InodeTableTest, PagesAreCurrentOnlyUnderTheVersionOfTheLastOpen) {
-  InodeTable table;
-  InodeId inode(7);
-  table.lookedUp(inode);
-  EXPECT_EQ(table.opened(inode, 0), InodeTable::Cached::OLD) << "never opened";
-  EXPECT_EQ(table.opened(inode, 0), InodeTable::Cached::CURRENT);
-  EXPECT_EQ(table.opened(inode, 1), InodeTable::Cached::OLD);
-  EXPECT_EQ(table.opened(inode, 1), InodeTable::Cached::CURRENT);
-  table.pagesChanged(inode);
-  EXPECT_EQ(table.opened(inode, 1), InodeTable::Cached::OLD);
-}
-
-TEST(InodeTableTest, AChangeIsRememberedWhenTheInodeIsForgotten) {
+TEST(InodeTableTest, NamesAreThereUntilTheyAreTakenAndPagesFromTheFirstOpenOn) {
   InodeTable table;
   InodeId inode(7), other(8);
   table.lookedUp(inode), table.lookedUp(other);
-  auto before = table.now();
-  EXPECT_TRUE(table.unchangedSince(inode, before));
-  table.changed(inode);
-  EXPECT_FALSE(table.unchangedSince(inode, before));
-  EXPECT_TRUE(table.unchangedSince(other, before));
-  table.forget(inode, 1);
-  EXPECT_FALSE(table.unchangedSince(inode, before));
-  EXPECT_TRUE(table.unchangedSince(inode, table.now()));
+  table.namesKept(inode), table.namesKept(inode), table.namesKept(InodeId(9));
+  EXPECT_FALSE(table.takeNames(other));
+  EXPECT_TRUE(table.takeNames(inode));
+  EXPECT_FALSE(table.takeNames(inode));
+  table.opened(other), table.opened(InodeId(9));
+  EXPECT_EQ(table.withPages(), std::vector<InodeId>{other});
+  table.forget(other, 1);
+  EXPECT_TRUE(table.withPages().empty());
 }
 
 TEST(ReceiveBuffers, ComeBackForReuseAndAreBounded) {
@@ -146,6 +134,21 @@ TEST(MountTable, TheTopmostMountAtAPathCounts) {
   EXPECT_STREQ(top.type.cStr(), "tmpfs");
   EXPECT_STREQ(top.device.cStr(), "0:40");
   EXPECT_TRUE(parseMountTable(table, "/mnt") == nullptr);
+}
+
+TEST(MountTable, WhatIsMountedBelowOursIsSeen) {
+  std::string table =
+      "22 1 254:0 / / rw shared:1 - ext4 /dev/root rw\n"
+      "40 22 0:39 / /mnt/a rw,nosuid - fuse.cairn 10.0.0.1:9400 rw,user_id=0\n"
+      "41 22 0:40 / /mnt/ab rw - tmpfs tmpfs rw\n";
+  EXPECT_FALSE(hasNestedMounts(table.c_str(), "/mnt/a"));
+  EXPECT_FALSE(hasNestedMounts(table.c_str(), "/mnt/nothing"));
+  EXPECT_TRUE(
+      hasNestedMounts((table + "42 40 0:41 / /mnt/a/deep/er rw - tmpfs tmpfs rw\n").c_str(), "/mnt/a"));
+  auto bound = table + "43 22 0:39 /deep /home/bound rw - fuse.cairn 10.0.0.1:9400 rw\n";
+  EXPECT_FALSE(hasNestedMounts(bound.c_str(), "/mnt/a"));
+  bound += "44 43 0:41 / /home/bound/er rw - tmpfs tmpfs rw\n";
+  EXPECT_TRUE(hasNestedMounts(bound.c_str(), "/mnt/a")) << "the same directory by another path";
 }
 
 std::string joined(const MountCommand& command) {

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -291,15 +292,6 @@ TEST_F(Session, ManySmallFilesAreMadeReadAndRemoved) {
 
 // ---------------------------------------------------------------- other clients
 
-TEST_F(Session, AnOpenSeesWhatAnotherClientHasPublished) {
-  writeAll("f", "short");
-  EXPECT_EQ(readAll("f"), "short");  // the kernel has page and size
-  onLoop([](MemoryFilesystem& memory, SessionLoop&) {
-    memory.appendElsewhere(memory.find("f"), ", and longer");
-  });
-  EXPECT_EQ(readAll("f"), "short, and longer");
-}
-
 TEST_F(Session, PagesAreKeptFromOneOpenToTheNextWhileNobodyWrites) {
   writeAll("f", "cached");
   readAll("f");
@@ -308,48 +300,163 @@ TEST_F(Session, PagesAreKeptFromOneOpenToTheNextWhileNobodyWrites) {
   EXPECT_EQ(calls("read"), reads);
 }
 
-TEST_F(Session, ANotifiedInodeIsReadAnewThoughItStaysOpen) {
+class LongTimeouts : public Session {
+ public:
+  ~LongTimeouts() noexcept override {}
+
+ protected:
+  void SetUp() override {
+    Session::SetUp();
+    if (IsSkipped()) return;
+    onLoop([](MemoryFilesystem& memory, SessionLoop&) { memory.keep = 600 * kj::SECONDS; });
+  }
+  // Another client changes it, once this one's kernel has been told to forget it.
+  void elsewhere(kj::StringPtr what, std::function<void(MemoryFilesystem&)> change) {
+    std::atomic<bool> done = false;
+    onLoop([&](MemoryFilesystem& memory, SessionLoop&) {
+      auto inode = what.size() == 0 ? ROOT_INODE : memory.find(what);
+      forgetting = memory.observer()
+                       .forget(inode, {})
+                       .then([&memory, &done, change]() {
+                         change(memory);
+                         done = true;
+                       })
+                       .eagerlyEvaluate(nullptr);
+    });
+    EXPECT_TRUE(eventually([&]() { return done.load(); }));
+    onLoop([&](MemoryFilesystem&, SessionLoop&) { forgetting = nullptr; });
+  }
+  bool hasEpochs() {
+    return onLoop(
+        [](MemoryFilesystem&, SessionLoop& session) { return session.kernelNotifier().hasEpochs(); });
+  }
+  kj::Promise<void> forgetting = nullptr, others = nullptr;
+};
+
+TEST_F(LongTimeouts, AForgottenInodeIsReadAnewThoughItStaysOpen) {
   writeAll("f", "old!");
   int fd = open(path("f").c_str(), O_RDONLY);
   char text[8] = {};
   ASSERT_EQ(pread(fd, text, 8, 0), 4);
-  onLoop([](MemoryFilesystem& memory, SessionLoop&) {
-    auto inode = memory.find("f");
-    memory.appendElsewhere(inode, "new!");
-    memory.observer().inodeChanged(inode);
-  });
-  EXPECT_TRUE(eventually([&]() { return pread(fd, text, 8, 0) == 8; }));
+  elsewhere("f", [](MemoryFilesystem& memory) { memory.appendElsewhere(memory.find("f"), "new!"); });
+  ASSERT_EQ(pread(fd, text, 8, 0), 8) << "the very next one";
   EXPECT_EQ(std::string(text, 8), "old!new!");
+  struct stat status;
+  EXPECT_EQ(fstat(fd, &status), 0);
+  EXPECT_EQ(status.st_size, 8);
   close(fd);
 }
 
-class LongTimeouts : public Session {
-  HandlerOptions handlerOptions() override {
-    return {.attributeTimeout = 600, .entryTimeout = 600, .negativeTimeout = 600};
-  }
-};
-
-TEST_F(LongTimeouts, ANotifiedNameIsLookedUpAnew) {
+TEST_F(LongTimeouts, TheKernelAnswersFromItsMemory) {
+  writeAll("f", "x");
   struct stat status;
-  EXPECT_EQ(stat(path("f").c_str(), &status), -1);
-  onLoop([](MemoryFilesystem& memory, SessionLoop&) { memory.makeElsewhere(ROOT_INODE, "f"); });
-  EXPECT_EQ(stat(path("f").c_str(), &status), -1) << "the kernel remembers that there was nothing";
-  onLoop([](MemoryFilesystem& memory, SessionLoop&) { memory.observer().nameChanged(ROOT_INODE, "f"); });
-  EXPECT_TRUE(eventually([&]() { return stat(path("f").c_str(), &status) == 0; }));
+  stat(path("f").c_str(), &status);
+  auto before = calls("lookup") + calls("getAttributes");
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(stat(path("f").c_str(), &status), 0);
+  EXPECT_EQ(calls("lookup") + calls("getAttributes") - before, hasEpochs() ? 0u : 20u);
 }
 
-TEST_F(LongTimeouts, ANotificationWaitsForABusyDirectoryWithoutStoppingTheLoop) {
+TEST_F(LongTimeouts, AForgottenNameIsLookedUpAnew) {
+  struct stat status;
+  EXPECT_EQ(stat(path("f").c_str(), &status), -1);
+  elsewhere("", [](MemoryFilesystem& memory) { memory.makeElsewhere(ROOT_INODE, "f"); });
+  EXPECT_EQ(stat(path("f").c_str(), &status), 0) << "the very next one";
+}
+
+TEST_F(LongTimeouts, ForgettingNamesDoesNotWaitForABusyDirectory) {
   ASSERT_EQ(mkdir(path("d").c_str(), 0755), 0);
+  struct stat status;
+  EXPECT_EQ(stat(path("d/f").c_str(), &status), -1);
   hold("make");
   std::thread maker(
       [&]() { mkdir(path("d/new").c_str(), 0755); });  // holds the directory's lock in the kernel
   held();
-  onLoop(
-      [](MemoryFilesystem& memory, SessionLoop&) { memory.observer().nameChanged(memory.find("d"), "x"); });
-  writeAll("elsewhere", "served");
-  EXPECT_EQ(readAll("elsewhere"), "served");
+  elsewhere("d", [](MemoryFilesystem& memory) { memory.makeElsewhere(memory.find("d"), "f"); });
   release();
   maker.join();
+  EXPECT_EQ(stat(path("d/f").c_str(), &status), 0);
+}
+
+TEST_F(LongTimeouts, ForgettingPagesLeavesOutThoseThatARequestHasLocked) {
+  writeAll("f", std::string(1 << 20, 'x'));
+  int fd = open(path("f").c_str(), O_RDWR);
+  ASSERT_EQ(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+  ASSERT_EQ(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM), 0);
+  char byte;
+  ASSERT_EQ(pread(fd, &byte, 1, 0), 1);
+  hold("read");
+  std::thread reader([&]() {
+    char other;
+    EXPECT_EQ(pread(fd, &other, 1, 512 << 10), 1);
+    EXPECT_EQ(other, 'x');
+  });
+  held();
+  std::atomic<bool> whole = false, rest = false;
+  onLoop([&](MemoryFilesystem& memory, SessionLoop&) {
+    auto& observer = memory.observer();
+    auto inode = memory.find("f");
+    forgetting = observer.forget(inode, {}).then([&]() { whole = true; }).eagerlyEvaluate(nullptr);
+    others =
+        observer.forget(inode, {{512 << 10, 4096}}).then([&]() { rest = true; }).eagerlyEvaluate(nullptr);
+  });
+  EXPECT_TRUE(eventually([&]() { return rest.load(); })) << "it overtakes the one that waits for the page";
+  EXPECT_FALSE(whole.load());
+  release();
+  reader.join();
+  EXPECT_TRUE(eventually([&]() { return whole.load(); }));
+  onLoop([&](MemoryFilesystem&, SessionLoop&) { forgetting = nullptr, others = nullptr; });
+  close(fd);
+}
+
+TEST_F(LongTimeouts, WhatIsMountedInsideStaysThereAndNoNameIsKept) {
+  onLoop([](MemoryFilesystem& memory, SessionLoop&) { memory.keep = 1 * kj::SECONDS; });
+  ASSERT_EQ(mkdir(path("d").c_str(), 0755), 0);
+  struct stat status;
+  EXPECT_EQ(stat(path("f").c_str(), &status), -1);
+  ASSERT_EQ(::mount("none", path("d").c_str(), "tmpfs", 0, nullptr), 0);
+  elsewhere("", [](MemoryFilesystem& memory) { memory.makeElsewhere(ROOT_INODE, "f"); });
+  EXPECT_EQ(stat(path("f").c_str(), &status), 0) << "what was kept before has been waited out";
+  struct stat inside;
+  ASSERT_EQ(stat(path("d").c_str(), &inside), 0);
+  EXPECT_NE(inside.st_dev, status.st_dev) << "the mount is still there";
+  elsewhere("", [](MemoryFilesystem& memory) { memory.makeElsewhere(ROOT_INODE, "g"); });
+  EXPECT_EQ(stat(path("g").c_str(), &status), 0);
+  EXPECT_EQ(::umount2(path("d").c_str(), 0), 0);
+}
+
+TEST_F(LongTimeouts, AnAppendGoesToTheEndThatIsTrue) {
+  writeAll("f", "one ");
+  int fd = open(path("f").c_str(), O_WRONLY | O_APPEND);
+  elsewhere("f", [](MemoryFilesystem& memory) { memory.appendElsewhere(memory.find("f"), "two "); });
+  ASSERT_EQ(::write(fd, "three", 5), 5);
+  struct stat status;
+  EXPECT_EQ(fstat(fd, &status), 0);
+  EXPECT_EQ(status.st_size, 13);
+  EXPECT_EQ(readAll("f"), "one two three");
+  close(fd);
+}
+
+TEST_F(LongTimeouts, AnAppendThatTheKernelCutsSaysThatMoreFollows) {
+  int fd = open(path("f").c_str(), O_CREAT | O_WRONLY | O_APPEND, 0644);
+  std::string record(2'500'000, 'r');
+  ASSERT_EQ(::write(fd, record.data(), record.size()), ssize_t(record.size()));
+  EXPECT_EQ(calls("append piece"), 2u);
+  EXPECT_EQ(calls("append"), 1u);
+  close(fd);
+  EXPECT_EQ(readAll("f"), record);
+}
+
+TEST_F(LongTimeouts, AFileOpenForAppendingIsMappedWhereTheKernelCan) {
+  writeAll("f", "mapped");
+  int fd = open(path("f").c_str(), O_RDWR | O_APPEND);
+  auto map = ::mmap(nullptr, 6, PROT_READ, MAP_SHARED, fd, 0);
+  if (map == MAP_FAILED) {
+    EXPECT_EQ(errno, ENODEV) << "before Linux 6.6";
+  } else {
+    EXPECT_EQ(std::string(static_cast<const char*>(map), 6), "mapped");
+    ::munmap(map, 6);
+  }
+  close(fd);
 }
 
 // ---------------------------------------------------------------- the end
