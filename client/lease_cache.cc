@@ -56,6 +56,7 @@ void LeaseCache::grant(Entry& entry, LeaseKind kind, uint64_t stamp) {
   // What answers say during a recall is what it is going to take. If it were more, it would be asked for
   // anew.
   if (entry.recalls > 0) return;
+  if (entry.kind == LeaseKind::NONE) entry.since = stamp;
   entry.stamp = kj::max(entry.stamp, stamp);
   if (entry.kind != LeaseKind::WRITE)
     entry.kind = kind;  // only a recall takes away; of read and append the newer is true
@@ -67,9 +68,11 @@ void LeaseCache::learn(const FileAttributes& attributes) {
   auto& entry = entryOf(attributes.inode);
   grant(entry, attributes.lease, attributes.stamp);
   if (attributes.unsure || !mayCache(effective(entry))) return;
-  if (attributes.stamp <= entry.recallStamp) return;
   KJ_IF_MAYBE (known, entry.attributes) {
+    // Also when a recall that left the read has overtaken them: they are newer than what it left.
     if (attributes.stamp < known->stamp) return;
+  } else if (attributes.stamp <= entry.recallStamp) {
+    return;
   }
   entry.attributes = attributes;
 }
@@ -206,7 +209,7 @@ void LeaseCache::refuse(InodeId inode) {
 std::vector<InodeId> LeaseCache::voidUpTo(uint64_t stamp) {
   std::vector<InodeId> gone;
   for (auto& [inode, entry] : entries) {
-    if (entry.stamp <= stamp && entry.kind != LeaseKind::NONE) gone.push_back(inode);
+    if (entry.since <= stamp && entry.kind != LeaseKind::NONE) gone.push_back(inode);
   }
   for (auto inode : gone) refuse(inode);
   forgottenStamp = kj::max(forgottenStamp, stamp);

@@ -71,7 +71,7 @@ class LeaseCache {
               uint64_t stamp);   // begins: nothing starts under more than `kept` any more
   void recalled(InodeId inode);  // has been obeyed
   bool isRecalling(InodeId inode) const;
-  std::vector<InodeId> voidUpTo(uint64_t stamp);  // these are gone
+  std::vector<InodeId> voidUpTo(uint64_t stamp);  // also what a later grant went on with  // these are gone
   void refuse(InodeId inode);                     // it is another's
   std::vector<InodeId> lose();                    // the session was fenced: so are all
 
@@ -93,6 +93,7 @@ class LeaseCache {
   struct Entry {
     LeaseKind kind = LeaseKind::NONE;
     uint64_t stamp = 0;                // of the newest answer that told it
+    uint64_t since = 0;                // stamp of the grant before which it had none
     uint64_t recallStamp = 0;          // of the newest recall: grants up to it are void
     unsigned recalls = 0;              // being obeyed
     LeaseKind kept = LeaseKind::NONE;  // what they leave

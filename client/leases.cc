@@ -289,6 +289,13 @@ void Leases::gone(const std::vector<InodeId>& inodes) {
   }
 }
 
+std::vector<LeaseHeld> Leases::held() {
+  // After a silence a metaserver that has been started again cannot tell which of them it had given to
+  // others: then we have none.
+  if (!known.isInTerm(timer.now())) gone(known.lose());
+  return known.held();
+}
+
 void Leases::renewed(kj::TimePoint sent, uint64_t voidUpTo) {
   if (!areGranted()) return;
   if (voidUpTo > 0) {

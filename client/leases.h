@@ -93,6 +93,7 @@ class Leases final : private kj::TaskSet::ErrorHandler {
       std::vector<InodeId> inodes);  // write leases that nobody uses any more: read is kept
 
   // from the session
+  std::vector<LeaseHeld> held();  // to be named when it is resumed
   kj::Promise<void> recall(std::vector<LeaseHeld> asked);
   void renewed(kj::TimePoint sent, uint64_t voidUpTo);
   void resumed(kj::TimePoint sent, kj::Duration term, uint64_t voidUpTo, const std::vector<InodeId>& refused);

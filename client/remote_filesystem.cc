@@ -526,7 +526,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     }
   }
 
-  std::vector<LeaseHeld> heldLeases() override { return leases.cache().held(); }
+  std::vector<LeaseHeld> heldLeases() override { return leases.held(); }
   kj::Promise<void> recall(std::vector<LeaseHeld> asked) override { return leases.recall(kj::mv(asked)); }
   void renewed(kj::TimePoint sent, uint64_t voidUpTo) override { leases.renewed(sent, voidUpTo); }
   void resumed(kj::TimePoint sent, kj::Duration leaseTerm, uint64_t voidUpTo,

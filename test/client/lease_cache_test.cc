@@ -81,6 +81,31 @@ TEST_F(LeaseCacheTest, AGrantThatARecallHasOvertakenIsVoid) {
   EXPECT_EQ(KJ_ASSERT_NONNULL(size(FILE)), 110u);
 }
 
+TEST_F(LeaseCacheTest, AnAnswerThatARecallHasOvertakenIsTrueOfTheReadThatIsLeft) {
+  cache.learn(told(FILE, LeaseKind::WRITE, 5, 50));
+  cache.recall(FILE, LeaseKind::READ, 10);
+  cache.recalled(FILE);
+  cache.learn(told(FILE, LeaseKind::WRITE, 9, 90));  // to a truncate of our own
+  EXPECT_FALSE(mayWrite(FILE));
+  EXPECT_EQ(KJ_ASSERT_NONNULL(size(FILE)), 90u);
+  cache.recall(FILE, LeaseKind::NONE, 20);
+  cache.recalled(FILE);
+  cache.learnLease({FILE, LeaseKind::READ, 25});
+  cache.learn(told(FILE, LeaseKind::READ, 15, 150));
+  EXPECT_TRUE(size(FILE) == nullptr) << "of before a recall that left nothing";
+}
+
+TEST_F(LeaseCacheTest, AGrantDoesNotGoOnWithALeaseThatASilenceHasTaken) {
+  cache.learn(told(FILE, LeaseKind::WRITE, 5, 50));
+  now += 11 * kj::SECONDS;
+  cache.learn(told(FILE, LeaseKind::WRITE, 30, 300));  // it comes before the news
+  EXPECT_EQ(cache.voidUpTo(20), std::vector<InodeId>{FILE});
+  cache.renewed(now, 10 * kj::SECONDS);
+  EXPECT_FALSE(mayRead(FILE));
+  cache.learn(told(FILE, LeaseKind::WRITE, 31, 310));
+  EXPECT_TRUE(mayWrite(FILE));
+}
+
 TEST_F(LeaseCacheTest, TheStampOfAForgottenRecallCountsForEverybody) {
   cache.recall(FILE, LeaseKind::NONE, 10);
   cache.recalled(FILE);
