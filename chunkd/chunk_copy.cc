@@ -122,29 +122,10 @@ kj::Promise<CopyAnswer> ChunkCopier::copyFrom(const CopyOrder& order, ServerId s
   auto ours = co_await store.stagedTable(handle);
   if (!ok(ours.status)) co_return fail(Status::IO_ERROR);
 
-  // A block beyond the end of either is zeros.
-  auto sumOf = [](kj::ArrayPtr<const uint32_t> sums, uint32_t block) {
-    return block < sums.size() ? sums[block] : env::ZERO_BLOCK_CRC;
-  };
   Pull work{order.chunk, server, source, table, {}};
   work.bytes = order.end == CopyOrder::End::COMMIT ? Pull::Bytes::FINAL : Pull::Bytes::MAY_CHANGE;
-  uint64_t taken = 0;
-  for (uint32_t block = 0; block < table.sums.size(); block++) {
-    if (sumOf(ours.checksums, block) == table.sums[block]) continue;
-    if (taken + BLOCK_SIZE > order.limit) {
-      answer.left += BLOCK_SIZE;
-      continue;
-    }
-    taken += BLOCK_SIZE;
-    bool goesOn = work.pieces.size() > 0 &&
-                  work.pieces.back().offset + work.pieces.back().size == block * BLOCK_SIZE &&
-                  work.pieces.back().size < TRANSFER_SIZE_MAX;
-    if (goesOn) {
-      work.pieces.back().size += BLOCK_SIZE;
-    } else {
-      work.pieces.add(Piece{block * BLOCK_SIZE, BLOCK_SIZE});
-    }
-  }
+  compare(work, ours.checksums, order.limit);
+  answer.left = work.left;
   auto pulled = co_await pull(work);
   answer.copied = work.copied;
   if (!ok(pulled)) co_return fail(pulled);
@@ -157,6 +138,77 @@ kj::Promise<CopyAnswer> ChunkCopier::copyFrom(const CopyOrder& order, ServerId s
   auto committed = co_await store.commitStaged(handle, order.chunk.version, table.length, table.sums);
   if (!ok(committed)) co_return fail(committed == Status::NO_SPACE ? committed : Status::IO_ERROR);
   co_return kj::mv(answer);
+}
+
+void ChunkCopier::compare(Pull& pull, kj::ArrayPtr<const uint32_t> ours, uint64_t limit) {
+  // Which blocks to read. One beyond the end of either is zeros.
+  auto sumOf = [](kj::ArrayPtr<const uint32_t> sums, uint32_t block) {
+    return block < sums.size() ? sums[block] : env::ZERO_BLOCK_CRC;
+  };
+  uint64_t taken = 0;
+  for (uint32_t block = 0; block < pull.table.sums.size(); block++) {
+    if (sumOf(ours, block) == pull.table.sums[block]) continue;
+    if (taken + BLOCK_SIZE > limit) {
+      pull.left += BLOCK_SIZE;
+      continue;
+    }
+    taken += BLOCK_SIZE;
+    bool goesOn = pull.pieces.size() > 0 &&
+                  pull.pieces.back().offset + pull.pieces.back().size == block * BLOCK_SIZE &&
+                  pull.pieces.back().size < TRANSFER_SIZE_MAX;
+    if (goesOn) {
+      pull.pieces.back().size += BLOCK_SIZE;
+    } else {
+      pull.pieces.add(Piece{block * BLOCK_SIZE, BLOCK_SIZE});
+    }
+  }
+}
+
+kj::Promise<CopyAnswer> ChunkCopier::reconcile(ChunkKey chunk, kj::Vector<ReplicaAddress> others) {
+  CopyAnswer answer;
+  if (!underWay.insert(chunk.handle).second) {
+    answer.status = Status::BUSY;
+    co_return kj::mv(answer);
+  }
+  KJ_DEFER(underWay.erase(chunk.handle));
+  kj::Vector<ServerId> bad;
+  for (auto& replica : others) {
+    answer = co_await reconcileWith(chunk, replica.server, sourceAt(replica));
+    if (answer.status == Status::CORRUPT) bad.add(replica.server);
+    if (ok(answer.status)) break;
+  }
+  answer.bad = kj::mv(bad);
+  if (ok(answer.status)) answer.status = co_await store.endSuspicion(chunk);
+  KJ_IF_MAYBE (state, store.describe(chunk.handle)) answer.length = state->length;
+  if (!ok(answer.status))
+    log.warning(chunk, " cannot be made equal to another replica: ", answer.status, " -> as it was");
+  co_return kj::mv(answer);
+}
+
+kj::Promise<CopyAnswer> ChunkCopier::reconcileWith(ChunkKey chunk, ServerId server, Source& source) {
+  CopyAnswer answer;
+  auto fail = [&answer](Status status) {
+    answer.status = status;
+    return kj::mv(answer);
+  };
+  auto told = co_await tableOf(chunk, source);
+  if (!told.ok()) co_return fail(told.status());
+  auto table = kj::mv(told).value();
+  auto resized = co_await store.resizeReconciled(chunk, table.length);
+  if (!ok(resized)) co_return fail(resized);
+  auto ours = co_await store.checksums(chunk, ChunkStore::Suspects::ALLOWED);
+  if (!ok(ours.status)) co_return fail(ours.status);
+  Pull work{chunk, server, source, table, {}};
+  work.bytes = Pull::Bytes::FINAL;
+  work.into = Pull::Into::REPLICA;
+  compare(work, ours.checksums, UINT64_MAX);
+  auto pulled = co_await pull(work);
+  answer.copied = work.copied;
+  if (!ok(pulled)) co_return fail(pulled);
+  auto after = co_await store.checksums(chunk, ChunkStore::Suspects::ALLOWED);
+  if (!ok(after.status)) co_return fail(after.status);
+  bool equal = after.length == table.length && after.checksums.asPtr() == table.sums.asPtr();
+  co_return fail(equal ? Status::OK : Status::IO_ERROR);
 }
 
 kj::Promise<Status> ChunkCopier::pull(Pull& pull) {
@@ -208,7 +260,9 @@ kj::Promise<Status> ChunkCopier::pullPiece(Pull& pull, Piece piece) {
     co_return Status::CORRUPT;
   }
   if (data.size() == 0) co_return Status::OK;  // cut meanwhile: the next comparison tells
-  auto status = co_await store.writeStaged(pull.chunk.handle, piece.offset, data, ours);
+  auto status = pull.into == Pull::Into::REPLICA
+                    ? co_await store.writeReconciled(pull.chunk, piece.offset, data, ours)
+                    : co_await store.writeStaged(pull.chunk.handle, piece.offset, data, ours);
   if (ok(status)) pull.copied += data.size();
   co_return ok(status) || status == Status::NO_SPACE ? status : Status::IO_ERROR;
 }

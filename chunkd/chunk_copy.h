@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Copies of chunks from other stores, as the metaserver orders them (`copy` in rpc/chunkd.capnp): compares
-// the source's table of checksums with that of our staging, reads what differs, a few reads at a time,
-// verifies each block and writes it, and at the end, if told so, commits. INVARIANT: only bytes that match
-// the source's checksums are written, and only a staging that matches its whole table is committed. Used by
+// Copies of chunks from other stores, as the metaserver orders them (`copy` and `reconcile` in
+// rpc/chunkd.capnp): compares the source's table of checksums with that of our staging or replica, reads what
+// differs, a few reads at a time, verifies each block and writes it, and at the end, if told so, commits.
+// INVARIANT: only bytes that match the source's checksums are written, and only a staging that matches its
+// whole table is committed, only a replica that does is reconciled. Used by
 // chunk_service.cc.
 #pragma once
 
@@ -44,6 +45,7 @@ class ChunkCopier {
   KJ_DISALLOW_COPY(ChunkCopier);
 
   kj::Promise<CopyAnswer> copy(CopyOrder order);
+  kj::Promise<CopyAnswer> reconcile(ChunkKey chunk, kj::Vector<ReplicaAddress> sources);
 
  private:
   using Source = Peer<rpc::ChunkServer>;
@@ -65,6 +67,8 @@ class ChunkCopier {
     uint64_t copied = 0;
     Status status = Status::OK;  // the first failure ends all
     enum class Bytes { MAY_CHANGE, FINAL } bytes = Bytes::MAY_CHANGE;
+    enum class Into { STAGING, REPLICA } into = Into::STAGING;
+    uint64_t left = 0;  // bytes that differ beyond the limit
   };
 
   ChunkStore& store;
@@ -75,6 +79,8 @@ class ChunkCopier {
 
   Source& sourceAt(const ReplicaAddress& replica);
   kj::Promise<CopyAnswer> copyFrom(const CopyOrder& order, ServerId server, Source& source);
+  kj::Promise<CopyAnswer> reconcileWith(ChunkKey chunk, ServerId server, Source& source);
+  static void compare(Pull& pull, kj::ArrayPtr<const uint32_t> ours, uint64_t limit);
   kj::Promise<Result<Table>> tableOf(ChunkKey chunk, Source& source);
   kj::Promise<Status> pull(Pull& pull);
   kj::Promise<void> pullPieces(Pull& pull);

@@ -6,6 +6,7 @@
 
 #include "chunkd/chunk_copy.h"
 #include "env/checksum.h"
+#include "env/mutation.h"
 #include "rpc/coroutine.h"
 #include "rpc/message_builder.h"
 
@@ -49,13 +50,17 @@ void answer(Results results, const ChainOutcome& outcome, Status good = Status::
 
 }  // namespace
 
-void writeReport(rpc::ChunkReport::Builder report, const ChunkState& state) {
+void ChunkService::writeReport(rpc::ChunkReport::Builder report, const ChunkState& state) const {
   report.setHandle(state.handle.value());
   report.setVersion(state.version.value());
   report.setLength(state.length);
   report.setUnsynced((state.flags & UNSYNCED) != 0);
   report.setSuspect((state.flags & SUSPECT) != 0);
   report.setCorrupt((state.flags & CORRUPT) != 0);
+  KJ_IF_MAYBE (mark, order.mark(state.handle)) {
+    report.setWritten(mark->version.value());
+    report.setSerial(mark->serial);
+  }
 }
 
 class ChunkHandlers : public rpc::ChunkServer::Server {
@@ -86,7 +91,7 @@ class ChunkHandlers : public rpc::ChunkServer::Server {
       KJ_IF_MAYBE (state, service.store.describe(ChunkHandle(handle))) known.add(*state);
     }
     auto list = context.getResults().initChunks(unsigned(known.size()));
-    for (unsigned i = 0; i < known.size(); i++) writeReport(list[i], known[i]);
+    for (unsigned i = 0; i < known.size(); i++) service.writeReport(list[i], known[i]);
     return kj::READY_NOW;
   }
 
@@ -111,6 +116,7 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<void> verify(VerifyContext context) override { return tracked(doVerify(context)); }
   kj::Promise<void> copy(CopyContext context) override { return tracked(doCopy(context)); }
   kj::Promise<void> clone(CloneContext context) override { return tracked(doClone(context)); }
+  kj::Promise<void> reconcile(ReconcileContext context) override { return tracked(doReconcile(context)); }
 
  private:
   kj::Promise<void> doAdopt(AdoptContext context);
@@ -120,6 +126,7 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<void> doVerify(VerifyContext context);
   kj::Promise<void> doCopy(CopyContext context);
   kj::Promise<void> doClone(CloneContext context);
+  kj::Promise<void> doReconcile(ReconcileContext context);
   kj::Promise<Status> obey(Epoch epoch);
 };
 
@@ -138,6 +145,11 @@ kj::Promise<ChainOutcome> ChunkService::applyEverywhere(kj::ArrayPtr<const Repli
   auto local = store.writeVerified(write.chunk, write.offset, write.data, write.checksums);
   auto others = replication.forward(chain, write);
   auto status = co_await local;
+  if (ok(status)) {
+    order.applied(write.chunk);
+  } else {
+    order.missed(write.chunk);
+  }
   auto outcome = co_await others;
   if (ok(status)) {
     outcome.applied.add(ourselves());
@@ -156,6 +168,7 @@ kj::Promise<ChainOutcome> ChunkService::mutate(ForwardedWrite write) {
   auto handle = write.chunk.handle;
   auto& lease = leases.at(handle);
   write.serial = lease.nextSerial++;
+  (void)order.take(write.chunk, write.serial);  // our own order is never out of order
   lease.end = kj::max(lease.end, write.offset + uint32_t(write.data.size()));
   accepted[handle].count++;
   KJ_DEFER({
@@ -166,6 +179,7 @@ kj::Promise<ChainOutcome> ChunkService::mutate(ForwardedWrite write) {
     }
   });
   auto outcome = co_await applyEverywhere(lease.secondaries, write);
+  if (isMutant(Mutant::ANSWER_BEFORE_THE_OTHERS)) outcome.failed.clear();
   if (outcome.failed.size() > 0) {
     leases.endUpTo(write.chunk);
     bool nobody = outcome.applied.size() == 0 && outcome.onlyForSpace;
@@ -223,9 +237,6 @@ kj::Promise<void> ChunkHandlers::doApply(ApplyContext context) {
   auto rest = addressesOf(params.getRest());
   auto outcome =
       co_await service.applyEverywhere(rest, {key, params.getSerial(), params.getOffset(), data, sums});
-  for (auto server : outcome.failed) {
-    if (server == self.server) service.order.missed(key);
-  }
   answer(results, outcome);
 }
 
@@ -318,12 +329,15 @@ kj::Promise<void> ChunkHandlers::doRead(ReadContext context) {
 kj::Promise<void> ChunkHandlers::doSync(SyncContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
-  if (params.getBoot() != 0 && params.getBoot() != service.store.bootNumber()) {
+  bool anyBoot = params.getBoot() == 0 || isMutant(Mutant::SYNC_WITHOUT_BOOT);
+  if (!anyBoot && params.getBoot() != service.store.bootNumber()) {
     results.setStatus(Status::REBOOTED);
     co_return;
   }
   kj::Vector<kj::Promise<Status>> syncs;
-  for (auto chunk : params.getChunks()) syncs.add(service.store.sync(keyOf(chunk)));
+  auto suspects =
+      isMutant(Mutant::SYNC_WITHOUT_BOOT) ? ChunkStore::Suspects::ALLOWED : ChunkStore::Suspects::REFUSED;
+  for (auto chunk : params.getChunks()) syncs.add(service.store.sync(keyOf(chunk), suspects));
   kj::Vector<uint64_t> failed;
   Status status = Status::OK;
   for (unsigned i = 0; i < syncs.size(); i++) {
@@ -376,9 +390,17 @@ kj::Promise<void> OrderHandlers::doAdopt(AdoptContext context) {
   }
   for (unsigned i = 0; i < adoptions.size(); i++) {
     auto answer = co_await adoptions[i];
-    results[i].setHandle(list[i].getHandle());
+    ChunkHandle handle(list[i].getHandle());
+    results[i].setHandle(handle.value());
     results[i].setStatus(answer.status);
     results[i].setLength(answer.length);
+    if (!ok(answer.status)) continue;
+    if (list[i].getFrom() == 0) service.order.made({handle, ChunkVersion(list[i].getVersion())});
+    KJ_IF_MAYBE (mark, service.order.mark(handle)) {
+      results[i].setWritten(mark->version.value());
+      results[i].setSerial(mark->serial);
+    }
+    KJ_IF_MAYBE (state, service.store.describe(handle)) results[i].setSuspect((state->flags & SUSPECT) != 0);
   }
 }
 
@@ -391,7 +413,7 @@ kj::Promise<void> OrderHandlers::doLease(LeaseContext context) {
       auto key = keyOf(grant.getChunk());
       auto state = service.store.describe(key.handle);
       KJ_IF_MAYBE (known, state) {
-        if (known->version == key.version && (known->flags & CORRUPT) == 0) {
+        if (known->version == key.version && (known->flags & (CORRUPT | SUSPECT)) == 0) {
           service.leases.grant(key, arrived + grant.getDurationMs() * kj::MILLISECONDS,
                                addressesOf(grant.getSecondaries()), known->length);
           service.log.debug("lease of ", key, " with ", grant.getSecondaries().size(),
@@ -427,6 +449,7 @@ kj::Promise<void> OrderHandlers::doCopy(CopyContext context) {
                   ChunkVersion(params.getReplace()), params.getLimit()};
   if (params.getCommit()) order.end = CopyOrder::End::COMMIT;
   service.leases.endUpTo({order.chunk.handle, order.replace});
+  service.order.forget(order.chunk.handle);
   auto answer = co_await service.copier.copy(kj::mv(order));
   results.setStatus(answer.status);
   results.setCopied(answer.copied);
@@ -449,6 +472,25 @@ kj::Promise<void> OrderHandlers::doClone(CloneContext context) {
     results.setLength(answer.length);
   }
   results.setStatus(status);
+}
+
+kj::Promise<void> OrderHandlers::doReconcile(ReconcileContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  auto key = keyOf(params.getChunk());
+  auto status = co_await obey(Epoch(params.getEpoch()));
+  if (!ok(status)) {
+    results.setStatus(status);
+    co_return;
+  }
+  auto sources = addressesOf(params.getSources());
+  if (sources.size() > 0) service.order.forget(key.handle);
+  auto answer = co_await service.copier.reconcile(key, kj::mv(sources));
+  results.setStatus(answer.status);
+  results.setCopied(answer.copied);
+  results.setLength(answer.length);
+  auto bad = results.initBad(unsigned(answer.bad.size()));
+  for (unsigned i = 0; i < answer.bad.size(); i++) bad.set(i, answer.bad[i].value());
 }
 
 kj::Promise<void> OrderHandlers::doDelete(DeleteContext context) {

@@ -19,8 +19,6 @@ namespace cairn {
 class BufferPool;
 class ChunkCopier;
 
-void writeReport(rpc::ChunkReport::Builder report, const ChunkState& state);
-
 class FailureReporter {
   // Tells the metaserver which secondaries did not apply a write. Resolves once it knows, or after a short
   // while.
@@ -49,6 +47,7 @@ class ChunkService {
   ClusterId cluster() const { return clusterId; }
   LeaseTable leases;
   uint32_t callsUnderWay() const { return underWay; }
+  void writeReport(rpc::ChunkReport::Builder report, const ChunkState& state) const;
 
  private:
   friend class ChunkHandlers;

@@ -10,6 +10,7 @@
 
 #include "chunkd/live_chunk.h"
 #include "env/checksum.h"
+#include "env/mutation.h"
 #include "rpc/coroutine.h"
 
 namespace cairn {
@@ -75,13 +76,14 @@ void ChunkStore::taskFailed(kj::Exception&& exception) {
 
 // -- who may
 
-kj::Maybe<Status> ChunkStore::refuse(ChunkKey chunk) const {
+kj::Maybe<Status> ChunkStore::refuse(ChunkKey chunk, Suspects suspects) const {
   auto* record = index->find(chunk.handle);
   if (record == nullptr || record->has(DELETING)) return Status::NO_REPLICA;
   if (record->has(CORRUPT)) return Status::CORRUPT;
   if (record->has(STAGING)) return Status::NO_REPLICA;
   if (chunk.version < record->version) return Status::STALE_VERSION;
   if (chunk.version > record->version) return Status::BEHIND_VERSION;
+  if (record->has(SUSPECT) && suspects == Suspects::REFUSED) return Status::REBOOTED;
   return nullptr;
 }
 
@@ -294,17 +296,17 @@ uint32_t ChunkStore::readableBytes(ChunkKey key, uint32_t offset, uint32_t size)
 
 kj::Promise<ChunkStore::ReadAnswer> ChunkStore::read(ChunkKey key, uint32_t offset,
                                                      kj::ArrayPtr<kj::byte> into,
-                                                     kj::ArrayPtr<uint32_t> checksums) {
+                                                     kj::ArrayPtr<uint32_t> checksums, Suspects suspects) {
   if (offset % BLOCK_SIZE != 0 || offset + uint64_t(into.size()) > CHUNK_SIZE ||
       checksums.size() < env::blocksOf(into.size())) {
     co_return ReadAnswer{Status::INVALID};
   }
-  KJ_IF_MAYBE (refusal, refuse(key)) co_return ReadAnswer{*refusal};
+  KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return ReadAnswer{*refusal};
   auto chunk = enliven(key.handle);
   uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, into.size());
   auto hold = chunk->locks.enter(first, end, RangeLocks::Mode::SHARED);
   if (!hold->granted()) co_await hold->whenGranted();
-  KJ_IF_MAYBE (refusal, refuse(key)) co_return ReadAnswer{*refusal};
+  KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return ReadAnswer{*refusal};
   auto opened = co_await openFiles(*chunk, Want::READ);
   if (!ok(opened)) co_return ReadAnswer{opened};
 
@@ -327,7 +329,7 @@ kj::Promise<ChunkStore::VerifyAnswer> ChunkStore::verify(ChunkKey key) {
   auto buffer = kj::heapArray<kj::byte>(TRANSFER_SIZE_MAX);
   auto sums = kj::heapArray<uint32_t>(TRANSFER_SIZE_MAX / BLOCK_SIZE);
   for (uint32_t offset = 0; offset < CHUNK_SIZE; offset += TRANSFER_SIZE_MAX) {
-    auto got = co_await read(key, offset, buffer, sums);
+    auto got = co_await read(key, offset, buffer, sums, Suspects::ALLOWED);
     answer.status = got.status;
     if (!ok(got.status) || got.bytes == 0) break;
     for (uint32_t at = 0; at < got.bytes; at += BLOCK_SIZE) {
@@ -343,12 +345,12 @@ kj::Promise<ChunkStore::VerifyAnswer> ChunkStore::verify(ChunkKey key) {
   co_return kj::mv(answer);
 }
 
-kj::Promise<ChunkStore::TableAnswer> ChunkStore::checksums(ChunkKey key) {
-  KJ_IF_MAYBE (refusal, refuse(key)) co_return TableAnswer{*refusal};
+kj::Promise<ChunkStore::TableAnswer> ChunkStore::checksums(ChunkKey key, Suspects suspects) {
+  KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return TableAnswer{*refusal};
   auto chunk = enliven(key.handle);
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK, RangeLocks::Mode::SHARED);
   if (!hold->granted()) co_await hold->whenGranted();
-  KJ_IF_MAYBE (refusal, refuse(key)) co_return TableAnswer{*refusal};
+  KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return TableAnswer{*refusal};
   auto opened = co_await openFiles(*chunk, Want::READ);
   if (!ok(opened)) co_return TableAnswer{opened};
   uint32_t length = index->find(key.handle)->length;
@@ -360,15 +362,15 @@ kj::Promise<ChunkStore::TableAnswer> ChunkStore::checksums(ChunkKey key) {
 
 // -- sync
 
-kj::Promise<Status> ChunkStore::sync(ChunkKey key) {
-  KJ_IF_MAYBE (refusal, refuse(key)) co_return *refusal;
+kj::Promise<Status> ChunkStore::sync(ChunkKey key, Suspects suspects) {
+  KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return *refusal;
   auto chunk = enliven(key.handle);
   // Does not wait for writes nor hold them up; but the files must stay open until the disk has answered.
   auto hold = chunk->locks.enter(BLOCKS_PER_CHUNK, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::SHARED);
   if (!hold->granted()) co_await hold->whenGranted();
   auto opened = co_await openFiles(*chunk, Want::READ);
   if (!ok(opened)) co_return opened;
-  KJ_IF_MAYBE (refusal, refuse(key)) co_return *refusal;
+  KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return *refusal;
 
   auto* record = index->find(key.handle);
   bool fresh = record->has(FRESH);
@@ -471,7 +473,7 @@ kj::Promise<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
     }
   }
   marked.version = adoption.version;
-  marked.clear(SUSPECT);  // the metaserver has looked at the report and takes it into the set
+  if (isMutant(Mutant::SKIP_RECONCILE)) marked.clear(SUSPECT);
   put = index->put(handle, marked);
   if (!ok(put)) co_return AdoptAnswer{put};
   if (chunk->open()) {
@@ -530,7 +532,8 @@ kj::Promise<Status> ChunkStore::remove(ChunkKey key) {
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::EXCLUSIVE);
   if (!hold->granted()) co_await hold->whenGranted();
   auto* record = index->find(key.handle);
-  if (record == nullptr || record->version > key.version) co_return Status::OK;
+  bool newer = record != nullptr && record->version > key.version;
+  if (record == nullptr || (newer && !isMutant(Mutant::DELETE_BY_HANDLE))) co_return Status::OK;
   auto status = co_await removeFiles(key.handle, record->version);
   if (!ok(status)) co_return status;
   chunk->data = nullptr;
@@ -564,7 +567,7 @@ kj::Promise<void> ChunkStore::cleanRound() {
       continue;
     }
     if (record->has(STAGING)) continue;
-    auto synced = co_await sync({handle, record->version});
+    auto synced = co_await sync({handle, record->version}, Suspects::ALLOWED);
     record = index->find(handle);
     auto entry = dirty.find(handle);
     if (!ok(synced) || record == nullptr || entry == dirty.end()) continue;

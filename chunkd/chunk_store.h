@@ -107,11 +107,12 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     Status status;
     uint32_t bytes = 0;  // fewer than asked: the chunk ends there
   };
+  enum class Suspects { REFUSED, ALLOWED };  // ALLOWED: for the store itself, and for reconciling
   kj::Promise<ReadAnswer> read(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<kj::byte> into,
-                               kj::ArrayPtr<uint32_t> checksums);
+                               kj::ArrayPtr<uint32_t> checksums, Suspects suspects = Suspects::REFUSED);
   // `offset` on a block boundary; one place in `checksums` per block of `into`. Hands out the stored
   // checksums without comparing: the reader does. Refuses: invalid, noReplica, staleVersion, behindVersion,
-  // corrupt, ioError.
+  // corrupt, rebooted (a suspect), ioError.
 
   uint32_t blocksInUse(ChunkHandle chunk) const;
   // Those that hold anything but zeros, of a chunk that has just been written; 0 when it has been closed
@@ -127,7 +128,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<VerifyAnswer> verify(ChunkKey chunk);
   // Compares all bytes with their checksums; a chunk with a bad block is quarantined and `corrupt`.
 
-  kj::Promise<Status> sync(ChunkKey chunk);
+  kj::Promise<Status> sync(ChunkKey chunk, Suspects suspects = Suspects::REFUSED);
   // Barrier: bytes, checksums, length and index of what was written before the call are on stable storage.
   // After ioError the chunk is quarantined: what the disk has dropped does not come back.
 
@@ -142,7 +143,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   };
   kj::Promise<AdoptAnswer> adopt(Adoption adoption);
   // As in rpc/chunkd.capnp. Raising a version is on stable storage when it answers, creating a chunk is not
-  // until sync.
+  // until sync. A suspect stays one.
 
   kj::Promise<Status> remove(ChunkKey chunk);
   // Drops the replica if its version is not above the named one.
@@ -152,7 +153,15 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     uint32_t length = 0;
     kj::Array<uint32_t> checksums;  // plain crc32c, one per block
   };
-  kj::Promise<TableAnswer> checksums(ChunkKey chunk);
+  kj::Promise<TableAnswer> checksums(ChunkKey chunk, Suspects suspects = Suspects::REFUSED);
+
+  // -- making a replica equal to another in place (chunk_reconcile.cc)
+  kj::Promise<Status> writeReconciled(
+      ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+      kj::ArrayPtr<const uint32_t> checksums);  // the caller has verified them
+  kj::Promise<Status> resizeReconciled(ChunkKey chunk, uint32_t length);
+  kj::Promise<Status> endSuspicion(ChunkKey chunk);
+  // Puts all of it on stable storage; it serves from then on.
 
   // -- copies from other stores (chunk_staging.cc)
   kj::Promise<Status> stage(ChunkHandle handle, ChunkVersion wanted, ChunkVersion replace);
@@ -235,7 +244,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   void taskFailed(kj::Exception&& exception) override;
 
   // chunk_store.cc
-  kj::Maybe<Status> refuse(ChunkKey chunk) const;
+  kj::Maybe<Status> refuse(ChunkKey chunk, Suspects suspects = Suspects::REFUSED) const;
   kj::Own<Live> enliven(ChunkHandle handle);
   void retire();
   kj::Promise<Status> markUnsynced(ChunkHandle handle);

@@ -75,6 +75,23 @@ ApplyOrder::Turn ApplyOrder::take(ChunkKey chunk, uint64_t serial) {
   return Turn::NEXT;
 }
 
+void ApplyOrder::applied(ChunkKey chunk) {
+  auto found = places.find(chunk.handle);
+  if (found != places.end() && found->second.version == chunk.version) found->second.applied++;
+}
+
+void ApplyOrder::made(ChunkKey chunk) {
+  places.try_emplace(chunk.handle, Place{chunk.version});
+}
+
+kj::Maybe<ApplyOrder::Mark> ApplyOrder::mark(ChunkHandle chunk) const {
+  auto found = places.find(chunk);
+  if (found == places.end()) return nullptr;
+  auto& place = found->second;
+  if (place.applied + 1 != place.next) return nullptr;
+  return Mark{place.version, place.applied};
+}
+
 void ApplyOrder::missed(ChunkKey chunk) {
   auto found = places.find(chunk.handle);
   if (found != places.end() && found->second.version == chunk.version) found->second.next = 0;

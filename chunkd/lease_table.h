@@ -56,18 +56,30 @@ class LeaseTable {
 };
 
 class ApplyOrder {
-  // What a secondary has taken of each chunk's order. INVARIANT: a write is taken only directly after the one
-  // before it; who has missed one takes none until the version is raised.
+  // What a replica has taken of each chunk's order, and applied. INVARIANT: a write is taken only directly
+  // after the one before it; who has missed one takes none until the version is raised. Memory of this
+  // process: what an earlier one has applied is not known.
  public:
   enum class Turn { NEXT, OUT_OF_ORDER };
   Turn take(ChunkKey chunk, uint64_t serial);
-  void missed(ChunkKey chunk);  // one that was taken could not be applied
+  void applied(ChunkKey chunk);  // one that was taken
+  void missed(ChunkKey chunk);   // one that was taken could not be applied
+  void made(ChunkKey chunk);     // it is new, and empty
   void forget(ChunkHandle chunk) { places.erase(chunk); }
+
+  struct Mark {
+    ChunkVersion version;
+    uint64_t serial = 0;
+  };
+  kj::Maybe<Mark> mark(ChunkHandle chunk) const;
+  // The last write of its order that was applied, as were all before it under that version, and none is under
+  // way. Null: not known.
 
  private:
   struct Place {
     ChunkVersion version;
     uint64_t next = 1;
+    uint64_t applied = 0;
   };
   std::unordered_map<ChunkHandle, Place> places;
 };

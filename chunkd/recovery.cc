@@ -312,10 +312,7 @@ kj::Promise<void> ChunkStore::settleIntent(IntentSlot intent) {
   } else if (torn) {
     environment.log.warning("chunk ", handle, ": the write of blocks ", intent.firstBlock, " to ",
                             intent.firstBlock + intent.count - 1,
-                            " was torn -> summed anew, to be reconciled");
-    auto suspect = *index->find(handle);
-    suspect.set(SUSPECT);
-    (void)index->put(handle, suspect);
+                            " was torn -> summed anew; nobody was told that it had succeeded");
   }
 }
 

@@ -208,7 +208,7 @@ kj::Promise<void> Registration::report() {
     last = batch.size() < options.reportBatch;
     auto request = KJ_ASSERT_NONNULL(line).fleet.reportRequest();
     auto list = request.initChunks(unsigned(batch.size()));
-    for (unsigned i = 0; i < batch.size(); i++) writeReport(list[i], batch[i]);
+    for (unsigned i = 0; i < batch.size(); i++) KJ_ASSERT_NONNULL(service).writeReport(list[i], batch[i]);
     request.setLast(last);
     if (batch.size() > 0) after = batch.back().handle;
     auto answer = co_await withDeadline<capnp::Response<rpc::Fleet::ReportResults>>(

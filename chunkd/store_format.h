@@ -24,11 +24,13 @@
 //   before the intent          the mark                                 nothing: no byte was changed
 //   intent, sums, data         an armed intent; each block is old or    each block's word is set to match its
 //                              new, its word is old or new              bytes; bytes that match neither are a
-//                                                                       mix of the two: summed anew, suspect
+//                                                                       mix of the two: summed anew. The
+//                                                                       write was not acknowledged
 //   after the intent           consistent                               nothing
 //   the machine dies with      the mark, any mix of old and new pages   every block is checked, words set to
-//   the mark set                                                        match, the chunk is suspect:
-//   reconcile without the mark           consistent                               nothing
+//   the mark set                                                        match, the chunk is a suspect, which
+//                                                                       serves nothing until it is reconciled
+//   without the mark           consistent                               nothing
 // Truncation: intent (TRUNCATE) -> data cut -> sums cut -> intent cleared; found armed, it is done again.
 // Creation: index record with FRESH; the files come with the first write, then CREATED. FRESH ends with the
 // first sync. CREATED and no file while the machine stayed up: somebody took it away, the replica is damaged.
@@ -77,7 +79,7 @@ IdentityOrReason decodeIdentity(kj::StringPtr text);
 
 enum ChunkFlags : uint8_t {
   UNSYNCED = 1,   // has writes that are not known to be on stable storage
-  SUSPECT = 2,    // its machine went down while it was unsynced, or a write was torn: reconcile
+  SUSPECT = 2,    // its machine went down while it was unsynced: reconcile
   CORRUPT = 4,    // quarantined
   FRESH = 8,      // never synced: its files may be missing
   DELETING = 16,  // its files are going

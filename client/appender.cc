@@ -64,7 +64,8 @@ kj::Promise<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkInd
         servers.answered(location.primary);
         cache.leaseProven(inode, index, location.version, timer.now());
         Appended appended{startOf(index).value() + answer->getOffset(), index, {}};
-        appended.chunk = DirtyChunk{location.handle, location.version, {}, answer->getBlocks()};
+        appended.chunk = DirtyChunk{location.handle,     location.version, {},
+                                    answer->getBlocks(), location.version, location.lostBelow};
         for (auto replica : answer->getApplied()) {
           appended.chunk.boots.emplace(ServerId(replica.getServer()), replica.getBoot());
         }

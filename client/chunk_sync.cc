@@ -10,9 +10,19 @@
 
 namespace cairn::client {
 
-kj::Promise<DirtyChunks> ChunkSync::sync(InodeId inode, DirtyChunks chunks) {
+kj::Promise<ChunkSync::Outcome> ChunkSync::sync(InodeId inode, DirtyChunks chunks) {
   Patience patience(timer, entropy, timing);
-  while (!chunks.empty()) {
+  Outcome outcome;
+  for (;;) {
+    std::erase_if(chunks, [&](auto& entry) {
+      auto& chunk = entry.second;
+      if (!chunk.isLost()) return false;
+      log.error("chunk ", chunk.handle, " of inode ", inode, ": written under v", chunk.oldest,
+                ", and what was not synced before v", chunk.lostBelow, " may be lost -> fsync fails");
+      outcome.loss = Outcome::Loss::SOME;
+      return true;
+    });
+    if (chunks.empty()) break;
     // One call per daemon and boot, for all its chunks.
     std::map<std::pair<ServerId, uint64_t>, Target> targets;
     for (auto& [index, chunk] : chunks) {
@@ -26,25 +36,21 @@ kj::Promise<DirtyChunks> ChunkSync::sync(InodeId inode, DirtyChunks chunks) {
     for (auto& [key, target] : targets) calls.add(syncAt(chunks, target, round));
     co_await kj::joinPromises(calls.releaseAsArray());
 
-    // Chunks whose every replica has answered well are done; the others lose those that have not.
     std::erase_if(chunks, [&](auto& entry) {
       return !entry.second.boots.empty() && round.good[entry.first].size() == entry.second.boots.size();
     });
-    if (chunks.empty()) break;
-    kj::Vector<kj::Promise<void>> leaving;
-    for (auto& [index, chunk] : chunks) leaving.add(leaveOutTheBad(inode, index, chunk, round, patience));
-    co_await kj::joinPromises(leaving.releaseAsArray());
-    std::erase_if(chunks, [&](auto& entry) {
-      auto& good = round.good[entry.first];
-      return !good.empty() && std::all_of(entry.second.boots.begin(), entry.second.boots.end(),
-                                          [&](auto& boot) { return good.contains(boot.first); });
-    });
+    if (chunks.empty() || patience.isOver()) break;
+    kj::Vector<kj::Promise<void>> looking;
+    for (auto& [index, chunk] : chunks) looking.add(lookAgain(inode, index, chunk, round, patience));
+    co_await kj::joinPromises(looking.releaseAsArray());
+    std::erase_if(chunks, [](auto& entry) { return !entry.second.handle; });
     bool hopeless =
         std::any_of(chunks.begin(), chunks.end(), [](auto& entry) { return entry.second.boots.empty(); });
-    if (chunks.empty() || hopeless || patience.isOver()) break;
+    if (hopeless) break;
     co_await patience.pause();
   }
-  co_return chunks;
+  outcome.left = std::move(chunks);
+  co_return outcome;
 }
 
 kj::Promise<Status> ChunkSync::recall(InodeId inode, uint64_t size, DirtyChunks& chunks) {
@@ -55,7 +61,18 @@ kj::Promise<Status> ChunkSync::recall(InodeId inode, uint64_t size, DirtyChunks&
     if (!located.ok()) co_return located.status();
     if (located->isHole()) continue;
     DirtyChunk chunk{located->handle, located->version, {}};
-    for (auto server : located->replicas) chunk.boots[server] = 0;
+    chunk.lostBelow = located->lostBelow;
+    // Unless these are all that count, the first look finds out who does.
+    if (located->complete == ChunkLocation::Complete::YES) {
+      for (auto server : located->replicas) chunk.boots[server] = 0;
+    } else {
+      located = co_await locator.forSyncing(inode, index, chunk.handle, located->version, {}, patience);
+      if (!located.ok()) co_return located.status();
+      if (located->isHole() || located->handle != chunk.handle) continue;  // cut, or made anew, meanwhile
+      chunk.version = located->version;
+      chunk.lostBelow = located->lostBelow;
+      for (auto server : located->replicas) chunk.boots[server] = 0;
+    }
     chunks.emplace(index, kj::mv(chunk));
   }
   co_return Status::OK;
@@ -108,45 +125,29 @@ kj::Promise<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ChunkSync::as
   co_return co_await tryOnce(whileAlive(timer, timing, peer, kj::mv(call)));
 }
 
-kj::Promise<void> ChunkSync::leaveOutTheBad(InodeId inode, ChunkIndex index, DirtyChunk& chunk, Round& round,
-                                            Patience& patience) {
-  // The metaserver decides who is in the set: it raises the version without those that failed.
-  auto& bad = round.bad[index];
-  for (auto server : bad) servers.failed(server);
-  if (bad.empty()) {
-    locator.known().forget(inode, index);  // somebody else had the version raised: just look again
-  } else {
-    locator.known().leaseLost(inode, index, chunk.version);
-  }
-  auto located = co_await (bad.empty() ? locator.forReading(inode, index, 0, patience)
-                                       : locator.forWriting(inode, index, patience));
+kj::Promise<void> ChunkSync::lookAgain(InodeId inode, ChunkIndex index, DirtyChunk& chunk, const Round& round,
+                                       Patience& patience) {
+  // The metaserver decides who is in the set: it raises the version without those that could not sync.
+  std::set<ServerId> unable;
+  auto bad = round.bad.find(index);
+  if (bad != round.bad.end()) unable = bad->second;
+  for (auto server : unable) servers.failed(server);
+  auto located = co_await locator.forSyncing(inode, index, chunk.handle, chunk.version, unable, patience);
   if (!located.ok()) {
     log.error("chunk ", chunk.handle, ": ", located.status(), " after a failed sync -> fsync fails");
     chunk.boots.clear();
     co_return;
   }
   if (located->handle != chunk.handle) {
-    // Somebody has cut the file below this chunk and written anew: what we wrote is gone by their will.
-    chunk.boots = {{ServerId(), 0}};
-    round.good[index].insert(ServerId());
+    // Somebody has cut the file below this chunk, and maybe written anew: what we wrote is gone by their
+    // will.
+    chunk.handle = ChunkHandle();
     co_return;
   }
   chunk.version = located->version;
-  std::map<ServerId, uint64_t> current;
-  for (auto server : located->replicas) {
-    // Who has already said yes counts; who failed must not be asked for another boot than the one that has
-    // our write.
-    auto known = chunk.boots.find(server);
-    if (known == chunk.boots.end()) {
-      current.emplace(server, 0);
-    } else if (!bad.contains(server)) {
-      current.insert(*known);
-    } else {
-      log.warning("chunkd-", server, " failed the sync of chunk ", chunk.handle,
-                  " and is still in its set -> counted without it");
-    }
-  }
-  chunk.boots = std::move(current);
+  chunk.lostBelow = kj::max(chunk.lostBelow, located->lostBelow);
+  chunk.boots.clear();
+  for (auto server : located->replicas) chunk.boots.emplace(server, 0);
 }
 
 }  // namespace cairn::client

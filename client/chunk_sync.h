@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// The data half of fsync: one parallel round over every replica of every dirty chunk. A replica that does not
-// make it (it broke, hangs, or its machine rebooted since the write) is taken out of the set by the
-// metaserver before it may be left out of the count. INVARIANT: a chunk counts as synced only when every
-// replica in its current set has said so, naming the boot in which it applied our writes; with none left it
-// does not. Called by open_file.cc only.
+// The data half of fsync: one parallel round over every replica of every dirty chunk. INVARIANT: a chunk
+// counts as synced only when every replica of one version has said so under that version, and no other
+// replica counts under it. One that does not say so (it broke, hangs, or its machine went down since the
+// write) is taken out of the set by the metaserver, under a higher version, before the others are asked again
+// under that one; if too few would be left, it is made equal to a good one instead, and asked as well. Bytes
+// that went with the power of every replica's machine are told as an error, once. Called by open_file.cc and
+// unsynced_files.cc.
 #pragma once
 
 #include <set>
@@ -26,8 +28,11 @@ class ChunkSync {
         servers(servers) {}
   KJ_DISALLOW_COPY(ChunkSync);
 
-  kj::Promise<DirtyChunks> sync(InodeId inode, DirtyChunks chunks);
-  // Answers those that are not on stable storage: none when all is well.
+  struct Outcome {
+    DirtyChunks left;                                  // not on stable storage: none when all is well
+    enum class Loss { NONE, SOME } loss = Loss::NONE;  // of bytes that were not synced before; not in `left`
+  };
+  kj::Promise<Outcome> sync(InodeId inode, DirtyChunks chunks);
 
   kj::Promise<Status> recall(InodeId inode, uint64_t size, DirtyChunks& chunks);
   // Adds the file's other chunks, applied in whichever boot. fsync(2) is about the file, not about this open
@@ -56,8 +61,8 @@ class ChunkSync {
   kj::Promise<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ask(const DirtyChunks& chunks,
                                                                          const Target& target,
                                                                          ChunkPeer& peer);
-  kj::Promise<void> leaveOutTheBad(InodeId inode, ChunkIndex index, DirtyChunk& chunk, Round& round,
-                                   Patience& patience);
+  kj::Promise<void> lookAgain(InodeId inode, ChunkIndex index, DirtyChunk& chunk, const Round& round,
+                              Patience& patience);
 };
 
 }  // namespace cairn::client

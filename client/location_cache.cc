@@ -7,8 +7,9 @@
 namespace cairn::client {
 
 ChunkLocation ChunkLocation::clone() const {
-  return {index,   handle,   version,   kj::heapArray<ServerId>(replicas.begin(), replicas.size()),
-          primary, leaseEnd, validBytes};
+  return {index,   handle,   version,    kj::heapArray<ServerId>(replicas.begin(), replicas.size()),
+          primary, leaseEnd, validBytes, lostBelow,
+          complete};
 }
 
 const LocationCache::Entry* LocationCache::find(InodeId inode, ChunkIndex index, kj::TimePoint now) const {

@@ -20,6 +20,8 @@ void Locator::learn(InodeId inode, capnp::List<rpc::Location>::Reader locations)
     location.primary = ServerId(reader.getPrimary());
     location.leaseEnd = now + reader.getLeaseMs() * kj::MILLISECONDS;
     location.validBytes = reader.getValidBytes();
+    location.lostBelow = ChunkVersion(reader.getLostBelow());
+    if (reader.getComplete()) location.complete = ChunkLocation::Complete::YES;
     cache.learn(inode, kj::mv(location), now);
   }
 }
@@ -62,6 +64,24 @@ kj::Promise<Locator::MoreSpace> Locator::moreSpace() {
   co_return answer.ok() ? MoreSpace::MAY_COME : MoreSpace::NONE;
 }
 
+kj::Promise<Result<ChunkLocation>> Locator::forSyncing(InodeId inode, ChunkIndex index, ChunkHandle handle,
+                                                       ChunkVersion version, const std::set<ServerId>& unable,
+                                                       Patience& patience) {
+  for (;;) {
+    cache.forget(inode, index);
+    auto status =
+        co_await askWithout(inode, index, version, std::vector<ServerId>(unable.begin(), unable.end()));
+    KJ_IF_MAYBE (location, cache.forReading(inode, index, timer.now())) {
+      if (location->handle != handle) co_return location->clone();
+      bool enough = location->version > version || unable.empty();
+      if (enough && location->complete == ChunkLocation::Complete::YES) co_return location->clone();
+    }
+    if (!ok(status) && status != Status::NO_REPLICA) co_return status;
+    if (patience.isOver()) co_return ok(status) ? Status::IO_ERROR : status;
+    co_await patience.pause();
+  }
+}
+
 kj::Promise<Status> Locator::ask(InodeId inode, ChunkIndex index, Purpose purpose, uint64_t fileSize) {
   questions.remove_if([](auto& question) { return question.answered; });
   for (auto& question : questions) {
@@ -88,6 +108,27 @@ kj::Promise<Status> Locator::askOnce(InodeId inode, ChunkIndex first, uint32_t c
     request.setForWrite(purpose == Purpose::WRITING);
     auto list = request.initSuspects(suspects.size());
     for (size_t i = 0; i < suspects.size(); ++i) list.set(i, suspects[i].value());
+    return request.send();
+  });
+  if (!answer.ok()) co_return answer.status();
+  learn(inode, answer->getLocations());
+  co_return Status::OK;
+}
+
+kj::Promise<Status> Locator::askWithout(InodeId inode, ChunkIndex index, ChunkVersion version,
+                                        std::vector<ServerId> unable) {
+  auto suspects = servers.suspects();
+  if (unable.size() > SUSPECTS_MAX) unable.resize(SUSPECTS_MAX);
+  auto answer = co_await session.query("locate", [=](rpc::Session::Client& client) {
+    auto request = client.locateRequest();
+    request.setInode(inode.value());
+    request.setFirst(index.value());
+    request.setCount(1);
+    auto list = request.initSuspects(suspects.size());
+    for (size_t i = 0; i < suspects.size(); ++i) list.set(i, suspects[i].value());
+    auto without = request.initUnsynced(unable.size());
+    for (size_t i = 0; i < unable.size(); ++i) without.set(i, unable[i].value());
+    request.setVersion(version.value());
     return request.send();
   });
   if (!answer.ok()) co_return answer.status();

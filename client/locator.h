@@ -7,6 +7,8 @@
 #pragma once
 
 #include <list>
+#include <set>
+#include <vector>
 
 #include "client/chunk_servers.h"
 #include "client/location_cache.h"
@@ -35,6 +37,12 @@ class Locator {
   kj::Promise<MoreSpace> moreSpace();
   // After NO_SPACE from anybody: whether it is worth trying again after a pause.
 
+  kj::Promise<Result<ChunkLocation>> forSyncing(InodeId inode, ChunkIndex index, ChunkHandle handle,
+                                                ChunkVersion version, const std::set<ServerId>& unable,
+                                                Patience& patience);
+  // All replicas that count; when some could not sync it, under a higher version than this one, without those
+  // or with them made equal to the others. Another chunk, when that is in its place by now.
+
   void learn(InodeId inode, capnp::List<rpc::Location>::Reader locations);
   LocationCache& known() { return cache; }
   kj::TimePoint now() const { return timer.now(); }
@@ -58,6 +66,8 @@ class Locator {
 
   kj::Promise<Status> ask(InodeId inode, ChunkIndex index, Purpose purpose, uint64_t fileSize);
   kj::Promise<Status> askOnce(InodeId inode, ChunkIndex first, uint32_t count, Purpose purpose);
+  kj::Promise<Status> askWithout(InodeId inode, ChunkIndex index, ChunkVersion version,
+                                 std::vector<ServerId> unable);
 };
 
 }  // namespace cairn::client

@@ -26,16 +26,6 @@ Timestamp nowOf(const kj::Clock& clock) {
 
 }  // namespace
 
-kj::Promise<DirtyChunks> syncChunks(FileParts& parts, InodeId inode, DirtyChunks chunks) {
-  auto left = co_await parts.chunkSync.sync(inode, std::move(chunks));
-  if (left.empty() || parts.leases.has(inode, LeaseKind::WRITE)) co_return left;
-  // A replica that did not make it is left out by a new version, which only who may write can ask for.
-  // Another mount has taken that over since, or the file was closed.
-  auto pin = co_await parts.leases.acquire(inode, LeaseKind::WRITE);
-  if (!pin.ok()) co_return left;
-  co_return co_await parts.chunkSync.sync(inode, std::move(left));
-}
-
 void fillAttributes(rpc::Change::Builder change, InodeId inode, const AttributeChange& wanted) {
   auto set = change.initSetAttributes();
   uint32_t bits = 0;
@@ -681,8 +671,9 @@ kj::Promise<Status> FileState::syncInTurn() {
     earlierWritesKnown = true;
   }
   auto metadata = publishDurably().eagerlyEvaluate(nullptr);
-  unsynced = co_await syncChunks(parts, id, unsynced);
-  bool complete = unsynced.empty();
+  auto outcome = co_await parts.chunkSync.sync(id, unsynced);
+  unsynced = std::move(outcome.left);
+  bool complete = unsynced.empty() && outcome.loss == ChunkSync::Outcome::Loss::NONE;
   auto status = co_await metadata;
   (void)takeError();
   KJ_IF_MAYBE (earlier, takeSyncError()) co_return *earlier;

@@ -55,9 +55,6 @@ struct UnsyncedFile {
   bool empty() const { return chunks.empty() && error == nullptr; }
 };
 
-kj::Promise<DirtyChunks> syncChunks(FileParts& parts, InodeId inode, DirtyChunks chunks);
-// Answers those that are not on stable storage. Takes the write lease if a replica has to be left out.
-
 void fillAttributes(rpc::Change::Builder change, InodeId inode, const AttributeChange& wanted);
 
 class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {

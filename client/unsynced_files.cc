@@ -36,11 +36,13 @@ kj::Promise<Status> UnsyncedFiles::sync(InodeId inode) {
   auto found = files.find(inode);
   if (found == files.end()) co_return Status::OK;
   auto closing = found->second.closing;
-  auto left = co_await syncChunks(parts, inode, found->second.left.chunks);
-  auto status = left.empty() ? Status::OK : Status::IO_ERROR;
+  auto outcome = co_await parts.chunkSync.sync(inode, found->second.left.chunks);
+  bool lost = outcome.loss == ChunkSync::Outcome::Loss::SOME;
+  auto status = outcome.left.empty() && !lost ? Status::OK : Status::IO_ERROR;
   found = files.find(inode);
   if (found == files.end() || found->second.closing != closing) co_return status;
-  found->second.left.chunks = std::move(left);
+  found->second.left.chunks = std::move(outcome.left);
+  if (lost && found->second.left.error == nullptr) found->second.left.error = Status::IO_ERROR;
   if (found->second.left.empty()) files.erase(found);
   co_return status;
 }

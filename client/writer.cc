@@ -27,23 +27,20 @@ kj::Array<uint32_t> checksumsOf(uint32_t offset, kj::ArrayPtr<const kj::byte> by
 }  // namespace
 
 void DirtyChunk::add(const DirtyChunk& later) {
-  // A later version has the replicas that count; of a server that was there before, the boot of its first
-  // write counts: after a reboot in between that write may be lost. An older version (answers may overtake
-  // each other) only adds such boots.
-  bool isNewer = handle != later.handle || later.version > version;
-  if (handle != later.handle) boots.clear();
-  if (isNewer) {
-    std::map<ServerId, uint64_t> kept;
-    for (auto& [server, boot] : later.boots) {
-      auto before = boots.find(server);
-      kept.emplace(server, before == boots.end() ? boot : before->second);
-    }
-    handle = later.handle;
-    version = later.version;
-    boots = std::move(kept);
-  } else if (later.version == version) {
-    boots.insert(later.boots.begin(), later.boots.end());
+  if (handle != later.handle) {
+    *this = later;  // what we wrote before was cut away
+    return;
   }
+  if (!oldest || (later.oldest && later.oldest < oldest)) oldest = later.oldest;
+  lostBelow = kj::max(lostBelow, later.lostBelow);
+  if (later.version > version) {
+    version = later.version;
+    boots = later.boots;
+  } else if (later.version == version) {
+    // The same servers. Should one name another boot now, the first counts: what it applied in it may be
+    // lost.
+    boots.insert(later.boots.begin(), later.boots.end());
+  }  // an older one: answers may overtake each other
 }
 
 void merge(DirtyChunks& into, DirtyChunks&& later) {
@@ -95,7 +92,7 @@ kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
     Status status = Status::OK;
     switch (judge(inode, location, tried, status)) {
       case Verdict::DONE: {
-        DirtyChunk applied{location.handle, location.version, {}, 0};
+        DirtyChunk applied{location.handle, location.version, {}, 0, location.version, location.lostBelow};
         KJ_IF_MAYBE (answer, tried.answer) {
           applied.blocks = answer->getBlocks();
           for (auto replica : answer->getApplied()) {
@@ -154,6 +151,7 @@ Writer::Verdict Writer::judge(InodeId inode, const ChunkLocation& location,
     case Status::NOT_PRIMARY:
     case Status::LEASE_EXPIRED:
     case Status::STALE_VERSION:
+    case Status::REBOOTED:
       cache.leaseLost(inode, location.index, location.version);
       return Verdict::RETRY;
     case Status::BEHIND_VERSION:

@@ -15,13 +15,19 @@
 namespace cairn::client {
 
 struct DirtyChunk {
-  // What must reach stable storage before a sync of the file may answer.
+  // What must reach stable storage before a sync of the file may answer. INVARIANT: `boots` names every
+  // replica that counts under `version`, and none that came to the set under it: those of a lease are named
+  // by the answer to a write, those of a higher version were made equal to a good one when it began
+  // (metaserver/chunk_grants.h).
   ChunkHandle handle;
-  ChunkVersion version;
-  std::map<ServerId, uint64_t> boots;  // who has applied our writes, and the boot in which it first did
+  ChunkVersion version;                // the highest under which we have written, or have looked
+  std::map<ServerId, uint64_t> boots;  // in which it applied our write under `version`; 0: we wrote before it
   uint32_t blocks = 0;                 // of the chunk that hold anything but zeros, after the last write
+  ChunkVersion oldest;                 // of our writes that are not known to be synced; 0: none is ours
+  ChunkVersion lostBelow;              // Location.lostBelow, the highest that we were told
 
   void add(const DirtyChunk& later);
+  bool isLost() const { return oldest && oldest < lostBelow; }
 };
 using DirtyChunks = std::map<ChunkIndex, DirtyChunk>;
 void merge(DirtyChunks& into, DirtyChunks&& later);

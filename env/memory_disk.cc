@@ -141,7 +141,8 @@ struct MemoryDisk::Node {
 
 class MemoryDisk::OpenFile final : public DiskFile {
  public:
-  OpenFile(MemoryDisk& disk, std::shared_ptr<Node> node) : disk(disk), node(kj::mv(node)), life(disk.life) {
+  OpenFile(MemoryDisk& disk, std::string name, std::shared_ptr<Node> node)
+      : disk(disk), name(kj::mv(name)), node(kj::mv(node)), life(disk.life) {
     disk.openFiles.add(this);
   }
   ~OpenFile() noexcept(false) {
@@ -248,6 +249,7 @@ class MemoryDisk::OpenFile final : public DiskFile {
   };
 
   MemoryDisk& disk;
+  const std::string name;
   std::shared_ptr<Node> node;
   uint64_t life;
   kj::Vector<Write*> underWay;
@@ -277,7 +279,14 @@ class MemoryDisk::OpenFile final : public DiskFile {
     if (disk.used + fresh > disk.capacity) return {0, ENOSPC};
     disk.used += fresh;
     disk.count.bytesWritten += total;
-    apply(write.offset, write.pieces, total);
+    auto offset = write.offset;
+    if (disk.spoil != nullptr && name.ends_with(disk.spoiled)) {
+      bool lost = KJ_ASSERT_NONNULL(disk.spoil) == Spoil::LOSE;
+      disk.spoil = nullptr;
+      if (lost) return {total, 0};
+      offset += PAGE_SIZE;
+    }
+    apply(offset, write.pieces, total);
     return {total, 0};
   }
 
@@ -365,6 +374,24 @@ void MemoryDisk::flipBit(kj::StringPtr path, uint64_t bit) {
   touch(node->pages[index])->at(bit / 8 % PAGE_SIZE) = value;
 }
 
+void MemoryDisk::spoilNextWrite(kj::StringPtr ending, Spoil how) {
+  spoil = how;
+  spoiled = ending.cStr();
+}
+
+std::vector<std::string> MemoryDisk::filesEndingWith(kj::StringPtr ending) const {
+  std::vector<std::string> names;
+  for (auto& [path, node] : tree) {
+    if (node != nullptr && path.ends_with(ending.cStr())) names.push_back(path);
+  }
+  return names;
+}
+
+uint64_t MemoryDisk::sizeOf(kj::StringPtr path) {
+  auto node = find(path);
+  return node == nullptr ? 0 : node->size;
+}
+
 void MemoryDisk::killProcess(uint64_t seed, Tear tear) {
   std::mt19937_64 random(seed);
   for (OpenFile* file : openFiles) file->tearWrites(random, tear);
@@ -428,7 +455,7 @@ kj::Promise<OpenOutcome> MemoryDisk::open(kj::StringPtr path, OpenMode mode) {
     treeChanges({name});
     found = tree.emplace(name, std::make_shared<Node>()).first;
   }
-  return OpenOutcome{kj::Own<DiskFile>(kj::heap<OpenFile>(*this, found->second)), 0};
+  return OpenOutcome{kj::Own<DiskFile>(kj::heap<OpenFile>(*this, name, found->second)), 0};
 }
 
 kj::Promise<IoOutcome> MemoryDisk::remove(kj::StringPtr path) {

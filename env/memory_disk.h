@@ -13,6 +13,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "env/disk.h"
 
@@ -31,6 +32,11 @@ class MemoryDisk final : public Disk {
   void failSyncs(int error) { syncError = error; }
   void allowClones() { clones = true; }            // files may share blocks, as on XFS and btrfs
   void flipBit(kj::StringPtr path, uint64_t bit);  // as a bad medium does: nobody is told
+  enum class Spoil { LOSE, MISDIRECT };
+  void spoilNextWrite(kj::StringPtr ending,
+                      Spoil how);  // to a file of such a name; it is answered as if done
+  std::vector<std::string> filesEndingWith(kj::StringPtr ending) const;
+  uint64_t sizeOf(kj::StringPtr path);
   enum class Tear {
     ANYWHERE,       // harsher than Linux is
     BETWEEN_PAGES,  // as Linux: it copies a page at a time and looks for a fatal signal in between
@@ -81,6 +87,8 @@ class MemoryDisk final : public Disk {
   uint64_t used = 0;  // in pages that exist, bytes
   int readError = 0, writeError = 0, syncError = 0;
   bool clones = false;
+  kj::Maybe<Spoil> spoil;  // of the next write to a file whose name ends with `spoiled`
+  std::string spoiled;
   Counters count;
   kj::Vector<OpenFile*> openFiles;
 

@@ -98,9 +98,11 @@ kj::Promise<Status> ChunkGrants::ownOnce(Place place, kj::StringPtr host, kj::Ve
       }
     }
   }
-  // After a power cut of everything there are only suspects. Their clones are as doubtful, and a further
-  // grant deals with them as with any.
-  if (sources.empty()) sources = kj::mv(doubtful);
+  if (sources.empty() && !doubtful.empty()) {
+    // After a power cut of everything there are only suspects: they are made equal first, then cloned.
+    auto status = co_await settle(reference.handle);
+    co_return ok(status) ? Status::STALE_VERSION : status;
+  }
   if (sources.size() < minimum || sources.empty()) {
     log.warning("chunk ", reference.handle, " v", known.version, " is shared and to be written, ",
                 candidates.size(), " replicas are known, ", sources.size(), " can be cloned, the minimum is ",

@@ -4,7 +4,8 @@
 // The part of ChunkGrants that makes a chunk stand still without giving it to a writer: what repair needs to
 // add a replica and to leave one behind.
 //
-//   end the lease (its primary finishes what it has accepted) -> raiseVersion -> adopt on all good replicas
+//   end the lease (its primary finishes what it has accepted) -> one round (chunk_rounds.cc) with all good
+//   replicas
 //
 // No lease is ever granted under the version raised here: the next grant raises again. So the bytes of that
 // version never change, and whatever is copied under it, however late it completes, is either of the present
@@ -32,20 +33,6 @@ ChunkFreeze::~ChunkFreeze() noexcept(false) = default;
 
 bool ChunkFreeze::isMember(ServerId server) const {
   return std::find(members.begin(), members.end(), server) != members.end();
-}
-
-void ChunkGrants::occupy(ChunkHandle handle, kj::Promise<Status> work) {
-  auto running = grants.emplace(handle, work.fork()).first;
-  tasks.add(running->second.addBranch().then(
-      [this, handle](Status) {
-        grants.erase(handle);
-        frozen.erase(handle);
-      },
-      [this, handle](kj::Exception&& exception) {
-        grants.erase(handle);
-        frozen.erase(handle);
-        kj::throwRecoverableException(kj::mv(exception));
-      }));
 }
 
 kj::Promise<kj::Own<ChunkFreeze>> ChunkGrants::freeze(ChunkHandle handle, kj::Array<ServerId> without,
@@ -121,38 +108,21 @@ kj::Promise<Status> ChunkGrants::makeStill(ChunkHandle handle, kj::ArrayPtr<cons
 
   auto record = names.chunk(handle);
   if (record == nullptr) co_return Status::STALE;
-  auto operation = kj::heap<LoggedOperation>();
-  auto raise = operation->body().initRaiseVersion();
-  raise.setRaised(handle.value());
-  raise.setFrom(KJ_ASSERT_NONNULL(record).version.value());
-  auto outcome = co_await operations.propose(kj::mv(operation));
-  if (!outcome.ok()) co_return outcome.status == Status::NOT_FOUND ? Status::STALE : Status::NOT_READY;
-  // The stores will remember the version: a power cut must not make us forget it.
-  auto durable = co_await operations.durable(outcome.index);
-  if (!ok(durable)) co_return durable;
-  result.version = ChunkVersion(outcome.number);
-  record = names.chunk(handle);
-  if (record == nullptr) co_return Status::STALE;
-  result.truncated = KJ_ASSERT_NONNULL(record).validBytes;
-
   auto asked = members();
   if (asked.empty()) co_return Status::NOT_READY;
-  auto round = co_await adoptRound(handle, result.version, result.truncated, asked);
+  auto made = co_await round(handle, KJ_ASSERT_NONNULL(record).version, asked.releaseAsArray());
+  if (!ok(made.status)) co_return made.status == Status::STALE ? Status::STALE : Status::NOT_READY;
+  result.version = made.version;
+  result.truncated = made.truncated;
   // One that has not answered may hold the new version or the old: both are as good as before.
-  if (round.failed > 0) co_return Status::NOT_READY;
+  if (made.failed > 0) co_return Status::NOT_READY;
   view.leases.ended(handle, ChunkVersion(result.version.value() - 1));
-  for (auto& replica : round.adopted) result.members.add(replica.server);
+  for (auto& replica : made.members) result.members.add(replica.server);
   co_return Status::OK;
 }
 
 kj::Promise<Status> ChunkGrants::confirmFrozen(ChunkHandle handle, const ChunkFreeze& freeze) {
-  auto operation = kj::heap<LoggedOperation>();
-  auto confirm = operation->body().initConfirmVersion();
-  confirm.setConfirmed(handle.value());
-  confirm.setVersion(freeze.version.value());
-  confirm.setTruncated(freeze.truncated);
-  auto outcome = co_await operations.propose(kj::mv(operation));
-  co_return outcome.status;
+  return confirm(handle, freeze.version, freeze.truncated);
 }
 
 }  // namespace cairn

@@ -18,7 +18,8 @@ namespace {
 constexpr ChunkVersion FIRST_VERSION{1};
 constexpr uint32_t ATTEMPTS_MAX = 4;    // of one grant, when stores fail or truncates come between
 constexpr uint32_t COMPLAINTS_MAX = 2;  // about a primary that answers us: then another takes over
-constexpr kj::Duration READ_PATIENCE = 2 * kj::SECONDS;  // for a grant under way
+constexpr kj::Duration READ_PATIENCE = 2 * kj::SECONDS;          // for a grant under way
+constexpr kj::Duration SUSPECTS_ALONE_AFTER = 30 * kj::SECONDS;  // of silence of a good replica
 
 template <typename List>
 bool contains(const List& list, ServerId server) {
@@ -71,6 +72,15 @@ kj::Maybe<ChunkLocation> ChunkGrants::leased(ChunkIndex index, ChunkHandle handl
       if (primary->state(now) == ServerState::DOWN)
         return nullptr;  // most likely it has died: do not send anyone there
     }
+    // A member that has a new process, is a suspect or damaged takes no write of this lease any more.
+    auto replicas = view.chunks.replicas(handle);
+    for (auto member : lease->members) {
+      bool good = std::any_of(replicas.begin(), replicas.end(), [&](auto& replica) {
+        return replica.server == member && replica.version == lease->version &&
+               replica.state == ReplicaFacts::State::GOOD;
+      });
+      if (!good) return nullptr;
+    }
     ChunkLocation location;
     location.index = index;
     location.handle = handle;
@@ -78,6 +88,8 @@ kj::Maybe<ChunkLocation> ChunkGrants::leased(ChunkIndex index, ChunkHandle handl
     location.replicas.addAll(lease->members);
     location.primary = lease->primary;
     location.lease = lease->usable - now;
+    location.lostBelow = record.lostBelow;
+    location.complete = ChunkLocation::Complete::YES;
     return kj::mv(location);
   }
   return nullptr;
@@ -92,9 +104,19 @@ Result<ChunkLocation> ChunkGrants::readable(const ChunkReference& reference, con
   location.index = reference.index;
   location.handle = handle;
   location.validBytes = reference.validIn(record);
-  bool unsuspected = false;
-  for (auto& replica : candidates) unsuspected |= replica.state == ReplicaFacts::State::GOOD;
+  location.lostBelow = record.lostBelow;
+  bool allGood = true, unsuspected = false;
   for (auto& replica : candidates) {
+    allGood &= replica.state == ReplicaFacts::State::GOOD && replica.version == candidates[0].version;
+    unsuspected |= replica.state == ReplicaFacts::State::GOOD;
+  }
+  auto confirmed = settled.find(handle);
+  bool isSettled = confirmed != settled.end() && confirmed->second.version == record.version &&
+                   confirmed->second.members == candidates.size();
+  if (allGood && (isSettled || candidates.size() >= record.replicas))
+    location.complete = ChunkLocation::Complete::YES;
+  for (auto& replica : candidates) {
+    if (replica.state == ReplicaFacts::State::SUSPECT) continue;  // it would refuse
     if (unsuspected && replica.state != ReplicaFacts::State::GOOD) continue;
     location.version = std::max(location.version, replica.version);
   }
@@ -107,7 +129,7 @@ Result<ChunkLocation> ChunkGrants::readable(const ChunkReference& reference, con
   auto salt = random();
   kj::Vector<Ranked> ranked;
   for (auto& replica : candidates) {
-    if (replica.version != location.version) continue;
+    if (replica.version != location.version || replica.state == ReplicaFacts::State::SUSPECT) continue;
     if (unsuspected && replica.state != ReplicaFacts::State::GOOD) continue;
     KJ_IF_MAYBE (server, view.servers.find(replica.server)) {
       auto state = server->state(now);
@@ -129,6 +151,8 @@ Result<ChunkLocation> ChunkGrants::readable(const ChunkReference& reference, con
   KJ_IF_MAYBE (lease, view.leases.usable(handle, now)) {
     location.primary = lease->primary;
     location.lease = lease->usable - now;
+    if (lease->version == location.version && lease->members.size() == location.replicas.size())
+      location.complete = ChunkLocation::Complete::YES;
   }
   return location;
 }
@@ -149,9 +173,21 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forReading(InodeId inode, ChunkI
     co_await ended.exclusiveJoin(timer.afterDelay(READ_PATIENCE));
   }
   auto reference = names.referenceAt(inode, index);  // it may have got a clone meanwhile
-  auto record = names.chunk(reference.handle);
+  handle = reference.handle;
+  auto record = names.chunk(handle);
+  if (record == nullptr) co_return Status::STALE;  // dropped meanwhile
+  auto replicas = view.chunks.candidates(handle, KJ_ASSERT_NONNULL(record));
+  bool onlySuspects = replicas.size() > 0 && std::all_of(replicas.begin(), replicas.end(), [](auto& replica) {
+                        return replica.state == ReplicaFacts::State::SUSPECT;
+                      });
+  if (onlySuspects) {
+    // None of them serves before they are equal.
+    auto status = co_await settle(handle);
+    if (!ok(status)) co_return status;
+    record = names.chunk(handle);
+  }
   KJ_IF_MAYBE (known, record) co_return readable(reference, *known, host, suspects);
-  co_return Status::STALE;  // dropped meanwhile
+  co_return Status::STALE;
 }
 
 kj::Promise<Result<ChunkLocation>> ChunkGrants::forWriting(GrantRequest request) {
@@ -190,7 +226,8 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forWriting(GrantRequest request)
     } else if (request.suspects.size() > 0) {
       avoided = co_await judgeSuspects(request.suspects, handle);
     }
-    auto status = co_await joinGrant(handle, request.host, kj::mv(avoided));
+    Order order{kj::str(request.host), kj::mv(avoided), nullptr};
+    auto status = co_await joinGrant(handle, kj::mv(order));
     if (!ok(status)) co_return status;
     request.suspects = nullptr;  // they have been judged
     if (names.chunkAt(request.inode, request.index) != handle) continue;
@@ -198,6 +235,22 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forWriting(GrantRequest request)
     KJ_IF_MAYBE (known, record) {
       KJ_IF_MAYBE (location, leased(request.index, handle, *known)) co_return kj::mv(*location);
     }
+  }
+  co_return Status::NOT_READY;
+}
+
+kj::Promise<Result<ChunkLocation>> ChunkGrants::forSyncing(GrantRequest request) {
+  for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX; ++attempt) {
+    auto located = co_await forReading(request.inode, request.index, request.host, request.suspects);
+    if (!located.ok() || located->handle == ChunkHandle()) co_return kj::mv(located);
+    bool enough = located->version > request.version || request.unsynced.size() == 0;
+    if (enough && located->complete == ChunkLocation::Complete::YES) co_return kj::mv(located);
+    if (request.suspects.size() > 0) co_await judgeSuspects(request.suspects, located->handle);
+    Order order;
+    order.aim = Order::Aim::SYNC;
+    if (!enough) order.without = kj::heapArray<ServerId>(request.unsynced.asPtr());
+    auto status = co_await joinGrant(located->handle, kj::mv(order));
+    if (!ok(status)) co_return status;
   }
   co_return Status::NOT_READY;
 }
@@ -243,21 +296,27 @@ kj::Promise<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const S
 // ---------------------------------------------------------------------------------------------------------------
 // One at a time
 
-kj::Promise<Status> ChunkGrants::joinGrant(ChunkHandle handle, kj::StringPtr host,
-                                           kj::Array<ServerId> avoided) {
-  auto running = grants.find(handle);
-  if (running == grants.end()) {
-    auto work = kj::evalLater([this, handle, host = kj::str(host), avoided = kj::mv(avoided)]() mutable {
-      return grant(handle, kj::mv(host), kj::mv(avoided));
-    });
-    running = grants.emplace(handle, work.fork()).first;
-    tasks.add(running->second.addBranch().then([this, handle](Status) { grants.erase(handle); },
-                                               [this, handle](kj::Exception&& exception) {
-                                                 grants.erase(handle);
-                                                 kj::throwRecoverableException(kj::mv(exception));
-                                               }));
+void ChunkGrants::occupy(ChunkHandle handle, kj::Promise<Status> work) {
+  auto running = grants.emplace(handle, work.fork()).first;
+  tasks.add(running->second.addBranch().then(
+      [this, handle](Status) {
+        grants.erase(handle);
+        frozen.erase(handle);
+      },
+      [this, handle](kj::Exception&& exception) {
+        grants.erase(handle);
+        frozen.erase(handle);
+        kj::throwRecoverableException(kj::mv(exception));
+      }));
+}
+
+kj::Promise<Status> ChunkGrants::joinGrant(ChunkHandle handle, Order order) {
+  if (!granting(handle)) {
+    occupy(handle, kj::evalLater([this, handle, order = kj::mv(order)]() mutable {
+             return grant(handle, kj::mv(order));
+           }));
   }
-  return running->second.addBranch();
+  return grants.find(handle)->second.addBranch();
 }
 
 kj::Promise<Status> ChunkGrants::joinCreation(Place place, kj::StringPtr host) {
@@ -381,125 +440,105 @@ kj::Promise<void> ChunkGrants::abandon(ChunkHandle handle, kj::Array<AdoptAnswer
 // ---------------------------------------------------------------------------------------------------------------
 // A further grant
 
-kj::Promise<Status> ChunkGrants::grant(ChunkHandle handle, kj::String host, kj::Array<ServerId> avoided) {
+kj::Promise<Status> ChunkGrants::grant(ChunkHandle handle, Order order) {
   for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX; ++attempt) {
-    auto status = co_await grantOnce(handle, host, avoided);
+    auto status = co_await grantOnce(handle, order);
     if (status != Status::REPLICA_FAILED) co_return status;
   }
   co_return Status::NOT_READY;
 }
 
-kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, kj::StringPtr host,
-                                           kj::Array<ServerId>& avoided) {
+ChunkGrants::Members ChunkGrants::chooseMembers(ChunkHandle handle, const ChunkRecord& record,
+                                                const Order& order) {
+  // Who takes part. For a lease: the good ones; one that missed a write nobody was told had succeeded when
+  // there are too few others, then suspects: both are made equal to a good one first. After a power cut of
+  // everything there are only suspects, and any of them is better than none. At rest: all that answer.
+  auto now = timer.now();
+  Members members;
+  auto candidates = view.chunks.candidates(handle, record);
+  if (candidates.size() < record.replicas && view.moreMayCome(now)) return {Status::NOT_READY, {}};
+  kj::Vector<ReplicaFacts> failed, unsynced, suspects;
+  bool goodMayCome = false;
+  for (auto& replica : candidates) {
+    KJ_IF_MAYBE (server, view.servers.find(replica.server)) {
+      if (!server->answers(now)) {
+        goodMayCome |=
+            replica.state != ReplicaFacts::State::SUSPECT && now - server->heard < SUSPECTS_ALONE_AFTER;
+        continue;
+      }
+      auto& list = replica.state == ReplicaFacts::State::SUSPECT  ? suspects
+                   : contains(order.without, replica.server)      ? unsynced
+                   : replica.state == ReplicaFacts::State::FAILED ? failed
+                                                                  : members.list;
+      list.add(replica);
+    }
+  }
+  bool rest = order.aim == Order::Aim::REST;
+  auto minimum = rest ? 1 : view.minimumOf(record.replicas);
+  for (auto* more : {&failed, &unsynced, &suspects}) {
+    bool alone = more == &suspects && members.list.empty();
+    if (alone && goodMayCome) continue;
+    if (rest || members.list.size() < minimum) members.list.addAll(*more);
+  }
+  if (members.list.size() < minimum || members.list.empty()) {
+    log.warning("chunk ", handle, " v", record.version, " wants ", record.replicas, " replicas, ",
+                candidates.size(), " are known, ", members.list.size(), " answer, the minimum is ", minimum,
+                " -> no lease for now");
+    members.status = candidates.empty() ? view.noneLeft(now) : Status::NOT_READY;
+  }
+  return members;
+}
+
+kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, const Order& order) {
   // REPLICA_FAILED: try again, the tables have changed.
   auto record = names.chunk(handle);
   if (record == nullptr) co_return Status::STALE;
   auto known = KJ_ASSERT_NONNULL(record);
-  if (names.isShared(handle, known)) co_return Status::OK;  // whoever wants to write it gets a clone first
-  auto now = timer.now();
-  auto minimum = view.minimumOf(known.replicas);
-
-  auto candidates = view.chunks.candidates(handle, known);
-  if (candidates.size() < known.replicas && view.moreMayCome(now)) co_return Status::NOT_READY;
-  kj::Vector<ReplicaFacts> members, failed, doubtful;
-  for (auto& replica : candidates) {
-    KJ_IF_MAYBE (server, view.servers.find(replica.server)) {
-      if (!server->answers(now)) continue;
-      auto& list = replica.state == ReplicaFacts::State::SUSPECT  ? doubtful
-                   : replica.state == ReplicaFacts::State::FAILED ? failed
-                                                                  : members;
-      list.add(replica);
-    }
-  }
-  // One that missed a write nobody was told had succeeded is good enough when there are too few others. After
-  // a power cut of everything there are only suspects, and any of them is better than none.
-  if (members.size() < minimum) members.addAll(failed);
-  if (members.empty()) members = kj::mv(doubtful);
-  if (members.size() < minimum || members.empty()) {
-    log.warning("chunk ", handle, " v", known.version, " wants ", known.replicas, " replicas, ",
-                candidates.size(), " are known, ", members.size(), " answer, the minimum is ", minimum,
-                " -> no lease for now");
-    co_return candidates.empty() ? view.noneLeft(now) : Status::NOT_READY;
-  }
+  bool shared = names.isShared(handle, known);
+  if (shared && order.aim == Order::Aim::LEASE)
+    co_return Status::OK;  // who wants to write it gets a clone first
+  auto minimum = order.aim == Order::Aim::REST ? 1 : view.minimumOf(known.replicas);
+  auto chosen = chooseMembers(handle, known, order);
+  if (!ok(chosen.status)) co_return chosen.status;
+  auto members = kj::mv(chosen.list);
   kj::Vector<ServerId> reachable;
   for (auto& replica : members) reachable.add(replica.server);
-  if (view.leases.mayReplace(handle, reachable, now).verdict != GrantedLeases::Replace::NOW) {
+  if (view.leases.mayReplace(handle, reachable, timer.now()).verdict != GrantedLeases::Replace::NOW) {
     co_return Status::NOT_READY;  // a sole holder that cannot be reached: its lease must run out first
   }
 
   view.leases.recall(handle);
   auto version = known.version;
   for (;;) {
-    auto operation = kj::heap<LoggedOperation>();
-    auto raise = operation->body().initRaiseVersion();
-    raise.setRaised(handle.value());
-    raise.setFrom(version.value());
-    auto outcome = co_await operations.propose(kj::mv(operation));
-    if (!outcome.ok()) co_return outcome.status == Status::NOT_FOUND ? Status::STALE : Status::REPLICA_FAILED;
-    version = ChunkVersion(outcome.number);
-
-    record = names.chunk(handle);
-    if (record == nullptr) co_return Status::STALE;
-    auto truncate = KJ_ASSERT_NONNULL(record).validBytes;
-    auto round = co_await adoptRound(handle, version, truncate, members);
-    members = kj::mv(round.adopted);
+    auto made = co_await round(handle, version, members.releaseAsArray());
+    if (!ok(made.status)) co_return made.status;
+    version = made.version;
+    members = kj::mv(made.members);
     if (members.size() < minimum || members.empty()) {
       log.warning("chunk ", handle, ": only ", members.size(), " of the minimum of ", minimum, " adopted v",
-                  version, " -> no lease for now");
+                  version, " and are equal -> no lease for now");
       co_return Status::NOT_READY;
     }
-    if (round.failed > 0) continue;
-
-    auto confirmation = kj::heap<LoggedOperation>();
-    auto confirm = confirmation->body().initConfirmVersion();
-    confirm.setConfirmed(handle.value());
-    confirm.setVersion(version.value());
-    confirm.setTruncated(truncate);
-    outcome = co_await operations.propose(kj::mv(confirmation));
-    if (outcome.status == Status::STALE_VERSION) continue;  // a truncate came between: adopt it as well
-    if (!outcome.ok()) co_return outcome.status == Status::NOT_FOUND ? Status::STALE : outcome.status;
+    if (made.failed > 0) continue;
+    auto status = co_await confirm(handle, version, made.truncated);
+    if (status == Status::STALE_VERSION) continue;  // a truncate came between: adopt it as well
+    if (!ok(status)) co_return status;
     break;
   }
+  restless.erase(handle);
+  if (order.aim != Order::Aim::LEASE) {
+    view.leases.ended(handle, ChunkVersion(version.value() - 1));
+    if (order.aim == Order::Aim::SYNC) settled[handle] = {version, members.size()};
+    log.info("chunk ", handle, " v", version, ": its ", members.size(), " replicas are equal -> ",
+             order.aim == Order::Aim::REST ? "at rest" : "to be synced");
+    co_return Status::OK;
+  }
 
-  auto line = chain(members, handle, host, avoided);
+  settled.erase(handle);
+  auto line = chain(members, handle, order.host, order.avoided);
   auto status = co_await lend(handle, version, kj::mv(line));
   complaints.erase(handle);
   co_return status;
-}
-
-kj::Promise<ChunkGrants::Round> ChunkGrants::adoptRound(ChunkHandle handle, ChunkVersion version,
-                                                        uint32_t truncate,
-                                                        kj::ArrayPtr<const ReplicaFacts> members) {
-  auto round = kj::heapArrayBuilder<AdoptOrder>(members.size());
-  kj::Vector<ReplicaFacts> asked;
-  for (auto& replica : members) {
-    round.add(AdoptOrder{replica.server, handle, replica.version, version, truncate});
-    asked.add(replica);
-  }
-  auto answers = co_await orders.adoptAll(round.finish());
-  Round result;
-  for (size_t i = 0; i < answers.size(); ++i) {
-    auto& answer = answers[i];
-    if (answer.adopted()) {
-      auto state = asked[i].state;
-      if (state == ReplicaFacts::State::FAILED) state = ReplicaFacts::State::GOOD;
-      ReplicaFacts facts{answer.server, answer.registration, version, answer.length, state};
-      view.chunks.put(handle, facts);
-      result.adopted.add(facts);
-      continue;
-    }
-    ++result.failed;
-    KJ_IF_MAYBE (status, answer.status) {
-      log.warning("store ", answer.server, " refused chunk ", handle, " v", asked[i].version, " -> v",
-                  version, ": ", *status, " -> without it");
-      if (*status == Status::NO_REPLICA) view.chunks.remove(handle, answer.server);
-      if (*status == Status::CORRUPT || *status == Status::IO_ERROR) {
-        view.chunks.put(
-            handle, {answer.server, answer.registration, asked[i].version, 0, ReplicaFacts::State::CORRUPT});
-      }
-    }
-  }
-  co_return kj::mv(result);
 }
 
 kj::Promise<Status> ChunkGrants::lend(ChunkHandle handle, ChunkVersion version, kj::Array<ServerId> members) {
@@ -582,7 +621,7 @@ kj::Promise<void> ChunkGrants::cut(ChunkHandle handle) {
     }
     // Its holder cannot be reached: a higher version on the others takes its power away, else it is waited
     // out.
-    auto status = co_await joinGrant(handle, "", nullptr);
+    auto status = co_await joinGrant(handle, Order{});
     if (!ok(status)) co_await timer.afterDelay(HEARTBEAT_INTERVAL);
     view.leases.expire(timer.now());
   }
@@ -617,7 +656,7 @@ kj::Promise<void> ChunkGrants::fence(ChunkHandle handle) {
     }
     // A lease whose primary cannot be reached, or one from before our start that we may not know of: a higher
     // version takes its power away.
-    auto status = co_await joinGrant(handle, "", nullptr);
+    auto status = co_await joinGrant(handle, Order{});
     if (ok(status)) co_return;
     co_await timer.afterDelay(HEARTBEAT_INTERVAL);
     view.leases.expire(timer.now());

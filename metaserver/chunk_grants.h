@@ -9,11 +9,18 @@
 //                 operation: version 1, floor 1) -> lease to the primary -> the client hears of it.
 //                 If a store did not answer, it may hold an empty replica of version 1 for all we know: the
 //                 handle is given up, and the chunk is made under another one without that store.
-// A further grant: raiseVersion (version v + 1, floor v: persistent before anyone is told) -> adopt on every
-//                 candidate -> confirmVersion (floor = version, a pending truncate is done) -> lease ->
-//                 answer. A store that fails is out. It may have adopted without our hearing, so the version
-//                 is raised once more for the others, until a whole round has adopted: the confirmed version
-//                 is held by none but those who said so.
+// A further grant: raiseVersion (version v + 1, floor v: on stable storage before anyone is told) -> adopt on
+//                 every candidate -> reconcile those that are not known to be equal (reconcile_plan.h) ->
+//                 confirmVersion (floor = version, a pending truncate is done: on stable storage as well) ->
+//                 lease -> answer. A store that fails is out. It may have adopted without our hearing, so the
+//                 version is raised once more for the others, until a whole round has adopted and is equal:
+//                 the confirmed version is held by none but those who said so.
+// INVARIANT: the replicas of a lease begin it equal. A replica of a version from the floor on that is no
+// suspect
+//                 has every acknowledged write.
+// At rest:        the same without a lease, for a chunk that has suspects, or whose lease has ended in
+// another
+//                 way than by its primary's word (chunk_settling.cc).
 //
 // Crash table (metaserver dies after -> what the next start finds):
 //   adopt of a new chunk       a handle that no file has: garbage after its grace
@@ -22,6 +29,10 @@
 //   was written
 //                              under it: all of them are candidates of the next grant, readers go to the
 //                              highest
+//   some of the reconciling    the same; each replica still has all acknowledged writes, or is still a
+//   suspect.
+//                              Whether they are equal is not known: the next round compares them
+//   a raise as `lossy`         the same, and lostBelow = v + 1: told once more than need be, never once less
 //   confirm                    floor v + 1, no lease: a further grant
 //   lease                      the primary acts for up to LEASE_TERM unknown to us; the next grant's adopt
 //   ends it, and
@@ -55,6 +66,8 @@ struct GrantRequest {
   ChunkIndex index;
   kj::Array<ServerId> suspects;  // failed the caller just now
   kj::String host;               // machine of the caller
+  kj::Array<ServerId> unsynced;  // replicas of `version` that have not synced for the caller
+  ChunkVersion version;
 };
 
 struct ChunkLocation {
@@ -66,6 +79,8 @@ struct ChunkLocation {
   ServerId primary;  // 0: no lease is out
   kj::Duration lease = 0 * kj::SECONDS;
   uint32_t validBytes = ALL_BYTES_VALID;
+  ChunkVersion lostBelow;
+  enum class Complete { NO, YES } complete = Complete::NO;
 };
 
 class ChunkFreeze {
@@ -112,6 +127,9 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
                                                 kj::ArrayPtr<const ServerId> suspects);
   // Waits for a grant under way, a little. NO_REPLICA, NOT_READY. Arguments live until it answers.
 
+  kj::Promise<Result<ChunkLocation>> forSyncing(GrantRequest request);
+  // As for reading, but complete; when some of `version` have not synced, of a higher one.
+
   kj::Promise<void> cut(ChunkHandle chunk);
   // A truncate has set validBytes: returns when no lease from before it can be written under any more.
 
@@ -138,10 +156,32 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
 
   bool granting(ChunkHandle chunk) const { return grants.find(chunk) != grants.end(); }
 
+  // -- replicas that may differ (chunk_settling.cc)
+  void unsettled(ChunkHandle chunk);
+  // Its replicas may differ in writes that nobody was told had succeeded, or some are suspects: they are made
+  // equal after a while, if no grant has done so before.
+  void told(ChunkHandle chunk, const ReplicaFacts& replica, bool unsynced);  // a store's report
+  kj::Promise<void> settleForEver();
+  size_t unsettledCount() const { return restless.size(); }
+
  private:
   using Place = std::pair<InodeId, ChunkIndex>;
+  struct Order {
+    // What a grant is for.
+    kj::String host;              // of the writer
+    kj::Array<ServerId> avoided;  // not as primary, if it can be helped
+    kj::Array<ServerId> without;  // not as members, if there are enough others
+    enum class Aim { LEASE, SYNC, REST } aim = Aim::LEASE;
+  };
+  struct Members {
+    Status status = Status::OK;
+    kj::Vector<ReplicaFacts> list;
+  };
   struct Round {
-    kj::Vector<ReplicaFacts> adopted;
+    Status status = Status::OK;  // of the raise
+    ChunkVersion version;
+    uint32_t truncated = ALL_BYTES_VALID;
+    kj::Vector<ReplicaFacts> members;  // have adopted it, and are equal
     uint32_t failed = 0;
   };
   struct Complaints {
@@ -156,10 +196,23 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> create(Place place, kj::String host);
   kj::Promise<Status> createOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left);
   kj::Promise<void> abandon(ChunkHandle handle, kj::Array<AdoptAnswer> answers);
-  kj::Promise<Status> grant(ChunkHandle handle, kj::String host, kj::Array<ServerId> avoided);
-  kj::Promise<Status> grantOnce(ChunkHandle handle, kj::StringPtr host, kj::Array<ServerId>& avoided);
-  kj::Promise<Round> adoptRound(ChunkHandle handle, ChunkVersion version, uint32_t truncate,
-                                kj::ArrayPtr<const ReplicaFacts> members);
+  kj::Promise<Status> grant(ChunkHandle handle, Order order);
+  kj::Promise<Status> grantOnce(ChunkHandle handle, const Order& order);
+  Members chooseMembers(ChunkHandle handle, const ChunkRecord& record, const Order& order);
+
+  // chunk_rounds.cc
+  kj::Promise<Round> round(ChunkHandle handle, ChunkVersion from, kj::Array<ReplicaFacts> members);
+  kj::Promise<void> adopt(ChunkHandle handle, Round& round, kj::ArrayPtr<const ReplicaFacts> members,
+                          kj::Vector<AdoptedReplica>& adopted);
+  kj::Promise<void> makeEqual(ChunkHandle handle, Round& round, kj::ArrayPtr<const AdoptedReplica> adopted);
+  void judge(ChunkHandle handle, Round& round, const ReconcileReport& report);
+  kj::Promise<Status> confirm(ChunkHandle handle, ChunkVersion version, uint32_t truncated);
+
+  // chunk_settling.cc
+  kj::Promise<Status> settle(ChunkHandle handle);
+  kj::Promise<void> settleOne(ChunkHandle handle);
+  enum class Rest { EQUAL, UNEQUAL, NOT_KNOWN };
+  kj::Promise<Rest> compare(ChunkHandle handle);
   kj::Promise<Status> lend(ChunkHandle handle, ChunkVersion version, kj::Array<ServerId> members);
   kj::Array<ServerId> chain(kj::ArrayPtr<const ReplicaFacts> members, ChunkHandle handle, kj::StringPtr host,
                             kj::ArrayPtr<const ServerId> avoided) const;
@@ -169,6 +222,7 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
                                 kj::Own<kj::PromiseFulfiller<kj::Own<ChunkFreeze>>> fulfiller);
   kj::Promise<Status> makeStill(ChunkHandle handle, kj::ArrayPtr<const ServerId> without,
                                 ChunkFreeze& result);
+
   // chunk_share.cc
   bool allGood(ChunkHandle handle, const ChunkRecord& record) const;
   bool knowsAllLeases() const;
@@ -182,7 +236,7 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> ownOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left);
   kj::Promise<Status> proposeOwn(Place place, ReplicaId shared, ChunkHandle clone);
 
-  kj::Promise<Status> joinGrant(ChunkHandle handle, kj::StringPtr host, kj::Array<ServerId> avoided);
+  kj::Promise<Status> joinGrant(ChunkHandle handle, Order order);
   kj::Promise<Status> joinCreation(Place place, kj::StringPtr host);
   kj::Promise<kj::Array<ServerId>> judgeSuspects(kj::ArrayPtr<const ServerId> suspects, ChunkHandle handle);
   uint64_t random();
@@ -202,6 +256,13 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   std::unordered_set<ChunkHandle> frozen;  // of `grants`: their versions are settled, readers need not wait
   std::map<Place, kj::ForkedPromise<Status>> creations;    // of new chunks, and of clones of shared ones
   std::unordered_map<ChunkHandle, Complaints> complaints;  // of clients about a lease whose primary lives
+  std::map<ChunkHandle, kj::TimePoint> restless;           // unsettled, and from when on to be settled
+  uint32_t settling = 0;                                   // at this moment
+  struct Settled {
+    ChunkVersion version;
+    size_t members = 0;
+  };
+  std::unordered_map<ChunkHandle, Settled> settled;  // versions confirmed for a sync, and how many hold them
   kj::TaskSet tasks;
 };
 

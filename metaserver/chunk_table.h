@@ -13,6 +13,7 @@
 #include <map>
 
 #include "metaserver/inode.h"
+#include "metaserver/reconcile_plan.h"
 #include "metaserver/server_table.h"
 #include "rpc/units.h"
 
@@ -26,6 +27,7 @@ struct ReplicaFacts {
   enum class State : uint8_t { GOOD, FAILED, SUSPECT, CORRUPT } state = State::GOOD;
   // FAILED: it did not apply a write that its primary applied; that write was not acknowledged.
   // SUSPECT: its machine went down while it had writes that were not on stable storage: it may lack some.
+  ContentMark content{};  // as last told
 };
 
 class ChunkTable {

@@ -37,7 +37,9 @@ kj::Promise<void> FleetHandlers::report(ReportContext context) {
     if (chunk.getSuspect()) facts.state = ReplicaFacts::State::SUSPECT;
     if (chunk.getCorrupt()) facts.state = ReplicaFacts::State::CORRUPT;
     ChunkHandle handle(chunk.getHandle());
+    facts.content = {ChunkVersion(chunk.getWritten()), chunk.getSerial()};
     view.chunks.put(handle, facts);
+    service.grants.told(handle, facts, chunk.getUnsynced());
     service.survey.judgeReplica(handle, facts);
   }
   if (!params.getLast()) return kj::READY_NOW;
@@ -125,6 +127,7 @@ kj::Promise<void> FleetHandlers::failed(FailedContext context) {
     }
   }
   view.leases.ended(chunk, version);
+  service.grants.unsettled(chunk);
   kj::Vector<ServerId> failed;
   for (auto id : params.getServers()) failed.add(ServerId(id));
   for (auto& replica : view.chunks.replicas(chunk)) {

@@ -66,23 +66,25 @@ void GrantedLeases::ended(ChunkHandle chunk, ChunkVersion version) {
 kj::Vector<ChunkHandle> GrantedLeases::processEnded(ServerId server) {
   kj::Vector<ChunkHandle> ended;
   for (auto it = leases.begin(); it != leases.end();) {
+    bool member = it->second.isMember(server);
+    if (member) ended.add(it->first);
     if (it->second.primary == server) {
-      ended.add(it->first);
       it = leases.erase(it);
-    } else {
-      ++it;
+      continue;
     }
+    if (member) it->second.state = Entry::State::RECALLED;
+    ++it;
   }
   return ended;
 }
 
-kj::Vector<ChunkHandle> GrantedLeases::expire(kj::TimePoint now) {
-  kj::Vector<ChunkHandle> over;
+kj::Vector<GrantedLeases::Expired> GrantedLeases::expire(kj::TimePoint now) {
+  kj::Vector<Expired> over;
   for (auto it = leases.begin(); it != leases.end();) {
     bool ended = false;
     KJ_IF_MAYBE (believed, it->second.believed) ended = *believed <= now;
     if (ended) {
-      over.add(it->first);
+      over.add(Expired{it->first, it->second.primary});
       it = leases.erase(it);
     } else {
       ++it;

@@ -65,9 +65,15 @@ class GrantedLeases {
   // The primary itself has said that it no longer acts (revoked, adopted a higher version, failed).
 
   kj::Vector<ChunkHandle> processEnded(ServerId server);
-  // The process that served this store is known to be gone: its leases died with its memory.
+  // The process that served this store is known to be gone: its leases died with its memory. Answers all
+  // chunks of whose lease it was a member: those of other primaries are recalled, for it takes no write of
+  // them any more.
 
-  kj::Vector<ChunkHandle> expire(kj::TimePoint now);
+  struct Expired {
+    ChunkHandle chunk;
+    ServerId primary;
+  };
+  kj::Vector<Expired> expire(kj::TimePoint now);
   // Forgets leases that nobody can believe in any more.
 
   enum class Replace { NOW, WAIT, NEVER_KNOWN };

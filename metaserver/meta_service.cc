@@ -37,6 +37,7 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
   reportsChanged();
   tasks.add(watch());
   tasks.add(repair.run());
+  tasks.add(grants.settleForEver());
   tasks.add(rebalance.run());
   tasks.add(survey.run());
   tasks.add(sessions.run());
@@ -64,7 +65,10 @@ kj::Promise<void> MetaService::watch() {
   for (;;) {
     co_await timer.afterDelay(HEARTBEAT_INTERVAL);
     reportsChanged();
-    for (auto chunk : view.leases.expire(timer.now())) {
+    for (auto& [chunk, primary] : view.leases.expire(timer.now())) {
+      KJ_IF_MAYBE (server, view.servers.find(primary)) {
+        if (!server->answers(timer.now())) grants.unsettled(chunk);
+      }
       log.debug("nobody can believe in the lease of chunk ", chunk, " any more -> forgotten");
     }
   }
@@ -110,6 +114,7 @@ kj::Promise<MetaService::Membership> MetaService::join(rpc::StoreDescription::Re
   }
   if (admission == ServerTable::Admission::NEW_PROCESS) {
     auto ended = view.leases.processEnded(id);
+    for (auto chunk : ended) grants.unsettled(chunk);
     if (ended.size() > 0)
       log.info("store ", id, " has a new process -> its ", ended.size(), " leases are over");
   }

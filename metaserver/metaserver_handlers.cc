@@ -158,6 +158,8 @@ void MetaService::writeLocation(rpc::Location::Builder builder, const ChunkLocat
   builder.setPrimary(location.primary.value());
   builder.setLeaseMs(location.lease / kj::MILLISECONDS);
   builder.setValidBytes(location.validBytes);
+  builder.setLostBelow(location.lostBelow.value());
+  builder.setComplete(location.complete == ChunkLocation::Complete::YES);
 }
 
 void MetaService::writeStatus(rpc::ClusterStatus::Builder builder) const {

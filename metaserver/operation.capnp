@@ -79,9 +79,10 @@ struct Operation {
     raiseVersion :group {
       raised @24 :UInt64;   # handle
       from @25 :UInt64;     # the version it has now
+      lossy @54 :Bool;      # only suspects are left to make it from: lostBelow = the new version
     }
-    # version = from + 1; floor stays: replicas of any version from floor on may be the latest. Committed before any chunk
-    # daemon is told. Refuses: notFound, staleVersion (it does not have the version `from`).
+    # version = from + 1; floor stays: replicas of any version from floor on may be the latest. On stable storage before
+    # any chunk daemon is told. Refuses: notFound, staleVersion (it does not have the version `from`).
 
     confirmVersion :group {
       confirmed @26 :UInt64;  # handle

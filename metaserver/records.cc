@@ -119,6 +119,7 @@ void visitChunk(Codec& codec, Target& chunk) {
   codec.number(chunk.validBytes);
   codec.number(chunk.replicas);
   codec.number(chunk.zeroBlocks);
+  codec.number(chunk.lostBelow);
 }
 
 template <typename Codec, typename Target>
@@ -616,7 +617,7 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
       auto chunk = decodeChunk(value);
       return kj::str("chunk ", reader.number(), " version ", chunk.version, " floor ", chunk.floor,
                      " references ", chunk.references, " valid ", chunk.validBytes, " replicas ",
-                     chunk.replicas, " zero blocks ", chunk.zeroBlocks);
+                     chunk.replicas, " zero blocks ", chunk.zeroBlocks, " lost below ", chunk.lostBelow);
     }
     case Table::TARGETS:
       return kj::str("symlink ", reader.number(), " -> ", kj::encodeCEscape(owned(decodeBytes(value))));

@@ -201,7 +201,7 @@ kj::Promise<void> SessionHandlers::locating(LocateContext context) {
   }
   constexpr uint64_t INDEX_MAX = FILE_SIZE_MAX / CHUNK_SIZE;
   if (!found->attributes.isRegular() || params.getFirst() > INDEX_MAX || params.getCount() == 0 ||
-      params.getSuspects().size() > SUSPECTS_MAX) {
+      params.getSuspects().size() > SUSPECTS_MAX || params.getUnsynced().size() > SUSPECTS_MAX) {
     results.setStatus(Status::INVALID);
     co_return;
   }
@@ -209,13 +209,23 @@ kj::Promise<void> SessionHandlers::locating(LocateContext context) {
   for (auto suspect : params.getSuspects()) suspects.add(ServerId(suspect));
   auto host = kj::str(service.sessions.host(session));
 
+  if (params.getVersion() > 0) {
+    kj::Vector<ServerId> unsynced;
+    for (auto server : params.getUnsynced()) unsynced.add(ServerId(server));
+    auto location = co_await service.grants.forSyncing(
+        {inode, ChunkIndex(params.getFirst()), suspects.releaseAsArray(), kj::mv(host),
+         unsynced.releaseAsArray(), ChunkVersion(params.getVersion())});
+    results.setStatus(location.status());
+    if (location.ok()) service.writeLocation(results.initLocations(1)[0], *location);
+    co_return;
+  }
   if (params.getForWrite()) {
     if (!mayWrite(inode)) {
       results.setStatus(Status::NOT_LEASED);
       co_return;
     }
     auto location = co_await service.grants.forWriting(
-        {inode, ChunkIndex(params.getFirst()), suspects.releaseAsArray(), kj::mv(host)});
+        {inode, ChunkIndex(params.getFirst()), suspects.releaseAsArray(), kj::mv(host), nullptr, {}});
     // A lease that it has lost meanwhile has been fenced, but for what is answered here.
     auto status = mayWrite(inode) ? location.status() : Status::NOT_LEASED;
     results.setStatus(status);

@@ -27,6 +27,16 @@ uint32_t StoreOrders::registrationOf(ServerId server) const {
   return 0;
 }
 
+void StoreOrders::writeReplica(rpc::Replica::Builder replica, ServerId id) const {
+  replica.setServer(id.value());
+  KJ_IF_MAYBE (server, view.servers.find(id)) {
+    auto address = replica.getAddress();
+    address.setNetwork(server->address.network);
+    address.setLocal(server->address.local);
+    address.setHost(server->address.host);
+  }
+}
+
 kj::Promise<void> StoreOrders::patience(ServerId server, kj::Duration most) {
   auto sent = timer.now();
   for (;;) {
@@ -75,6 +85,8 @@ kj::Promise<AdoptAnswer> StoreOrders::adopt(AdoptOrder order) {
       if (results.size() == 1 && results[0].getHandle() == order.chunk.value()) {
         answer.status = results[0].getStatus();
         answer.length = results[0].getLength();
+        answer.content = {ChunkVersion(results[0].getWritten()), results[0].getSerial()};
+        if (results[0].getSuspect()) answer.machine = AdoptAnswer::Machine::SUSPECT;
       } else {
         log.error("store ", order.server, " answered an adopt of chunk ", order.chunk, " with ",
                   results.size(), " results -> taken as a refusal");
@@ -107,15 +119,7 @@ kj::Promise<kj::Maybe<Status>> StoreOrders::lease(ChunkHandle chunk, ChunkVersio
       grant.getChunk().setVersion(version.value());
       grant.setDurationMs(LEASE_TERM / kj::MILLISECONDS);
       auto secondaries = grant.initSecondaries(members.size() - 1);
-      for (size_t i = 1; i < members.size(); ++i) {
-        secondaries[i - 1].setServer(members[i].value());
-        KJ_IF_MAYBE (server, view.servers.find(members[i])) {
-          auto address = secondaries[i - 1].getAddress();
-          address.setNetwork(server->address.network);
-          address.setLocal(server->address.local);
-          address.setHost(server->address.host);
-        }
-      }
+      for (size_t i = 1; i < members.size(); ++i) writeReplica(secondaries[i - 1], members[i]);
       kj::Promise<capnp::Response<rpc::ChunkServer::LeaseResults>> sent = request.send();
       auto response = co_await bounded(primary, kj::mv(sent));
       view.servers.heard(primary, registration, timer.now());
@@ -218,15 +222,7 @@ kj::Promise<CopyReport> StoreOrders::copy(CopyRequest order) {
       request.setLimit(order.limit);
       request.setCommit(order.end == CopyRequest::End::COMMIT);
       auto sources = request.initSources(order.sources.size());
-      for (size_t i = 0; i < order.sources.size(); ++i) {
-        sources[i].setServer(order.sources[i].value());
-        KJ_IF_MAYBE (server, view.servers.find(order.sources[i])) {
-          auto address = sources[i].getAddress();
-          address.setNetwork(server->address.network);
-          address.setLocal(server->address.local);
-          address.setHost(server->address.host);
-        }
-      }
+      for (size_t i = 0; i < order.sources.size(); ++i) writeReplica(sources[i], order.sources[i]);
       kj::Promise<capnp::Response<rpc::ChunkServer::CopyResults>> sent = request.send();
       auto response = co_await bounded(order.target, kj::mv(sent), COPY_DEADLINE_MAX);
       view.servers.heard(order.target, report.registration, timer.now());
@@ -237,6 +233,31 @@ kj::Promise<CopyReport> StoreOrders::copy(CopyRequest order) {
       for (auto server : response.getBad()) report.bad.add(ServerId(server));
     } catch (const kj::Exception& exception) {
       noAnswer(order.target, report.registration, "a copy", exception);
+    }
+  }
+  co_return kj::mv(report);
+}
+
+kj::Promise<ReconcileReport> StoreOrders::reconcile(ReconcileRequest order) {
+  ReconcileReport report{order.target, nullptr};
+  report.registration = registrationOf(order.target);
+  auto found = capability(order.target);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->reconcileRequest();
+      request.setEpoch(epoch.value());
+      request.getChunk().setHandle(order.chunk.value());
+      request.getChunk().setVersion(order.version.value());
+      KJ_IF_MAYBE (source, order.source) writeReplica(request.initSources(1)[0], *source);
+      kj::Promise<capnp::Response<rpc::ChunkServer::ReconcileResults>> sent = request.send();
+      auto response = co_await bounded(order.target, kj::mv(sent), COPY_DEADLINE_MAX);
+      view.servers.heard(order.target, report.registration, timer.now());
+      report.status = response.getStatus();
+      report.copied = response.getCopied();
+      report.length = response.getLength();
+      for (auto server : response.getBad()) report.bad.add(ServerId(server));
+    } catch (const kj::Exception& exception) {
+      noAnswer(order.target, report.registration, "a reconcile", exception);
     }
   }
   co_return kj::mv(report);
@@ -262,6 +283,27 @@ kj::Promise<kj::Maybe<ReplicaFacts>> StoreOrders::describe(ServerId server, Chun
       }
     } catch (const kj::Exception& exception) {
       noAnswer(server, registration, "a question", exception);
+    }
+  }
+  co_return nullptr;
+}
+
+kj::Promise<kj::Maybe<StoreOrders::Content>> StoreOrders::content(ServerId server, ChunkHandle chunk,
+                                                                  ChunkVersion version) {
+  auto registration = registrationOf(server);
+  auto found = capability(server);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->checksumsRequest();
+      request.getChunk().setHandle(chunk.value());
+      request.getChunk().setVersion(version.value());
+      kj::Promise<capnp::Response<rpc::ChunkServer::ChecksumsResults>> sent = request.send();
+      auto response = co_await bounded(server, kj::mv(sent));
+      view.servers.heard(server, registration, timer.now());
+      if (!ok(response.getStatus())) co_return nullptr;
+      co_return Content{response.getLength(), kj::heapArray<kj::byte>(response.getChecksums())};
+    } catch (const kj::Exception& exception) {
+      noAnswer(server, registration, "a question for checksums", exception);
     }
   }
   co_return nullptr;

@@ -12,6 +12,7 @@
 
 #include "env/log.h"
 #include "metaserver/cluster_view.h"
+#include "metaserver/reconcile_plan.h"
 #include "rpc/result.h"
 
 namespace cairn {
@@ -63,7 +64,25 @@ struct AdoptAnswer {
   kj::Maybe<Status> status;  // null: no answer, it may have adopted or not
   uint32_t length = 0;
   uint32_t registration = 0;  // of the store, when the order was sent
+  ContentMark content;
+  enum class Machine { UNBROKEN, SUSPECT } machine = Machine::UNBROKEN;
   bool adopted() const;
+};
+
+struct ReconcileRequest {
+  ServerId target;
+  ChunkHandle chunk;
+  ChunkVersion version;
+  kj::Maybe<ServerId> source;  // null: the target is what the others are made equal to
+};
+
+struct ReconcileReport {
+  ServerId target;
+  kj::Maybe<Status> status;  // null: no answer, it may go on
+  uint64_t copied = 0;
+  uint32_t length = 0;
+  kj::Vector<ServerId> bad;
+  uint32_t registration = 0;  // of the target, when the order was sent
 };
 
 enum class Life { ALIVE, NO_ANSWER };
@@ -84,9 +103,17 @@ class StoreOrders {
   kj::Promise<CloneReport> clone(ServerId server, ReplicaId source, ChunkHandle target, uint32_t bytes);
   kj::Promise<kj::Maybe<Status>> remove(ServerId server, kj::Array<DoomedReplica> replicas);
   kj::Promise<CopyReport> copy(CopyRequest request);
+  kj::Promise<ReconcileReport> reconcile(ReconcileRequest request);
   kj::Promise<kj::Maybe<ReplicaFacts>> describe(ServerId server,
                                                 ChunkHandle chunk);  // null: none, or no answer
   kj::Promise<Life> probe(ServerId server);
+  struct Content {
+    uint32_t length = 0;
+    kj::Array<kj::byte> checksums;
+    bool operator==(const Content& other) const = default;
+  };
+  kj::Promise<kj::Maybe<Content>> content(ServerId server, ChunkHandle chunk, ChunkVersion version);
+  // Its table of checksums; null: refused, or no answer.
   kj::Promise<kj::Maybe<Status>> verify(ServerId server, ChunkHandle chunk, ChunkVersion version);
   // The store reads all of its replica: OK, CORRUPT, or why it could not. Takes as long as that takes.
 
@@ -97,6 +124,7 @@ class StoreOrders {
   kj::Maybe<rpc::ChunkServer::Client> capability(ServerId server);
   void noAnswer(ServerId server, uint32_t registration, kj::StringPtr what, const kj::Exception& exception);
   uint32_t registrationOf(ServerId server) const;
+  void writeReplica(rpc::Replica::Builder replica, ServerId server) const;
 
   ClusterView& view;
   kj::Timer& timer;

@@ -58,11 +58,13 @@ interface ChunkServer {
   # TRANSFER_SIZE_MAX. Returns the stored bytes and one checksum per block they touch, as the writer made them:
   # the reader verifies (a last block cut short by the end of the chunk is summed as if padded with zeros).
   # Fewer bytes than asked: the chunk ends there, and bytes beyond are zeros.
-  # Refuses: behindVersion, staleVersion, noReplica, corrupt (quarantined; use another replica), ioError.
+  # Refuses: behindVersion, staleVersion, noReplica, corrupt (quarantined; use another replica), rebooted (use
+  # another replica), ioError.
 
   sync @3 (chunks :List(ChunkId), boot :UInt64) -> (status :Status, failed :List(UInt64));
   # Barrier: what was applied to these chunks on this replica before the call is on stable storage when it
-  # answers ok. `boot`: the one that `Applied` named, 0 for any. Refuses: rebooted, staleVersion,
+  # answers ok. `boot`: the one that `Applied` named, 0 for any: that of a replica that was made equal to the others
+  # under this version. Refuses: rebooted (another boot; or suspect, see ChunkReport), staleVersion,
   # behindVersion, noReplica, ioError (handles in `failed`). A retry after ioError is refused as well: what the
   # disk has dropped does not come back (the replica is quarantined).
 
@@ -123,6 +125,16 @@ interface ChunkServer {
   # answers ok. The metaserver names a chunk that nobody writes; a lease on it ends. A call that does not end leaves nothing:
   # a replica that is there is complete. Repeating it is harmless. Refuses: noReplica, staleVersion, behindVersion, corrupt
   # (the replica is: quarantined), exists, busy, noSpace, ioError.
+
+  reconcile @14 (epoch :UInt64, chunk :ChunkId, sources :List(Replica))
+      -> (status :Status, copied :UInt64, length :UInt32, bad :List(UInt32));
+  # An order of the metaserver: make this replica, which holds exactly this version, equal to the first of `sources` that
+  # does, in place: checksum tables are compared, and the blocks that differ are copied. Without sources it is the one
+  # that the others are made equal to. Then all of it is put on stable storage, and it is no suspect any more.
+  # Right only under a version that no lease was granted under. It may end at any point and be repeated: what was
+  # acknowledged is in both contents, and a suspect stays one until the end.
+  # Answers how many bytes were `copied`. `bad`: sources whose bytes do not match their checksums. Refuses: behindVersion,
+  # staleVersion, noReplica, corrupt, replicaFailed (no source answers), noSpace, ioError.
 }
 
 struct Adoption {
@@ -137,6 +149,10 @@ struct Adopted {
   status @1 :Status;        # ok; noReplica, staleVersion (holds a newer one), behindVersion (holds one before
                             # `from`), noSpace, ioError, corrupt
   length @2 :UInt32;        # bytes in the replica after it
+  suspect @3 :Bool;         # as in ChunkReport
+  written @4 :UInt64;       # the version under which it applied its last write; 0: not known
+  serial @5 :UInt64;        # that write's place in its primary's order. Replicas that began a version equal and have
+                            # applied the same writes of it are equal.
 }
 
 struct LeaseGrant {
@@ -152,4 +168,6 @@ struct ChunkReport {
   unsynced @3 :Bool;        # has writes that are not known to be on stable storage
   suspect @4 :Bool;         # its machine went down while it was unsynced: reconcile before it serves
   corrupt @5 :Bool;         # quarantined
+  written @6 :UInt64;       # as in Adopted
+  serial @7 :UInt64;
 }

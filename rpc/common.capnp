@@ -42,7 +42,8 @@ enum Status {
   notReady @25;           # safe mode, or daemons not yet registered: retry after a pause
   sessionExpired @26;     # the session is fenced: open a new one
   staleEpoch @27;         # an order from a metaserver older than one already seen
-  rebooted @28;           # the replica's machine restarted since the write: it does not count for a sync
+  rebooted @28;           # the replica's machine restarted while it had writes that were not on stable storage: it
+                          # serves nothing and counts for no sync before it has been made equal to another
   chunkFull @29;          # recordAppend did not fit: the chunk is padded, go on in the next
   # -- damage: another replica answers; EIO when none is left
   badChecksum @30;        # the data that arrived does not match its checksums: send again

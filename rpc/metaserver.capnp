@@ -303,6 +303,11 @@ struct Location {
   validBytes @5 :UInt32 = 0xffffffff;
   # Bytes at and beyond this offset of the chunk are zeros whatever the replicas hold: a truncate that they have
   # not done yet. They do it before the next lease is granted, so a location for writing never has it.
+  lostBelow @6 :UInt64;
+  # What was acknowledged under versions below this one, and not synced, may be lost: at one time every replica's
+  # machine had lost its power.
+  complete @7 :Bool;
+  # No other store may hold a replica that counts: what these have all synced is synced.
 }
 
 # Inodes by number, here and in Session: one that existed and is gone answers `stale` (the kernel then walks the path again
@@ -426,11 +431,15 @@ interface Session {
   release @8 (inodes :List(UInt64)) -> ();
   # The session has closed these for the last time.
 
-  locate @9 (inode :UInt64, first :UInt64, count :UInt32, forWrite :Bool, suspects :List(UInt32))
+  locate @9 (inode :UInt64, first :UInt64, count :UInt32, forWrite :Bool, suspects :List(UInt32),
+             unsynced :List(UInt32), version :UInt64)
       -> (status :Status, locations :List(Location));
   # The chunks with index first to first + count - 1 (at most 64; the answer may hold fewer, at least one). For writing: exactly one chunk; it is made when missing,
   # a lease is granted when none is out (version raised, persisted, replicas told, before this answers).
   # `suspects`: servers that failed the caller just now; for writing they are probed and left out when they do not answer.
+  # `version`, for reading one chunk, when not 0: the caller wants to sync. The answer is complete, if need be under a higher
+  # version; `unsynced` are replicas of `version` that did not sync for the caller: then it is of a higher version, without
+  # them as long as there are enough others, else with all made equal to a good one.
   # Refuses: notFound, notReady (retry), noSpace, noReplica (none of a chunk's good replicas is known: retry while
   # daemons come back), ioError (likewise, and every store of the cluster is there: none will come), notLeased (for writing:
   # the session has neither the write nor the append lease).

@@ -71,6 +71,7 @@ Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction)
   if (record.version.value() != request.getFrom()) return refusal(Status::STALE_VERSION);
 
   record.version = record.version.next();
+  if (request.getLossy()) record.lostBelow = record.version;
   transaction.putChunk(handle, record);
   Outcome outcome;
   outcome.chunk = handle;

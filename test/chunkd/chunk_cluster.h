@@ -301,6 +301,34 @@ class ChunkCluster {
     for (auto server : answer.getBad()) result.bad.insert(server);
     co_return kj::mv(result);
   }
+  kj::Promise<CopyResult> startReconcile(uint32_t id, ChunkKey key, std::vector<uint32_t> sources) {
+    auto request = orders(id).reconcileRequest();
+    request.setEpoch(meta.epoch.value());
+    request.getChunk().setHandle(key.handle.value());
+    request.getChunk().setVersion(key.version.value());
+    auto list = request.initSources(unsigned(sources.size()));
+    for (unsigned i = 0; i < list.size(); i++) {
+      list[i].setServer(sources[i]);
+      list[i].getAddress().setNetwork(meta.stores[sources[i]].address);
+    }
+    auto answer = co_await request.send();
+    CopyResult result{answer.getStatus(), answer.getCopied(), 0, answer.getLength(), {}};
+    for (auto server : answer.getBad()) result.bad.insert(server);
+    co_return kj::mv(result);
+  }
+  CopyResult reconcile(uint32_t id, ChunkKey key, std::vector<uint32_t> sources) {
+    return time.run(startReconcile(id, key, kj::mv(sources)), scope);
+  }
+  struct Mark {
+    uint64_t written, serial;
+    bool operator==(const Mark&) const = default;
+  };
+  Mark mark(uint32_t id, ChunkHandle handle) {
+    auto request = orders(id).describeRequest();
+    request.initChunks(1).set(0, handle.value());
+    auto response = request.send().wait(scope);
+    return {response.getChunks()[0].getWritten(), response.getChunks()[0].getSerial()};
+  }
   CopyResult copy(uint32_t id, ChunkKey key, std::vector<uint32_t> sources, CopyWords words = {}) {
     return time.run(startCopy(id, key, kj::mv(sources), words), scope);
   }

@@ -222,7 +222,11 @@ TEST_F(ChunkServiceTest, ASyncForAnotherBootOfTheMachineIsRefused) {
   c.daemon(1).disk.losePower(1);
   c.start(1, SECOND_BOOT);
   EXPECT_EQ(c.sync(1, chunk, answer.boot), Status::REBOOTED);
-  EXPECT_EQ(c.sync(1, chunk), Status::OK);
+  EXPECT_EQ(c.sync(1, chunk), Status::REBOOTED) << "a suspect counts for nothing";
+  ASSERT_EQ(c.adopt(1, {chunk.handle, ChunkVersion(2)}, 1), Status::OK);
+  ASSERT_EQ(c.reconcile(1, {chunk.handle, ChunkVersion(2)}, {}).status, Status::OK);
+  EXPECT_EQ(c.sync(1, {chunk.handle, ChunkVersion(2)}, answer.boot), Status::REBOOTED);
+  EXPECT_EQ(c.sync(1, {chunk.handle, ChunkVersion(2)}), Status::OK);
 }
 
 // -- append

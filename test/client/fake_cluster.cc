@@ -360,8 +360,14 @@ class FakeSessionServer final : public rpc::Session::Server {
     auto& file = cluster.files.at(params.getInode());
     std::set<uint32_t> suspects;
     for (auto server : params.getSuspects()) suspects.insert(server);
-    if (params.getForWrite()) {
-      cluster.grant(file, params.getFirst(), suspects);
+    std::set<uint32_t> unsynced;
+    auto known = file.chunks.find(params.getFirst());
+    if (known != file.chunks.end() && known->second.version == params.getVersion()) {
+      for (auto server : params.getUnsynced()) unsynced.insert(server);
+    }
+    bool syncing = params.getVersion() > 0;
+    if (params.getForWrite() || (syncing && file.chunks.count(params.getFirst()))) {
+      cluster.grant(file, params.getFirst(), suspects, unsynced);
       if (file.chunks.at(params.getFirst()).primary == 0) {
         results.setStatus(Status::NOT_READY);
         return kj::READY_NOW;
@@ -378,6 +384,8 @@ class FakeSessionServer final : public rpc::Session::Server {
       location.setPrimary(chunk->second.primary);
       location.setLeaseMs(60'000);
       location.setValidBytes(chunk->second.validBytes);
+      location.setComplete(chunk->second.isComplete || syncing);
+      location.setLostBelow(chunk->second.lostBelow);
       auto replicas = location.initReplicas(chunk->second.replicas.size());
       unsigned place = 0;
       for (auto server : chunk->second.replicas) {
@@ -690,7 +698,8 @@ void FakeCluster::startMetaserver() {
   metaserver->listen("*:9400").wait(scope);
 }
 
-void FakeCluster::grant(FakeFile& file, uint64_t index, const std::set<uint32_t>& suspects) {
+void FakeCluster::grant(FakeFile& file, uint64_t index, const std::set<uint32_t>& suspects,
+                        const std::set<uint32_t>& unsynced) {
   auto [place, fresh] = file.chunks.try_emplace(index);
   auto& chunk = place->second;
   if (fresh) {
@@ -712,7 +721,10 @@ void FakeCluster::grant(FakeFile& file, uint64_t index, const std::set<uint32_t>
     chunk.primary = 0;  // the set never becomes empty: wait for one of them
     return;
   }
-  bool changed = left != chunk.replicas;
+  // Those that could not sync for the caller go as well, if two others are left.
+  if (left.size() >= unsynced.size() + 2)
+    std::erase_if(left, [&](uint32_t id) { return unsynced.count(id); });
+  bool changed = left != chunk.replicas || !unsynced.empty();
   chunk.replicas = left;
   if (!changed && chunk.primary != 0) return;
   ++chunk.version;

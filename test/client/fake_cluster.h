@@ -53,6 +53,8 @@ struct FakeFile {
     uint64_t handle = 0, version = 0;
     std::set<uint32_t> replicas;
     uint32_t primary = 0, validBytes = UINT32_MAX;
+    bool isComplete = true;
+    uint64_t lostBelow = 0;
   };
   std::map<uint64_t, Chunk> chunks;  // by index
   uint32_t opens = 0;
@@ -143,7 +145,8 @@ class FakeCluster {
   // While what it answers lives, nobody else is granted a lease on the inode.
   void loseLeases(uint64_t session);  // it was silent for too long
 
-  void grant(FakeFile& file, uint64_t index, const std::set<uint32_t>& suspects);
+  void grant(FakeFile& file, uint64_t index, const std::set<uint32_t>& suspects,
+             const std::set<uint32_t>& unsynced = {});
 };
 
 }  // namespace cairn::client

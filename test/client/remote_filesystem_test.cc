@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "client/writer.h"
 #include "test/client/fake_cluster.h"
 
 namespace cairn::client {
@@ -449,6 +450,68 @@ TEST_F(RemoteFilesystemTest, WhenNoReplicaCountsASyncFailsAndDoesNotForgetIt) {
   for (auto& [id, store] : cluster.stores) store.refuseSyncs = Status::IO_ERROR;
   EXPECT_EQ(sync(*file), Status::IO_ERROR);
   EXPECT_EQ(sync(*file), Status::IO_ERROR);
+}
+
+TEST_F(RemoteFilesystemTest, AReplicaThatCannotBeReachedStaysInNoSetOfAFinishedSync) {
+  auto file = create();
+  cluster.write(*file, 0, "a");
+  flush(*file);
+  cluster.network.cut("c", "s2");  // the metaserver reaches it all the same
+  EXPECT_EQ(sync(*file), Status::OK);
+  EXPECT_EQ(cluster.file(file->inode()).chunks.at(0).replicas, (std::set<uint32_t>{1, 3}));
+  EXPECT_GT(cluster.file(file->inode()).chunks.at(0).version, 1u);
+}
+
+TEST_F(RemoteFilesystemTest, WhatWentWithThePowerOfEveryReplicaIsToldOnce) {
+  auto file = create();
+  cluster.write(*file, 0, "a");
+  flush(*file);
+  auto& chunk = cluster.file(file->inode()).chunks.at(0);
+  chunk.version += 1;
+  chunk.lostBelow = chunk.version;
+  for (auto server : chunk.replicas)
+    cluster.stores.at(server).chunks.at(chunk.handle).version = chunk.version;
+  EXPECT_EQ(sync(*file), Status::IO_ERROR);
+  EXPECT_EQ(sync(*file), Status::OK) << "once";
+  cluster.write(*file, 0, "b");
+  EXPECT_EQ(sync(*file), Status::OK) << "this was written after it";
+}
+
+TEST_F(RemoteFilesystemTest, ASyncOfAFileWithAReplicaAwayFindsOutWhoCounts) {
+  auto file = create();
+  cluster.write(*file, 0, "a");
+  flush(*file);
+  auto inode = file->inode();
+  file = nullptr;
+  cluster.pass(100 * kj::MILLISECONDS);
+  filesystem = cluster.mount();  // which knows nothing of the write
+  cluster.file(inode).chunks.at(0).isComplete = false;
+  auto opened = cluster.run(filesystem->open(inode));
+  ASSERT_TRUE(opened.ok());
+  auto locates = cluster.locates;
+  EXPECT_EQ(sync(**opened), Status::OK);
+  EXPECT_GT(cluster.locates, locates + 1) << "the replicas that it was told for reading may not be all";
+}
+
+TEST_F(RemoteFilesystemTest, ServersThatJoinedLaterAreNoWitnessesOfEarlierWrites) {
+  DirtyChunk chunk{
+      ChunkHandle(7), ChunkVersion(1), {{ServerId(1), 10}, {ServerId(2), 20}}, 1, ChunkVersion(1), {}};
+  chunk.add(
+      {ChunkHandle(7), ChunkVersion(2), {{ServerId(1), 11}, {ServerId(3), 30}}, 2, ChunkVersion(2), {}});
+  EXPECT_EQ(chunk.version, ChunkVersion(2));
+  EXPECT_EQ(chunk.oldest, ChunkVersion(1)) << "the writes under it are not synced yet";
+  EXPECT_EQ(chunk.boots, (std::map<ServerId, uint64_t>{{ServerId(1), 11}, {ServerId(3), 30}}))
+      << "these were equal when version 2 began, or something was lost below it";
+  EXPECT_FALSE(chunk.isLost());
+  chunk.add({ChunkHandle(7), ChunkVersion(1), {{ServerId(2), 20}}, 2, ChunkVersion(1), {}});
+  EXPECT_EQ(chunk.boots.count(ServerId(2)), 0u) << "an answer that was overtaken";
+  chunk.add(
+      {ChunkHandle(7), ChunkVersion(2), {{ServerId(1), 12}, {ServerId(3), 30}}, 2, ChunkVersion(2), {}});
+  EXPECT_EQ(chunk.boots.at(ServerId(1)), 11u) << "under one version the first boot counts";
+  chunk.add({ChunkHandle(7), ChunkVersion(4), {{ServerId(1), 12}}, 2, ChunkVersion(4), ChunkVersion(3)});
+  EXPECT_TRUE(chunk.isLost()) << "versions 1 and 2 are below 3";
+  chunk.add({ChunkHandle(8), ChunkVersion(1), {{ServerId(1), 12}}, 2, ChunkVersion(1), {}});
+  EXPECT_FALSE(chunk.isLost()) << "another chunk: that one was cut away";
 }
 
 TEST_F(RemoteFilesystemTest, ASyncWhoseCallerWentAwayDoesNotMakeTheNextOneLie) {

@@ -88,6 +88,7 @@ struct FakeStore {
     uint32_t truncated = ALL_BYTES_VALID;
     uint32_t length = 0;
     bool suspect = false, rotten = false, corrupt = false;
+    uint64_t written = 1, serial = 0;  // its mark; written 0: not known
   };
   explicit FakeStore(uint32_t number) : number(number) {}
 
@@ -106,9 +107,10 @@ struct FakeStore {
   uint32_t pid = 100;
   bool heartbeats = true;
   uint64_t epochSeen = 0;
-  uint32_t adopts = 0, revokes = 0, probes = 0, verifies = 0, copies = 0, commits = 0;
+  uint32_t adopts = 0, revokes = 0, probes = 0, verifies = 0, copies = 0, commits = 0, reconciles = 0;
   uint32_t clones = 0;
   Mood onlyCopy = Mood::OBEYS, onlyCommit = Mood::OBEYS, onlyClone = Mood::OBEYS;
+  Mood onlyReconcile = Mood::OBEYS;
   bool copiesBeforeItHangs = false;          // carries the commit out, and does not answer
   std::map<uint64_t, uint64_t> staged;       // handle -> bytes copied of a copy that is not committed
   std::deque<FakeStore>* fellows = nullptr;  // where sources are
@@ -236,6 +238,35 @@ class FakeProcess final : public rpc::ChunkServer::Server {
         [this, context]() mutable { context.getResults().setStatus(store.refusal); });
   }
 
+  kj::Promise<void> checksums(ChecksumsContext context) override {
+    return react(
+        store.mood,
+        [this, context]() mutable {
+          auto& chunk = store.chunks[context.getParams().getChunk().getHandle()];
+          bool same = chunk.version == context.getParams().getChunk().getVersion() && !chunk.suspect;
+          context.getResults().setStatus(same ? Status::OK : Status::STALE_VERSION);
+          context.getResults().setLength(chunk.length);
+          context.getResults().setChecksums(kj::str(chunk.serial).asBytes());
+        },
+        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
+  }
+  kj::Promise<void> reconcile(ReconcileContext context) override {
+    ++store.reconciles;
+    auto mood = store.mood != FakeStore::Mood::OBEYS ? store.mood : store.onlyReconcile;
+    return react(
+        mood,
+        [this, context]() mutable {
+          auto params = context.getParams();
+          auto& chunk = store.chunks[params.getChunk().getHandle()];
+          context.getResults().setStatus(
+              chunk.version == params.getChunk().getVersion() ? Status::OK : Status::BEHIND_VERSION);
+          if (context.getResults().getStatus() != Status::OK) return;
+          chunk.suspect = false;
+          if (params.getSources().size() > 0) chunk.written = 0;
+        },
+        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
+  }
+
   kj::Promise<void> verify(VerifyContext context) override {
     ++store.verifies;
     return react(
@@ -321,6 +352,9 @@ class FakeProcess final : public rpc::ChunkServer::Server {
       if (results[i].getStatus() != Status::OK) continue;
       chunk.version = order.getVersion();
       results[i].setLength(chunk.length);
+      results[i].setSuspect(chunk.suspect);
+      results[i].setWritten(chunk.written);
+      results[i].setSerial(chunk.serial);
       if (order.getTruncate() != ALL_BYTES_VALID) chunk.truncated = order.getTruncate();
       store.leases.erase(order.getHandle());
     }
@@ -522,6 +556,8 @@ class FleetTest : public testing::Test {
       chunks[i].setHandle(handle);
       chunks[i].setSuspect(chunk.suspect);
       chunks[i].setCorrupt(chunk.corrupt);
+      chunks[i].setWritten(chunk.written);
+      chunks[i].setSerial(chunk.serial);
       chunks[i++].setVersion(chunk.version);
     }
     request.setLast(true);
@@ -672,8 +708,12 @@ class FleetTest : public testing::Test {
 
   enum class For { READ, WRITE };
   kj::Promise<Located> locating(FakeMount& mount, uint64_t inode, For purpose,
-                                std::vector<uint32_t> suspects = {}) {
+                                std::vector<uint32_t> suspects = {}, ChunkVersion version = ChunkVersion(),
+                                std::vector<uint32_t> unsynced = {}) {
     auto request = mount.session.locateRequest();
+    request.setVersion(version.value());
+    auto without = request.initUnsynced(unsynced.size());
+    for (size_t i = 0; i < unsynced.size(); ++i) without.set(i, unsynced[i]);
     request.setInode(inode);
     request.setCount(1);
     request.setForWrite(purpose == For::WRITE);
@@ -693,6 +733,10 @@ class FleetTest : public testing::Test {
           return located;
         })
         .eagerlyEvaluate(nullptr);
+  }
+  Located locateUnsynced(FakeMount& mount, uint64_t inode, ChunkVersion version,
+                         std::vector<uint32_t> unsynced) {
+    return await(locating(mount, inode, For::READ, {}, version, unsynced));
   }
   Located locate(FakeMount& mount, uint64_t inode, For purpose, std::vector<uint32_t> suspects = {}) {
     return await(locating(mount, inode, purpose, suspects));

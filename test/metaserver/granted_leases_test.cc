@@ -110,14 +110,19 @@ TEST_F(GrantedLeasesTest, AnOrderWithoutAnswerNeverRunsOut) {
   EXPECT_EQ(mayReplace({ONE}, 1).verdict, Replace::NOW);
 }
 
-TEST_F(GrantedLeasesTest, ANewProcessOfTheHolderEndsItsLeasesAndNoOthers) {
+TEST_F(GrantedLeasesTest, ANewProcessEndsItsLeasesAndThoseItIsAMemberOfAreGivenToNobodyAnyMore) {
   grant(V1, {ONE, TWO}, 0, 0);
-  ServerId others[] = {TWO, ONE};
-  table.ordered(ChunkHandle(8), V1, others, at(0));
+  ServerId others[] = {TWO, ONE}, strangers[] = {TWO, THREE};
+  for (auto& [handle, members] : {std::make_pair(8, others), std::make_pair(9, strangers)}) {
+    table.ordered(ChunkHandle(uint64_t(handle)), V1, kj::arrayPtr(members, 2), at(0));
+    table.confirmed(ChunkHandle(uint64_t(handle)), V1, at(0));
+  }
   auto ended = table.processEnded(ONE);
-  ASSERT_EQ(ended.size(), 1u);
-  EXPECT_EQ(ended[0], CHUNK);
-  EXPECT_NE(table.find(ChunkHandle(8)), nullptr);
+  EXPECT_EQ(ended.size(), 2u);
+  EXPECT_EQ(table.find(CHUNK), nullptr);
+  EXPECT_NE(table.find(ChunkHandle(8)), nullptr) << "its primary may still believe in it";
+  EXPECT_EQ(table.usable(ChunkHandle(8), at(1)), nullptr);
+  EXPECT_NE(table.usable(ChunkHandle(9), at(1)), nullptr);
   EXPECT_EQ(mayReplace({THREE}, 1).verdict, Replace::NOW);
 }
 

@@ -418,14 +418,116 @@ TEST_F(Grants, ReplicasOfUncleanMachinesAreUsedOnlyWhenThereAreNoOthers) {
   EXPECT_EQ(std::count(next.replicas.begin(), next.replicas.end(), store(1).server), 0);
 }
 
-TEST_F(Grants, AfterAPowerCutOfEverythingSuspectsServe) {
+TEST_F(Grants, AfterAPowerCutOfEverythingSuspectsAreMadeEqualBeforeTheyServe) {
   auto location = created();
-  for (uint32_t i = 1; i <= 3; ++i) store(i).chunks[location.handle.value()].suspect = true;
+  auto handle = location.handle.value();
+  for (uint32_t i = 1; i <= 3; ++i) store(i).chunks[handle].suspect = true;
   restart();
   joinAll();
   EXPECT_EQ(openSession(*client), Status::OK);
-  EXPECT_EQ(read().replicas.size(), 3u);
+  auto reading = read();
+  EXPECT_EQ(reading.replicas.size(), 3u);
+  for (uint32_t i = 1; i <= 3; ++i) {
+    EXPECT_FALSE(store(i).chunks[handle].suspect);
+    EXPECT_EQ(store(i).reconciles, 1u);
+  }
+  EXPECT_EQ(record(location.handle).lostBelow, reading.version)
+      << "who wrote before it and did not sync is told";
+  EXPECT_EQ(record(location.handle).floor, reading.version);
   EXPECT_EQ(again().replicas.size(), 3u);
+}
+
+TEST_F(Grants, ALoneSuspectWaitsForAGoodOneThatHasJustGone) {
+  auto location = created();
+  auto& good = store(1);
+  for (uint32_t i = 2; i <= 3; ++i) {
+    kill(store(i));
+    store(i).chunks[location.handle.value()].suspect = true;
+  }
+  kill(good);
+  join(store(2));
+  join(store(3));
+  EXPECT_EQ(again().status, Status::NOT_READY);
+  EXPECT_EQ(record(location.handle).lostBelow, ChunkVersion()) << "nothing is given up";
+  join(good);
+  auto next = again();
+  EXPECT_EQ(next.status, Status::OK);
+  EXPECT_EQ(record(location.handle).lostBelow, ChunkVersion());
+  EXPECT_GE(next.replicas.size(), 2u) << "a suspect is taken in, made equal to the good one";
+  EXPECT_EQ(store(1).reconciles, 0u);
+  EXPECT_EQ(store(2).reconciles, 1u);
+}
+
+TEST_F(Grants, AReplicaThatMissedAWriteIsMadeEqualBeforeTheLease) {
+  auto location = created();
+  auto& primary = byId(location.primary);
+  auto& b = other(location, location.primary);
+  auto& c = other(location, location.primary, b.server);
+  primary.chunks[location.handle.value()].serial = 8;
+  b.chunks[location.handle.value()].serial = 7;
+  c.chunks[location.handle.value()].serial = 8;
+  kill(primary);
+  join(primary);  // its memory is gone
+  primary.chunks[location.handle.value()].written = 0;
+  auto next = again();
+  EXPECT_EQ(next.replicas.size(), 3u);
+  EXPECT_EQ(b.reconciles, 1u);
+  EXPECT_EQ(primary.reconciles, 1u) << "what it has is not known";
+  EXPECT_EQ(c.reconciles, 0u) << "the others are made equal to it";
+}
+
+TEST_F(Grants, AReplicaThatCannotBeMadeEqualIsLeftOutUnderAHigherVersion) {
+  auto location = created();
+  auto& b = other(location, location.primary);
+  b.chunks[location.handle.value()].written = 0;
+  b.onlyReconcile = Mood::REFUSES;
+  leaseRunsOut();
+  auto next = again();
+  EXPECT_EQ(next.status, Status::OK);
+  EXPECT_EQ(next.replicas.size(), 2u);
+  EXPECT_EQ(b.versionOf(location.handle), 2u) << "it has adopted that version, and is not equal";
+  EXPECT_EQ(next.version, ChunkVersion(3));
+  EXPECT_EQ(record(location.handle).floor, ChunkVersion(3));
+}
+
+TEST_F(Grants, AReplicaThatDidNotSyncForAClientLeavesTheSetUnderAHigherVersion) {
+  auto location = created();
+  auto& b = other(location, location.primary);
+  auto next = locateUnsynced(*client, file, location.version, {b.server});
+  EXPECT_EQ(next.status, Status::OK);
+  EXPECT_GT(next.version, location.version);
+  EXPECT_EQ(next.replicas.size(), 2u);
+  EXPECT_EQ(std::count(next.replicas.begin(), next.replicas.end(), b.server), 0);
+  auto late = locateUnsynced(*client, file, location.version, {next.replicas[1]});
+  EXPECT_EQ(late.version, next.version) << "it was about the version before";
+}
+
+TEST_F(Grants, WhenTooFewOthersAreLeftOneThatDidNotSyncIsAskedAgainUnderAHigherVersion) {
+  auto location = created();
+  auto& b = other(location, location.primary);
+  auto& c = other(location, location.primary, b.server);
+  auto next = locateUnsynced(*client, file, location.version, {b.server, c.server});
+  EXPECT_EQ(next.status, Status::OK);
+  EXPECT_GT(next.version, location.version);
+  EXPECT_EQ(next.replicas.size(), 3u);
+}
+
+TEST_F(Grants, ChunksWhosePrimaryHasDiedComeToRestEqualThoughNobodyWrites) {
+  auto location = created();
+  auto handle = location.handle.value();
+  auto& primary = byId(location.primary);
+  auto& b = other(location, location.primary);
+  b.chunks[handle].serial = 7;  // a write that the others do not have
+  kill(primary);
+  join(primary);
+  advance(4000);
+  EXPECT_EQ(b.reconciles, 0u);
+  for (auto& each : stores) {
+    if (each.versionOf(location.handle) == 0) continue;
+    EXPECT_EQ(each.versionOf(location.handle), 2u);
+    if (each.server != b.server) EXPECT_EQ(each.reconciles, 1u) << "made equal to the one that got furthest";
+  }
+  EXPECT_EQ(service->grants.unsettledCount(), 0u);
 }
 
 TEST_F(Grants, ATruncateEndsTheLeaseAndTheNextGrantCutsTheReplicas) {

@@ -63,13 +63,14 @@ void FileOracle::add(uint64_t start, uint64_t end, WriteNumber write) {
       continue;
     }
     auto gapEnd = found == ranges.end() ? end : std::min(end, found->first);
-    ranges[at] = {gapEnd, {ZEROS}};
+    ranges[at] = {gapEnd, {ZEROS}, Range::Doubt::NONE};
     at = gapEnd;
   }
   for (auto it = ranges.find(start); it != ranges.end() && it->first < end; ++it) {
     auto& candidates = it->second.candidates;
     candidates.erase(std::remove(candidates.begin(), candidates.end(), write), candidates.end());
     candidates.push_back(write);
+    it->second.doubt = Range::Doubt::NONE;
   }
 }
 
@@ -87,8 +88,25 @@ void FileOracle::truncate(uint64_t to) {
 
 void FileOracle::settle() {
   if (lost) return;
-  for (auto& [start, range] : ranges) range.candidates = {range.candidates.back()};
+  for (auto& [start, range] : ranges) {
+    if (range.doubt == Range::Doubt::GIVEN_UP) continue;
+    range.candidates = {range.candidates.back()};
+    range.doubt = Range::Doubt::NONE;
+  }
   sizes = {sizes.back()};
+}
+
+void FileOracle::interrupt() {
+  for (auto& [start, range] : ranges) {
+    if (range.candidates.size() > 1 && range.doubt == Range::Doubt::NONE)
+      range.doubt = Range::Doubt::INTERRUPTED;
+  }
+}
+
+void FileOracle::giveUp() {
+  for (auto& [start, range] : ranges) {
+    if (range.candidates.size() > 1) range.doubt = Range::Doubt::GIVEN_UP;
+  }
 }
 
 void FileOracle::lose() {
@@ -124,9 +142,11 @@ std::optional<kj::String> FileOracle::judge(Viewer viewer, uint64_t offset, uint
     auto found = ranges.upper_bound(at);
     auto end = found == ranges.end() ? UINT64_MAX : found->first;
     auto* candidates = &HOLE;
+    bool own = exact;
     if (found != ranges.begin() && std::prev(found)->second.end > at) {
       candidates = &std::prev(found)->second.candidates;
       end = std::prev(found)->second.end;
+      own = exact && std::prev(found)->second.doubt == Range::Doubt::NONE;
     }
     // Nearly always the whole range is of one write: compared at once. Else byte by byte.
     auto whole = kj::heapArray<kj::byte>(std::min(got.size() - i, size_t(end - at)));
@@ -138,13 +158,13 @@ std::optional<kj::String> FileOracle::judge(Viewer viewer, uint64_t offset, uint
     for (; i < got.size() && offset + i < end; ++i) {
       auto matches = [&](WriteNumber write) { return byteOf(write, offset + i) == got[i]; };
       bool right =
-          exact ? matches(candidates->back()) : std::any_of(candidates->begin(), candidates->end(), matches);
+          own ? matches(candidates->back()) : std::any_of(candidates->begin(), candidates->end(), matches);
       if (right) continue;
       auto names = KJ_MAP(write, *candidates) {
         return write;
       };
       return kj::str("byte ", offset + i, " is ", unsigned(got[i]), got[i] == 0 ? " (a hole?)" : "",
-                     ", not of write ", kj::strArray(names, " or "), exact ? " (its own)" : "");
+                     ", not of write ", kj::strArray(names, " or "), own ? " (its own)" : "");
     }
   }
   return {};

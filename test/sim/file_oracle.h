@@ -37,6 +37,10 @@ class FileOracle {
   void settle();                 // a flush has returned: all before it is certain
   void lose();  // the writer has died or was refused: nothing certain is added; nobody is writer
 
+  void
+  interrupt();    // machines have lost their power: what is not settled may be old again, for the writer too
+  void giveUp();  // and a sync has said so: that will not be settled, whatever succeeds from now on
+
   uint64_t size() const { return sizes.back(); }  // as the writer sees it
   std::optional<kj::String> judge(Viewer viewer, uint64_t offset, uint64_t asked,
                                   kj::ArrayPtr<const kj::byte> got) const;
@@ -49,6 +53,7 @@ class FileOracle {
   struct Range {
     uint64_t end;
     std::vector<WriteNumber> candidates;
+    enum class Doubt { NONE, INTERRUPTED, GIVEN_UP } doubt = Doubt::NONE;  // of more than one candidate
   };
   std::map<uint64_t, Range>
       ranges;  // by start; without gaps up to the largest candidate size; not in it: zeros

@@ -2,11 +2,17 @@
 // Copyright 2026 the CairnFS authors
 //
 // Misfortune, drawn from a seed: processes that die and come back, links that are cut and healed, connections
-// that are reset, processes that stop for a while. Every fault ends by itself, within seconds, so that a
-// cluster that keeps its promises shows none of them to its users.
+// that are reset, processes that stop for a while, machines that lose power (one, or all at once), disks that
+// are slow or full, and one bad disk whose bytes rot, that loses writes, and puts them in the wrong place.
+// Every fault ends by itself, within seconds, so that a cluster that keeps its promises shows none of them to
+// its users, except what a power cut of all machines takes that was not synced.
 #pragma once
 
 #include <kj/async.h>
+
+#include <functional>
+#include <map>
+#include <string>
 
 #include "test/sim/cluster/sim_cluster.h"
 
@@ -19,7 +25,13 @@ struct FaultOptions {
   uint32_t atATime = 1;                            // hosts in trouble at once
   // Weights of what happens.
   uint32_t killDaemon = 50, cutLink = 15, resetLink = 20, stopDaemon = 15;
+  uint32_t cutPower = 0, cutAllPower = 0, slowDisk = 0, fullDisk = 0;
+  uint32_t rot = 0, loseWrite = 0, misdirectWrite = 0;  // of chunkd-1: no second copy is bad at the same time
+  std::function<void()> powerFails = []() {};           // is called when a machine loses its power
 };
+
+constexpr kj::Duration BOOT_TIME = 5 * kj::SECONDS;
+// Of a machine. Earlier, the metaserver takes the process that has gone with the power for alive.
 
 class Faults {
  public:
@@ -30,6 +42,7 @@ class Faults {
   kj::Promise<void> end();  // starts no more, and resolves when all are over
 
   uint64_t count() const { return happened; }
+  const std::map<std::string, uint64_t>& byKind() const { return kinds; }
 
  private:
   SimCluster& cluster;
@@ -37,10 +50,16 @@ class Faults {
   SeededEntropy entropy;
   bool ending = false;
   uint64_t happened = 0;
+  std::map<std::string, uint64_t> kinds;
   kj::Promise<void> running = nullptr;
 
   kj::Promise<void> trouble();
   kj::Promise<void> one();
+  kj::Promise<void> powerOfOne();
+  kj::Promise<void> powerOfAll();
+  kj::Promise<void> troubledDisk(bool full);
+  void badDisk(bool rot, bool lose);
+  void counted(const char* kind);
   kj::Promise<void> pass(kj::Duration most);
   std::string anyDaemon();
   std::string anyHost();

@@ -3,7 +3,9 @@
 //
 // The promises of the design that need a whole cluster and a misfortune, one story each.
 #include <gtest/gtest.h>
+#include <kj/debug.h>
 
+#include "test/sim/cluster/faults.h"
 #include "test/sim/cluster/sim_cluster.h"
 
 namespace cairn::sim {
@@ -19,10 +21,24 @@ class Promises : public testing::Test {
   void lightsOut() {
     cluster.powerCutAll();
     cluster.advance(1 * kj::SECONDS);
+    startAll();
+  }
+  void startAll() {
     kj::Vector<kj::Promise<void>> starts;
-    for (auto& name : cluster.daemons()) starts.add(cluster.host(name.c_str()).start());
+    for (auto& name : cluster.daemons()) {
+      auto& host = cluster.host(name.c_str());
+      if (host.state() == SimHost::State::DARK || host.state() == SimHost::State::DOWN)
+        starts.add(host.start());
+    }
     cluster.run(kj::joinPromises(starts.releaseAsArray()));
     cluster.waitHealthy();
+  }
+  SimCluster::Chunk chunk(kj::StringPtr path) { return cluster.chunks(cluster.find(path, 2)).at(0); }
+  kj::String secondaryOf(const SimCluster::Chunk& chunk) {
+    for (auto& replica : chunk.replicas) {
+      if (replica.server != chunk.primary) return kj::str("chunkd-", replica.server);
+    }
+    KJ_FAIL_REQUIRE("no secondary");
   }
 };
 
@@ -61,6 +77,111 @@ TEST_F(Promises, AWriteThatWasFlushedSurvivesTheDeathOfEveryProcess) {
   cluster.run(kj::joinPromises(starts.releaseAsArray()));
   cluster.waitHealthy();
   EXPECT_EQ(cluster.read("/f", 2), "flushed");
+}
+
+TEST_F(Promises, AReplicaThatTheWriterCannotReachHasLeftTheSetWhenFsyncReturns) {
+  cluster.write("/f", "synced on all that count");
+  auto before = chunk("/f");
+  auto away = secondaryOf(before);
+  cluster.cut("client-1", away);
+  cluster.sync("/f");
+  auto after = chunk("/f");
+  EXPECT_GT(after.version, before.version);
+  for (auto& replica : after.replicas) {
+    EXPECT_FALSE(replica.host.starts_with(away.cStr()) && replica.state == "current")
+        << cluster.transcript.last(40);
+  }
+  cluster.heal("client-1", away);
+  // Power goes but for the one that was left out: it must not be taken for one that has it all.
+  for (auto& name : cluster.daemons()) cluster.powerCut(name.c_str());
+  cluster.advance(1 * kj::SECONDS);
+  startAll();
+  EXPECT_EQ(cluster.read("/f", 2), "synced on all that count");
+}
+
+TEST_F(Promises, AMachineThatLostPowerServesAgainWhenItsReplicasAreEqualToGoodOnes) {
+  std::string content(300'000, 'u');
+  cluster.write("/f", content.c_str());  // not synced
+  auto inode = cluster.find("/f");
+  for (auto name : {"chunkd-1", "chunkd-2"}) {
+    cluster.powerCut(name);
+    cluster.advance(BOOT_TIME);
+    cluster.restart(name);
+    EXPECT_TRUE(cluster.read("/f", 2) == content) << name;
+    cluster.advance(20 * kj::SECONDS);
+    cluster.waitRepaired();
+    EXPECT_EQ(cluster.chunks(inode).at(0).replicas.size(), 3u);
+    for (auto& problem : cluster.compareReplicas(inode)) ADD_FAILURE() << problem.cStr();
+  }
+  cluster.sync("/f");
+  lightsOut();
+  EXPECT_TRUE(cluster.read("/f", 2) == content);
+}
+
+TEST_F(Promises, FsyncFailsWhenTheBytesWentWithThePowerOfAllReplicas) {
+  auto file = cluster.open("/f");
+  auto put = [&](kj::StringPtr text) {
+    auto bytes = kj::heap<kj::String>(kj::heapString(text));
+    auto view = bytes->asBytes();
+    EXPECT_EQ(cluster.run(file->write(FileOffset(0), Bytes{view, kj::mv(bytes)})), Status::OK);
+  };
+  put("first");
+  ASSERT_EQ(cluster.run(file->sync()), Status::OK);
+  put("SECOND");
+  ASSERT_EQ(cluster.run(file->flush()), Status::OK) << "on all replicas, and on no disk";
+  for (auto name : {"chunkd-1", "chunkd-2", "chunkd-3"}) cluster.powerCut(name);
+  cluster.advance(BOOT_TIME);
+  startAll();
+  EXPECT_EQ(cluster.run(file->sync()), Status::IO_ERROR) << cluster.transcript.last(40);
+  put("third!");
+  EXPECT_EQ(cluster.run(file->sync()), Status::OK);
+  lightsOut();
+  EXPECT_EQ(cluster.read("/f", 2), "third!");
+  for (auto& problem : cluster.compareReplicas(cluster.find("/f", 2))) ADD_FAILURE() << problem.cStr();
+}
+
+TEST_F(Promises, AfterAPowerCutOfEverythingReplicasAreEqualWithoutAWriter) {
+  std::string content(400'000, 'p');
+  cluster.write("/f", content.c_str());
+  cluster.sync("/f");
+  for (int i = 0; i < 20; ++i) cluster.write("/f", "unsynced here and there", uint64_t(i) * 20'000 + 3);
+  lightsOut();
+  cluster.advance(20 * kj::SECONDS);
+  auto inode = cluster.find("/f", 2);
+  EXPECT_EQ(cluster.chunks(inode).at(0).replicas.size(), 3u);
+  for (auto& problem : cluster.compareReplicas(inode)) ADD_FAILURE() << problem.cStr();
+  auto read = cluster.read("/f", 2);
+  ASSERT_EQ(read.size(), content.size());
+  for (size_t i = 0; i < read.size(); ++i) {
+    if (i % 20'000 < 3 || i % 20'000 >= 26) EXPECT_EQ(read[i], 'p') << "synced, at " << i;
+  }
+}
+
+TEST_F(Promises, AWriteThatDiedWithItsPrimaryAndItsWriterIsEverywhereOrNowhere) {
+  auto& time = cluster.time.timer();
+  for (int step = 0; step < 12; ++step) {
+    auto path = kj::str("/f", step);
+    cluster.write(path, "before");
+    auto primary = chunk(path).primary;
+    auto file = cluster.open(path);
+    std::string large(800'000, char('a' + step));
+    auto bytes = kj::heap<kj::String>(kj::heapString(large.data(), large.size()));
+    auto view = bytes->asBytes();
+    ASSERT_EQ(cluster.run(file->write(FileOffset(1000), Bytes{view, kj::mv(bytes)})), Status::OK);
+    auto flushing = file->flush().eagerlyEvaluate([](kj::Exception&&) { return Status::IO_ERROR; });
+    cluster.run(time.afterDelay((300 + 120 * step) * kj::MICROSECONDS));
+    flushing = nullptr;
+    file = nullptr;
+    cluster.kill("client-1");
+    auto host = kj::str("chunkd-", primary);
+    cluster.kill(host);
+    cluster.advance(300 * kj::MILLISECONDS);
+    cluster.restart(host);
+    cluster.restart("client-1");
+    cluster.advance(8 * kj::SECONDS);
+    for (auto& problem : cluster.compareReplicas(cluster.find(path, 2)))
+      ADD_FAILURE() << "step " << step << ": " << problem.cStr() << "\n" << cluster.transcript.last(40);
+  }
 }
 
 TEST_F(Promises, OneHungChunkDaemonIsAPauseOfSeconds) {

@@ -28,6 +28,7 @@ struct SimClusterOptions {
   uint32_t minimumReplicas = 2;
   uint64_t diskBytes = 64ull << 30;  // of each chunk daemon
   uint64_t scrubBytesPerSecond = 1 << 20;
+  enum class Commit { MEMORY, DISK } commit = Commit::MEMORY;  // of the metaserver
 };
 
 class SimCluster {
@@ -47,6 +48,7 @@ class SimCluster {
   void heal(kj::StringPtr a, kj::StringPtr b) { network.heal(a, b); }
   void advance(kj::Duration duration) { run(time.timer().afterDelay(duration)); }
   SimHost& host(kj::StringPtr name);
+  uint64_t diskBytes() const { return options.diskBytes; }
   std::vector<std::string> daemons() const;    // metaserver first
   std::vector<std::string> hostNames() const;  // clients as well
 
@@ -54,6 +56,7 @@ class SimCluster {
   Filesystem& client(uint32_t number = 1);
   void write(kj::StringPtr path, kj::StringPtr content, uint64_t offset = 0);  // and flush
   void sync(kj::StringPtr path);
+  kj::Own<OpenFile> open(kj::StringPtr path);                 // made when missing
   std::string read(kj::StringPtr path, uint32_t client = 1);  // all of it, opened afresh
   void makeDirectory(kj::StringPtr path);
   Status tryWrite(kj::StringPtr path, kj::StringPtr content, uint64_t offset = 0);

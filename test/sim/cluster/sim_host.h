@@ -41,6 +41,7 @@ class SimHost {
   void cutPower();  // of the machine: what was not synced is lost, and the peers hear nothing
   void stop();      // SIGSTOP
   void resume();    // SIGCONT
+  void slowDisk(kj::Duration delay) { disk.setDelay(timer, delay); }  // of each read, write and sync
 
   enum class State { DOWN, DARK, STARTING, UP, STOPPED };
   State state() const { return current; }

@@ -42,6 +42,7 @@ struct Workload::File {
   bool unlinked = false;
 
   bool isOpen() const { return open.get() != nullptr; }
+  bool interrupted = false;  // by a power cut since the last sync that returned: bytes may be lost
   bool settleLater = false;  // what is written is certain once the observers have left
   void settle() {
     if (observers == 0) oracle.settle();
@@ -73,14 +74,15 @@ class Workload::Worker {
   kj::Own<kj::PromiseFulfiller<void>> finished;
   kj::Promise<void> whenFinished = nullptr;
 
- private:
-  SeededEntropy entropy;
-  uint32_t step = 0;
   struct Doubt {
     Files after;  // what the names are if the operation under way was carried out
     kj::String what;
   };
   kj::Maybe<Doubt> doubt;
+
+ private:
+  SeededEntropy entropy;
+  uint32_t step = 0;
 
   template <typename... Parts>
   void say(Parts&&... parts) {
@@ -104,6 +106,8 @@ class Workload::Worker {
   kj::Promise<void> write(std::shared_ptr<File> file, std::string fileName);
   kj::Promise<void> read(std::shared_ptr<File> file, std::string fileName);
   kj::Promise<void> flush(std::shared_ptr<File> file, std::string fileName);
+  kj::Promise<void> sync(std::shared_ptr<File> file, std::string fileName);
+  bool flushSettles() const { return workload.options.settled == WorkloadOptions::Settled::BY_FLUSH; }
   kj::Promise<void> truncate(std::shared_ptr<File> file, std::string fileName);
   kj::Promise<void> reopen(std::shared_ptr<File> file, std::string fileName);
   kj::Promise<void> rename();
@@ -284,10 +288,23 @@ kj::Promise<void> Workload::Worker::read(std::shared_ptr<File> file, std::string
 }
 
 kj::Promise<void> Workload::Worker::flush(std::shared_ptr<File> file, std::string fileName) {
-  bool hard = entropy.percent(40);
-  auto status = hard ? co_await file->open->sync() : co_await file->open->flush();
-  say(hard ? "sync " : "flush ", fileName.c_str(), " -> ", status);
-  if (expect(status, hard ? "sync"_kj : "flush"_kj)) file->settle();
+  if (entropy.percent(40)) co_return co_await sync(file, fileName);
+  auto status = co_await file->open->flush();
+  say("flush ", fileName.c_str(), " -> ", status);
+  if (expect(status, "flush") && flushSettles()) file->settle();
+}
+
+kj::Promise<void> Workload::Worker::sync(std::shared_ptr<File> file, std::string fileName) {
+  bool mayBeLost = file->interrupted;
+  file->interrupted = false;
+  auto status = co_await file->open->sync();
+  say("sync ", fileName.c_str(), " -> ", status);
+  if (status == Status::IO_ERROR && (mayBeLost || file->interrupted)) {
+    file->oracle.giveUp();
+    ++workload.losses;
+  } else if (expect(status, "sync")) {
+    file->settle();
+  }
 }
 
 kj::Promise<void> Workload::Worker::truncate(std::shared_ptr<File> file, std::string fileName) {
@@ -307,7 +324,7 @@ kj::Promise<void> Workload::Worker::truncate(std::shared_ptr<File> file, std::st
 
 kj::Promise<void> Workload::Worker::reopen(std::shared_ptr<File> file, std::string fileName) {
   auto status = co_await file->open->flush();
-  if (expect(status, "flush before close")) file->settle();
+  if (expect(status, "flush before close") && flushSettles()) file->settle();
   file->open = nullptr;
   co_await openIfClosed(file);
   say("reopen ", fileName.c_str());
@@ -383,9 +400,7 @@ kj::Promise<void> Workload::Worker::flushAll() {
   auto snapshot = files;
   for (auto& [fileName, file] : snapshot) {
     if (!file->isOpen()) continue;
-    auto status = co_await file->open->sync();
-    say("last sync ", fileName.c_str(), " -> ", status);
-    if (expect(status, "last sync")) file->settle();
+    co_await sync(file, fileName);
     file->open = nullptr;
   }
 }
@@ -469,6 +484,21 @@ kj::Promise<void> Workload::run() {
 void Workload::clientDies(uint32_t client) {
   for (auto& worker : workers) {
     if (worker->client == client) worker->die();
+  }
+}
+
+void Workload::powerFails() {
+  for (auto& worker : workers) {
+    for (auto& [fileName, file] : worker->files) {
+      file->oracle.interrupt();
+      file->interrupted = true;
+    }
+    KJ_IF_MAYBE (open, worker->doubt) {
+      for (auto& [fileName, file] : open->after) {
+        file->oracle.interrupt();
+        file->interrupted = true;
+      }
+    }
   }
 }
 

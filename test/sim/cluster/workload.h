@@ -29,6 +29,10 @@ struct WorkloadOptions {
   uint32_t filesMax = 6;              // of each worker at a time
   uint32_t nearBoundaryPercent = 10;  // of writes: around the first chunk boundary, 64 MiB into a sparse file
   kj::Duration pauseMax = 100 * kj::MILLISECONDS;  // between two operations
+  enum class Settled {
+    BY_FLUSH,  // no machine loses its power: what is flushed is certain
+    BY_SYNC,   // machines do: what is synced is, and a sync after a power cut may say that bytes are lost
+  } settled = Settled::BY_FLUSH;
 };
 
 class Workload {
@@ -47,12 +51,15 @@ class Workload {
   // flushed is in doubt from then on, and so is the operation under way.
   void clientIsBack(uint32_t client, Filesystem& filesystem);  // they go on
 
+  void powerFails();  // of one machine or of all
+
   kj::Promise<void> verify(Filesystem& fresh);
   // After run(): names, sizes and contents as another client sees them.
 
   std::vector<InodeId> inodes() const;  // of all files there are now
   const kj::Vector<kj::String>& violations() const { return found; }
   uint64_t operationsDone() const { return done; }
+  uint64_t lossesTold() const { return losses; }  // by syncs
 
  private:
   struct File;
@@ -65,7 +72,7 @@ class Workload {
   std::vector<kj::Own<Worker>> workers;
   kj::Vector<kj::String> found;
   WriteNumber lastWrite = 0;
-  uint64_t done = 0;
+  uint64_t done = 0, losses = 0;
   uint32_t clients = 0;
 
   void violated(kj::StringPtr who, kj::String what);
