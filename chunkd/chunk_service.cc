@@ -329,15 +329,12 @@ kj::Promise<void> ChunkHandlers::doRead(ReadContext context) {
 kj::Promise<void> ChunkHandlers::doSync(SyncContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
-  bool anyBoot = params.getBoot() == 0 || isMutant(Mutant::SYNC_WITHOUT_BOOT);
-  if (!anyBoot && params.getBoot() != service.store.bootNumber()) {
+  if (params.getBoot() != 0 && params.getBoot() != service.store.bootNumber()) {
     results.setStatus(Status::REBOOTED);
     co_return;
   }
   kj::Vector<kj::Promise<Status>> syncs;
-  auto suspects =
-      isMutant(Mutant::SYNC_WITHOUT_BOOT) ? ChunkStore::Suspects::ALLOWED : ChunkStore::Suspects::REFUSED;
-  for (auto chunk : params.getChunks()) syncs.add(service.store.sync(keyOf(chunk), suspects));
+  for (auto chunk : params.getChunks()) syncs.add(service.store.sync(keyOf(chunk)));
   kj::Vector<uint64_t> failed;
   Status status = Status::OK;
   for (unsigned i = 0; i < syncs.size(); i++) {

@@ -532,8 +532,7 @@ kj::Promise<Status> ChunkStore::remove(ChunkKey key) {
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::EXCLUSIVE);
   if (!hold->granted()) co_await hold->whenGranted();
   auto* record = index->find(key.handle);
-  bool newer = record != nullptr && record->version > key.version;
-  if (record == nullptr || (newer && !isMutant(Mutant::DELETE_BY_HANDLE))) co_return Status::OK;
+  if (record == nullptr || record->version > key.version) co_return Status::OK;
   auto status = co_await removeFiles(key.handle, record->version);
   if (!ok(status)) co_return status;
   chunk->data = nullptr;

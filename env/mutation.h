@@ -15,8 +15,6 @@ enum class Mutant : uint8_t {
   KEEP_FLOOR,      // a version is confirmed in words only: replicas that were left behind count still
   SKIP_RECONCILE,  // replicas that have adopted a version are taken for equal
   ANSWER_BEFORE_THE_OTHERS,  // a primary says yes whatever its secondaries say
-  SYNC_WITHOUT_BOOT,         // a sync is answered by a machine that has lost what it is asked for
-  DELETE_BY_HANDLE,          // a replica is dropped whatever its version
 };
 
 #ifdef CAIRN_MUTANTS

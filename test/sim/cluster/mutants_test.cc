@@ -43,27 +43,5 @@ TEST_F(Mutants, AnAnswerBeforeTheSecondariesIsFound) {
   expectFound(Mutant::ANSWER_BEFORE_THE_OTHERS, lifeUnderMisfortune, 8, 250);
 }
 
-TEST_F(Mutants, ASyncThatDoesNotAskForTheBootIsFound) {
-  // The story of Promises.FsyncFailsWhenTheBytesWentWithThePowerOfAllReplicas, with other tears.
-  auto lies = [](uint64_t seed) {
-    SimCluster cluster({.seed = seed});
-    auto file = cluster.open("/f");
-    auto bytes = kj::heap<kj::Array<kj::byte>>(kj::heapArray<kj::byte>(300'000));
-    fillWith(1, 0, *bytes);
-    auto view = bytes->asPtr().asConst();
-    EXPECT_EQ(cluster.run(file->write(FileOffset(0), Bytes{view, kj::mv(bytes)})), Status::OK);
-    EXPECT_EQ(cluster.run(file->flush()), Status::OK);
-    for (auto name : {"chunkd-1", "chunkd-2", "chunkd-3"}) cluster.powerCut(name);
-    cluster.advance(BOOT_TIME);
-    kj::Vector<kj::Promise<void>> starts;
-    for (auto name : {"chunkd-1", "chunkd-2", "chunkd-3"}) starts.add(cluster.host(name).start());
-    cluster.run(kj::joinPromises(starts.releaseAsArray()));
-    return cluster.run(file->sync()) == Status::OK;
-  };
-  EXPECT_FALSE(lies(1)) << "without the mutant";
-  mutant = Mutant::SYNC_WITHOUT_BOOT;
-  EXPECT_TRUE(lies(1)) << "with it";
-}
-
 }  // namespace
 }  // namespace cairn::sim
