@@ -125,6 +125,12 @@ struct QuotaListOptions {
 };
 ExitCode listQuotas(const QuotaListOptions& options);
 
+struct SnapshotOptions {
+  std::string source, target;
+  Format format = Format::TEXT;
+};
+ExitCode snapshot(const SnapshotOptions& options);
+
 struct InfoOptions {
   std::string path;
   Format format = Format::TEXT;

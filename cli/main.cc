@@ -35,6 +35,7 @@ class CommandLine {
     defineRebalance();
     defineReplicas();
     defineQuota();
+    defineSnapshot();
     defineTrash();
     defineAppend();
   }
@@ -73,6 +74,7 @@ class CommandLine {
   QuotaSetOptions quotaSetOptions, quotaClearOptions;
   QuotaGetOptions quotaGetOptions;
   QuotaListOptions quotaListOptions;
+  SnapshotOptions snapshotOptions;
   AppendOptions appendOptions;
 
   CLI::App* command(const std::string& name, const std::string& about, std::function<ExitCode()> action) {
@@ -301,6 +303,22 @@ class CommandLine {
     auto* list = command(quota, "ls", "All quotas of a cluster.", [&l]() { return cli::listQuotas(l); });
     addCluster(list, l.cluster);
     addJson(list, l.format);
+  }
+
+  void defineSnapshot() {
+    auto& o = snapshotOptions;
+    auto* snapshot = command(
+        "snapshot",
+        "A directory with all below it a second time, as it is now, without a copy of its bytes: files "
+        "share their chunks until one of them is written.",
+        [&o]() { return cli::snapshot(o); });
+    snapshot->add_option("source", o.source, "a directory in a mounted CairnFS")
+        ->required()
+        ->type_name("SRC");
+    snapshot->add_option("target", o.target, "what does not exist yet, outside of SRC")
+        ->required()
+        ->type_name("DST");
+    addJson(snapshot, o.format);
   }
 
   void defineInfo() {

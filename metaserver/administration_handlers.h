@@ -21,6 +21,11 @@ class AdministrationHandlers final : public rpc::Administration::Server {
     return service.guard(settingReplicas(context));
   }
 
+  // snapshot_handlers.cc
+  kj::Promise<void> snapshot(SnapshotContext context) override {
+    return service.guard(takingSnapshot(context));
+  }
+
   // trash_handlers.cc
   kj::Promise<void> trash(TrashContext context) override { return service.guard(listingTrash(context)); }
   kj::Promise<void> restore(RestoreContext context) override { return service.guard(restoring(context)); }
@@ -39,6 +44,7 @@ class AdministrationHandlers final : public rpc::Administration::Server {
   kj::Promise<void> quotas(QuotasContext context) override { return service.guard(listingQuotas(context)); }
 
  private:
+  kj::Promise<void> takingSnapshot(SnapshotContext context);
   kj::Promise<void> listingTrash(TrashContext context);
   kj::Promise<void> restoring(RestoreContext context);
   kj::Promise<void> purgingTrash(PurgeTrashContext context);

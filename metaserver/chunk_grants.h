@@ -107,7 +107,8 @@ class StillChunks {
   StillChunks();
   ~StillChunks() noexcept(false);
   KJ_DISALLOW_COPY(StillChunks);
-  Status status = Status::OK;  // with any other than ok they are not
+  Status status = Status::OK;    // with any other than ok they are not
+  void add(StillChunks&& more);  // of other chunks
 
  private:
   friend class ChunkGrants;
@@ -150,6 +151,8 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   // Ends their leases: what their primaries have accepted is applied on all replicas, and these are equal.
   // NOT_READY, NO_REPLICA, STALE (one is gone). Costs one order for each primary, unless a replica has failed
   // or does not answer.
+
+  bool knowsAllLeases() const;  // since long enough after the start
 
   kj::Promise<Outcome> proposeStill(kj::Own<StillChunks> chunks, kj::Own<LoggedOperation> operation);
   // They stand still until the operation has been applied, whatever becomes of the caller.
@@ -225,7 +228,6 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
 
   // chunk_share.cc
   bool allGood(ChunkHandle handle, const ChunkRecord& record) const;
-  bool knowsAllLeases() const;
   kj::Promise<void> endLeases(ServerId primary, kj::Array<ReplicaId> chunks, kj::Vector<ChunkHandle>& left);
   kj::Promise<void> stillByVersion(ChunkHandle handle, Status& worst);
 

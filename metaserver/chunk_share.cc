@@ -28,6 +28,12 @@ StillChunks::~StillChunks() noexcept(false) {
   for (auto& release : releases) release->fulfill();
 }
 
+void StillChunks::add(StillChunks&& more) {
+  if (ok(status)) status = more.status;
+  for (auto& release : more.releases) releases.add(kj::mv(release));
+  more.releases.clear();
+}
+
 bool ChunkGrants::allGood(ChunkHandle handle, const ChunkRecord& record) const {
   auto candidates = view.chunks.candidates(handle, record);
   if (candidates.size() < record.replicas && view.moreMayCome(timer.now())) return false;
@@ -36,8 +42,8 @@ bool ChunkGrants::allGood(ChunkHandle handle, const ChunkRecord& record) const {
 }
 
 bool ChunkGrants::knowsAllLeases() const {
-  // Those that an earlier metaserver has granted have run out: nobody extends them.
-  return timer.now() - started > LEASE_TERM + CLOCK_ERROR_MAX;
+  // Those that an earlier metaserver has granted have run out: nobody extends them. The first one has none.
+  return operations.epoch() == Epoch(1) || timer.now() - started > LEASE_TERM + CLOCK_ERROR_MAX;
 }
 
 kj::Promise<kj::Own<StillChunks>> ChunkGrants::standStill(kj::Array<ChunkHandle> handles) {
@@ -61,8 +67,8 @@ kj::Promise<kj::Own<StillChunks>> ChunkGrants::standStill(kj::Array<ChunkHandle>
     this->still.insert(handle);  // also for a lease that is about to be lent with a new chunk
     auto record = names.chunk(handle);
     if (record == nullptr) {
-      still->status = Status::STALE;
-      co_return kj::mv(still);
+      still->status = Status::STALE;  // and the others stand still all the same
+      continue;
     }
     KJ_IF_MAYBE (lease, view.leases.find(handle)) {
       leases[lease->primary].add(ReplicaId{handle, lease->version});

@@ -204,6 +204,8 @@ Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
       return ops::confirmVersion(operation, transaction);
     case rpc::Operation::OWN_CHUNK:
       return ops::ownChunk(operation, transaction);
+    case rpc::Operation::SNAPSHOT:
+      return ops::snapshot(operation, transaction);
     case rpc::Operation::PURGE:
       return ops::purge(operation, transaction);
     case rpc::Operation::COLLECT_GARBAGE:

@@ -163,5 +163,18 @@ struct Operation {
 
     countTree @53 :UInt32;
     # So many more entries of directories are counted. Answers how many inodes it has counted; Outcome.more: there are more.
+
+    snapshot :group {
+      original @55 :UInt64; # directory
+      inDirectory @56 :UInt64;
+      called @57 :Text;     # name
+      still @58 :List(UInt64);
+      # In rising order: chunks of the tree, made to stand still by the proposer. One in the tree that is not in it, and is
+      # not shared already, refuses it all.
+    }
+    # The tree below `original` is there a second time, under that name, with all that it has; files share their
+    # chunks with those of the original. Answers the attributes of the new directory and of its parent, and how many
+    # inodes were made. Refuses: stale, notFound, notDirectory, exists, nameTooLong, noSpace, loop (the
+    # place lies in the tree), tooBig (more inodes or chunks than one operation may have), overQuota, staleVersion (a chunk does not stand still).
   }
 }

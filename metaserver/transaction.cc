@@ -322,6 +322,18 @@ void Transaction::dropName(InodeId directory, kj::StringPtr name) {
   }
 }
 
+kj::Vector<std::pair<kj::String, Named>> Transaction::namesIn(InodeId directory) {
+  kj::Vector<std::pair<kj::String, Named>> result;
+  Key prefix(Table::NAMES, directory.value());
+  scan(prefix, prefix, [&](std::string_view, std::string_view value) {
+    NameBucket(value).forEach([&](const NamedInode& entry) {
+      result.add(kj::heapString(entry.name.data(), entry.name.size()), Named{entry.inode, entry.type});
+    });
+    return true;
+  });
+  return result;
+}
+
 // -- chunks
 // ---------------------------------------------------------------------------------------------------
 
@@ -385,6 +397,11 @@ void Transaction::dropGarbage(ChunkHandle handle) {
 
 // -- the rest
 // -------------------------------------------------------------------------------------------------
+
+kj::Maybe<std::string> Transaction::target(InodeId inode) {
+  KJ_IF_MAYBE (value, get(Key(Table::TARGETS, inode.value()))) return std::string(decodeBytes(*value));
+  return nullptr;
+}
 
 void Transaction::putTarget(InodeId inode, kj::StringPtr target) {
   set(Key(Table::TARGETS, inode.value()), encodeBytes(target.asBytes()));

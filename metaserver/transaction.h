@@ -64,6 +64,7 @@ class Transaction {
   bool hasRoomFor(InodeId directory, kj::StringPtr name);  // false: 8 names with one 60-bit hash
   void putName(InodeId directory, kj::StringPtr name, Named target);
   void dropName(InodeId directory, kj::StringPtr name);
+  kj::Vector<std::pair<kj::String, Named>> namesIn(InodeId directory);  // settled
 
   // -- chunks
   ChunkReference chunkAt(InodeId inode, ChunkIndex index);
@@ -78,6 +79,7 @@ class Transaction {
   void dropGarbage(ChunkHandle handle);
 
   // -- the rest
+  kj::Maybe<std::string> target(InodeId inode);
   void putTarget(InodeId inode, kj::StringPtr target);
   void dropTarget(InodeId inode);
   kj::Maybe<std::string> xattr(InodeId inode, kj::StringPtr name);

@@ -39,6 +39,7 @@ Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome confirmVersion(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome ownChunk(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome snapshot(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome purge(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome configureTrash(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome keepTrash(rpc::Operation::Reader operation, Transaction& transaction);

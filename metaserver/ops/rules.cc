@@ -73,6 +73,18 @@ void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks) {
   countZeros(inode, before, record.zeroBlocks);
 }
 
+void addReference(Inode& target, const ChunkReference& reference, Transaction& transaction) {
+  auto record = KJ_REQUIRE_NONNULL(transaction.chunk(reference.handle),
+                                   "a file names a chunk that has no record", reference.handle);
+  ++record.references;
+  record.replicas = kj::max(record.replicas, target.attributes.replicas);
+  transaction.putChunk(reference.handle, record);
+  transaction.putChunkAt(target.id(), reference);
+  ++target.chunks;
+  target.chunksEnd = kj::max(target.chunksEnd, reference.index.value() + 1);
+  countZeros(target, 0, reference.zeroBlocksIn(record));
+}
+
 void dropChunk(Inode& inode, const ChunkReference& reference, Transaction& transaction) {
   auto record = KJ_REQUIRE_NONNULL(transaction.chunk(reference.handle),
                                    "a file names a chunk that has no record", reference.handle);

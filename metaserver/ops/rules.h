@@ -33,6 +33,8 @@ void dropChunk(Inode& inode, const ChunkReference& reference, Transaction& trans
 void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks);
 // What the inode says of its chunks follows; the caller puts the inode and the record. setZeroBlocks is for a
 // chunk that only this file has, all bytes of it valid.
+void addReference(Inode& target, const ChunkReference& reference, Transaction& transaction);
+// The file has the chunk, which is there, in that place as well, and nothing was in it.
 void countZeros(Inode& inode, uint32_t before, uint32_t now);  // blocks of one chunk
 
 class LostLink {
@@ -57,6 +59,7 @@ Finished dropContents(const Inode& inode, size_t chunkLimit, Transaction& transa
 // The chunks (at most so many), attributes and target of an inode that goes. Settled before; NO: there are
 // more chunks.
 
+constexpr size_t SNAPSHOT_INODES_MAX = 20'000, SNAPSHOT_CHUNKS_MAX = 100'000;  // of one operation
 constexpr size_t CHUNKS_PER_OPERATION_MAX = 4096;  // 256 GiB: a bigger file is purged in several operations
 
 }  // namespace cairn::ops

@@ -68,18 +68,6 @@ uint64_t bytesIn(const ChunkReference& reference, Transaction& transaction) {
   return uint64_t(BLOCKS_PER_CHUNK - reference.zeroBlocksIn(record)) * BLOCK_SIZE;
 }
 
-void addReference(Inode& target, const ChunkReference& reference, Transaction& transaction) {
-  auto record = KJ_REQUIRE_NONNULL(transaction.chunk(reference.handle),
-                                   "a file names a chunk that has no record", reference.handle);
-  ++record.references;
-  record.replicas = kj::max(record.replicas, target.attributes.replicas);
-  transaction.putChunk(reference.handle, record);
-  transaction.putChunkAt(target.id(), reference);
-  ++target.chunks;
-  target.chunksEnd = kj::max(target.chunksEnd, reference.index.value() + 1);
-  countZeros(target, 0, reference.zeroBlocksIn(record));
-}
-
 }  // namespace
 
 Outcome share(rpc::Change::Reader change, Transaction& transaction) {
