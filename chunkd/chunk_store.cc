@@ -463,6 +463,7 @@ kj::Promise<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
   auto& entry = dirty[handle];
   entry.writes++;
   entry.lastWrite = environment.timer.now();
+  bool hasCut = false;
   KJ_IF_MAYBE (length, adoption.truncate) {
     if (*length < marked.length) {
       auto synced = co_await index->sync();
@@ -470,6 +471,7 @@ kj::Promise<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
       auto done = co_await cut(*chunk, marked.version, *length);
       if (!ok(done)) co_return AdoptAnswer{done};
       marked.length = *length;
+      hasCut = true;
     }
   }
   marked.version = adoption.version;
@@ -481,6 +483,10 @@ kj::Promise<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
     encodeSumHeader({self.cluster, handle, adoption.version}, header);
     auto outcome = co_await chunk->sumFile().write(0, kj::arrayPtr(header, sizeof(header)));
     if (!outcome.ok()) co_return AdoptAnswer{failed(handle, "writing the version", outcome)};
+  }
+  if (hasCut) {
+    auto done = co_await syncCut(*chunk);
+    if (!ok(done)) co_return AdoptAnswer{done};
   }
   auto synced = co_await index->sync();
   auto state = dirty.find(handle);
@@ -525,6 +531,20 @@ kj::Promise<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t 
   chunk.words.resize(kj::min(chunk.words.size(), size_t(block)));
   if (rest > 0) chunk.setWord(block, word);
   co_return Status::OK;
+}
+
+kj::Promise<Status> ChunkStore::syncCut(Live& chunk) {
+  // The metaserver forgets the truncate once we have adopted: what was cut off must not come back with the
+  // power.
+  if (!chunk.open()) co_return Status::OK;
+  auto dataSync = chunk.dataFile().sync();
+  auto sumSync = chunk.sumFile().sync();
+  auto data = co_await dataSync;
+  auto sums = co_await sumSync;
+  if (data.ok() && sums.ok()) co_return Status::OK;
+  co_await quarantine(chunk.handle,
+                      kj::str("syncing a truncate failed, writes may be lost: ", data.ok() ? sums : data));
+  co_return Status::IO_ERROR;
 }
 
 kj::Promise<Status> ChunkStore::remove(ChunkKey key) {

@@ -257,6 +257,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> mergeEdge(Live& chunk, uint32_t block, uint32_t within,
                                 kj::ArrayPtr<const kj::byte> piece, uint32_t pieceSum, uint32_t& word);
   kj::Promise<Status> cut(Live& chunk, ChunkVersion version, uint32_t length);
+  kj::Promise<Status> syncCut(Live& chunk);
   kj::Promise<void> cleanForEver();
   kj::Promise<void> cleanRound();
   Status failed(ChunkHandle handle, kj::StringPtr doing, env::IoOutcome outcome);

@@ -100,6 +100,22 @@ TEST_F(StoreCrash, ATruncationCutOffByTheDeathOfTheProcessIsDoneAgain) {
   }
 }
 
+TEST_F(StoreCrash, WhatATruncateHasCutOffDoesNotComeBackWithThePower) {
+  for (uint64_t seed = 1; seed <= 30; seed++) {
+    auto chunk = house.create(seed);
+    auto data = pattern(50000, 1);
+    ASSERT_EQ(house.write(chunk, 0, data), Status::OK);
+    ASSERT_EQ(house.sync(chunk), Status::OK);
+    auto raised = house.raise(chunk, 2, 10000u);
+    house.current = nullptr;
+    disk.losePower(seed);
+    house.open(seed % 2 == 0 ? FIRST_BOOT : SECOND_BOOT);
+    EXPECT_EQ(house.verify(raised), Status::OK) << "seed " << seed;
+    ASSERT_EQ(house.store().endSuspicion(raised).wait(house.waitScope), Status::OK);
+    EXPECT_EQ(house.read(raised, 0, 1 << 20).bytes, text(data).substr(0, 10000)) << "seed " << seed;
+  }
+}
+
 TEST_F(StoreCrash, WhatWasSyncedSurvivesPowerLossAndTheChunkIsSuspectUntilItIsReconciled) {
   for (uint64_t seed = 1; seed <= 30; seed++) {
     auto chunk = house.create(seed);
