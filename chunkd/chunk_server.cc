@@ -100,9 +100,8 @@ kj::Promise<kj::Maybe<kj::String>> ChunkServer::listen() {
   }
   log.info("store ", options.directory, " (", store->count(), " chunks) listens on ", networkAddress,
            local.size() > 0 ? " and " : "", local);
-  scrubber = kj::heap<Scrubber>(
-      *store, options.scrub, environment.timer, environment.clock,
-      [this] { return service->callsUnderWay() > SCRUB_LOAD_MAX; }, log);
+  scrubber = kj::heap<Scrubber>(*store, options.scrub, environment.timer, environment.clock,
+                                [this] { return service->callsUnderWay() > SCRUB_LOAD_MAX; });
   scrubbing = scrubber->run().eagerlyEvaluate([this](kj::Exception&& exception) {
     log.error("scrubbing has failed (", exception.getDescription(), ") -> not checked until the next start");
   });

@@ -20,8 +20,8 @@ constexpr size_t LIST_BATCH = 10'000;
 }  // namespace
 
 Scrubber::Scrubber(ChunkStore& store, ScrubOptions options, kj::Timer& timer, const kj::Clock& clock,
-                   kj::Function<bool()> busy, const env::Logger& log)
-    : store(store), options(options), timer(timer), clock(clock), busy(kj::mv(busy)), log(log) {}
+                   kj::Function<bool()> busy)
+    : store(store), options(options), timer(timer), clock(clock), busy(kj::mv(busy)) {}
 
 ScrubProgress Scrubber::progress() const {
   ScrubProgress result{0, bytes, damaged, options.bytesPerSecond};

@@ -32,7 +32,7 @@ struct ScrubProgress {
 class Scrubber {
  public:
   Scrubber(ChunkStore& store, ScrubOptions options, kj::Timer& timer, const kj::Clock& clock,
-           kj::Function<bool()> busy, const env::Logger& log);
+           kj::Function<bool()> busy);
   KJ_DISALLOW_COPY(Scrubber);
 
   kj::Promise<void> run();  // for ever
@@ -44,7 +44,6 @@ class Scrubber {
   kj::Timer& timer;
   const kj::Clock& clock;
   kj::Function<bool()> busy;
-  const env::Logger& log;
   struct Turn {
     ChunkHandle handle;
     CheckTime checked;

@@ -76,11 +76,10 @@ bool RepairPlan::Place::operator<(const Place& other) const {
 
 RepairPlan::Assessment RepairPlan::assess(const Entry& entry, kj::TimePoint now) const {
   auto& facts = entry.facts;
-  uint32_t good = 0, leaving = 0, doubtful = 0;
+  uint32_t good = 0, leaving = 0;
   for (auto& replica : facts.replicas) {
     good += replica.standing == Standing::GOOD;
     leaving += replica.standing == Standing::LEAVING;
-    doubtful += replica.standing == Standing::DOUBTFUL;
   }
   Assessment result;
   result.present = good + leaving;

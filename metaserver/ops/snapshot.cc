@@ -11,7 +11,8 @@
 //  - Files share their chunks, each up to the length of the file: what its writer has applied and not
 //  published
 //    is not in the copy. Chunks beyond the length are left out.
-//  - A quota above the place counts the copies as it counts files, and may refuse them all; those within the tree are not
+//  - A quota above the place counts the copies as it counts files, and may refuse them all; those within the
+//  tree are not
 //    copied.
 //  - The place must not lie in the tree. The parent's mtime and ctime move, the copies' do not.
 #include <algorithm>

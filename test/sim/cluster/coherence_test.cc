@@ -221,8 +221,9 @@ void run(uint64_t seed, Misfortune misfortune) {
 }
 
 kj::Promise<void> cutOff(SimCluster& cluster, uint64_t seed) {
-  // For longer than the term of leases. From the metaserver only: it can still write what it has buffered to the
-  // chunk daemons, if they let it; or from all: what it has buffered stays where it is, until it hears the news.
+  // For longer than the term of leases. From the metaserver only: it can still write what it has buffered to
+  // the chunk daemons, if they let it; or from all: what it has buffered stays where it is, until it hears
+  // the news.
   SeededEntropy entropy(seed);
   auto& timer = cluster.time.timer();
   for (uint32_t i = 0; i < 3; ++i) {
