@@ -65,7 +65,7 @@ kj::Promise<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkInd
         cache.leaseProven(inode, index, location.version, timer.now());
         Appended appended{startOf(index).value() + answer->getOffset(), index, {}};
         appended.chunk = DirtyChunk{location.handle,     location.version, {},
-                                    answer->getBlocks(), location.version, location.lostBelow};
+                                    answer->getBlocks(), location.asOf,    location.lostAt};
         for (auto replica : answer->getApplied()) {
           appended.chunk.boots.emplace(ServerId(replica.getServer()), replica.getBoot());
         }

@@ -17,8 +17,8 @@ kj::Promise<ChunkSync::Outcome> ChunkSync::sync(InodeId inode, DirtyChunks chunk
     std::erase_if(chunks, [&](auto& entry) {
       auto& chunk = entry.second;
       if (!chunk.isLost()) return false;
-      log.error("chunk ", chunk.handle, " of inode ", inode, ": written under v", chunk.oldest,
-                ", and what was not synced before v", chunk.lostBelow, " may be lost -> fsync fails");
+      log.error("chunk ", chunk.handle, " of inode ", inode, ": written as of operation ", chunk.oldest,
+                ", and what was not synced by operation ", chunk.lostAt, " may be lost -> fsync fails");
       outcome.loss = Outcome::Loss::SOME;
       return true;
     });
@@ -61,7 +61,7 @@ kj::Promise<Status> ChunkSync::recall(InodeId inode, uint64_t size, DirtyChunks&
     if (!located.ok()) co_return located.status();
     if (located->isHole()) continue;
     DirtyChunk chunk{located->handle, located->version, {}};
-    chunk.lostBelow = located->lostBelow;
+    chunk.lostAt = located->lostAt;
     // Unless these are all that count, the first look finds out who does.
     if (located->complete == ChunkLocation::Complete::YES) {
       for (auto server : located->replicas) chunk.boots[server] = 0;
@@ -70,7 +70,7 @@ kj::Promise<Status> ChunkSync::recall(InodeId inode, uint64_t size, DirtyChunks&
       if (!located.ok()) co_return located.status();
       if (located->isHole() || located->handle != chunk.handle) continue;  // cut, or made anew, meanwhile
       chunk.version = located->version;
-      chunk.lostBelow = located->lostBelow;
+      chunk.lostAt = located->lostAt;
       for (auto server : located->replicas) chunk.boots[server] = 0;
     }
     chunks.emplace(index, kj::mv(chunk));
@@ -140,12 +140,14 @@ kj::Promise<void> ChunkSync::lookAgain(InodeId inode, ChunkIndex index, DirtyChu
   }
   if (located->handle != chunk.handle) {
     // Somebody has cut the file below this chunk, and maybe written anew: what we wrote is gone by their
-    // will.
-    chunk.handle = ChunkHandle();
+    // will. Or it is in a clone, which was on stable storage from the beginning, but for what was lost
+    // before.
+    chunk.lostAt = located->lostAt;
+    if (!chunk.isLost()) chunk.handle = ChunkHandle();
     co_return;
   }
   chunk.version = located->version;
-  chunk.lostBelow = kj::max(chunk.lostBelow, located->lostBelow);
+  chunk.lostAt = kj::max(chunk.lostAt, located->lostAt);
   chunk.boots.clear();
   for (auto server : located->replicas) chunk.boots.emplace(server, 0);
 }

@@ -8,8 +8,8 @@ namespace cairn::client {
 
 ChunkLocation ChunkLocation::clone() const {
   return {index,   handle,   version,    kj::heapArray<ServerId>(replicas.begin(), replicas.size()),
-          primary, leaseEnd, validBytes, lostBelow,
-          complete};
+          primary, leaseEnd, validBytes, lostAt,
+          asOf,    complete};
 }
 
 const LocationCache::Entry* LocationCache::find(InodeId inode, ChunkIndex index, kj::TimePoint now) const {

@@ -30,7 +30,8 @@ struct ChunkLocation {
   ServerId primary;              // none: no lease is out
   kj::TimePoint leaseEnd = kj::origin<kj::TimePoint>();
   uint32_t validBytes = UINT32_MAX;  // bytes from here on are zeros
-  ChunkVersion lostBelow;            // what was written under lower versions and not synced may be lost
+  LogIndex lostAt;                   // what was written as of an earlier operation and not synced may be lost
+  LogIndex asOf;                     // of the log, when this was so
   enum class Complete { NO, YES } complete = Complete::NO;  // no other replica counts
 
   bool isHole() const { return !handle; }

@@ -20,7 +20,8 @@ void Locator::learn(InodeId inode, capnp::List<rpc::Location>::Reader locations)
     location.primary = ServerId(reader.getPrimary());
     location.leaseEnd = now + reader.getLeaseMs() * kj::MILLISECONDS;
     location.validBytes = reader.getValidBytes();
-    location.lostBelow = ChunkVersion(reader.getLostBelow());
+    location.lostAt = LogIndex(reader.getLostAt());
+    location.asOf = LogIndex(reader.getAsOf());
     if (reader.getComplete()) location.complete = ChunkLocation::Complete::YES;
     cache.learn(inode, kj::mv(location), now);
   }

@@ -518,9 +518,10 @@ uint64_t FileState::publishableLength() const {
   return kj::max(certainEnd, kj::min(appliedEnd, buffer.lowestBeyond(base.size)));
 }
 
-kj::Promise<Status> FileState::publish(Session::Durability durability) {
+kj::Promise<Status> FileState::publish(Session::Durability durability, Session::Covered toCover) {
   auto turn = co_await publishing.enter();
-  if (!needsPublish) co_return durability == Session::Durability::STABLE ? co_await syncLog() : Status::OK;
+  bool isStable = durability == Session::Durability::STABLE;
+  if (!needsPublish) co_return isStable ? co_await parts.session.sync(kj::mv(toCover)) : Status::OK;
   needsPublish = false;
   auto length = publishableLength();
   auto chunks = std::move(unpublished);
@@ -548,11 +549,11 @@ kj::Promise<Status> FileState::publish(Session::Durability durability) {
           handles.set(i++, chunk.handle.value());
         }
       },
-      durability);
+      durability, toCover);
   auto status = outcome.status();
   if (status == Status::NOT_FOUND || status == Status::STALE) {
     // It has no name any more. What it was before that is still to be made stable.
-    status = durability == Session::Durability::STABLE ? co_await syncLog() : Status::OK;
+    status = isStable ? co_await parts.session.sync(kj::mv(toCover)) : Status::OK;
   }
   if (!ok(status)) {
     if (status != Status::NOT_LEASED) armPublish();
@@ -602,9 +603,9 @@ kj::Promise<Status> FileState::settle() {
   co_return co_await publishSurely();
 }
 
-kj::Promise<Status> FileState::publishSurely(Session::Durability durability) {
+kj::Promise<Status> FileState::publishSurely(Session::Durability durability, Session::Covered toCover) {
   for (;;) {
-    auto status = co_await publish(durability);
+    auto status = co_await publish(durability, toCover);
     if (status != Status::NOT_LEASED) co_return status;
     status = co_await regain();
     if (!ok(status)) co_return status;
@@ -628,16 +629,14 @@ kj::Promise<Status> FileState::flushInTurn() {
 }
 
 kj::Promise<Status> FileState::publishDurably() {
-  return publishSurely(Session::Durability::STABLE);
-}
-
-kj::Promise<Status> FileState::syncLog() {
-  auto answer = co_await parts.session.query("sync", [](rpc::Session::Client& client) {
-    auto request = client.syncRequest();
-    request.setIndex(0);
-    return request.send();
-  });
-  co_return answer.status();
+  // With what is about to be called synced: from then on it is not given up without a word.
+  Session::Covered toCover;
+  for (auto& [index, chunk] : unsynced) {
+    if (covered.count(chunk.handle) == 0) toCover.push_back(chunk.handle);
+  }
+  auto status = co_await publishSurely(Session::Durability::STABLE, toCover);
+  if (ok(status)) covered.insert(toCover.begin(), toCover.end());
+  co_return status;
 }
 
 UnsyncedFile FileState::takeUnsynced() {

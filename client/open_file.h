@@ -117,9 +117,10 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   uint64_t appliedEnd = 0;          // of what was applied since the last publish
   uint64_t certainEnd = 0;          // of what had been flushed: to be published whatever came later
   bool needsPublish = false;
-  DirtyChunks dirty;        // since the last sync began
-  bool earlierWritesKnown;  // no: earlier opens and other clients may have left some to sync
-  DirtyChunks unsynced;     // what the last sync took and is not known to be on disk
+  DirtyChunks dirty;              // since the last sync began
+  bool earlierWritesKnown;        // no: earlier opens and other clients may have left some to sync
+  DirtyChunks unsynced;           // what the last sync took and is not known to be on disk
+  std::set<ChunkHandle> covered;  // chunks of which the metaserver knows that syncs cover them
   struct WrittenChunk {
     ChunkHandle handle;
     uint32_t blocks = 0;  // that hold anything but zeros
@@ -168,11 +169,12 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<void> drained(uint64_t mark);
   void tellListeners();
   uint64_t publishableLength() const;
-  kj::Promise<Status> publish(Session::Durability durability = Session::Durability::LOGGED);
+  kj::Promise<Status> publish(Session::Durability durability = Session::Durability::LOGGED,
+                              Session::Covered toCover = {});
   // NOT_LEASED: and nothing is lost yet.
-  kj::Promise<Status> publishSurely(Session::Durability durability = Session::Durability::LOGGED);
+  kj::Promise<Status> publishSurely(Session::Durability durability = Session::Durability::LOGGED,
+                                    Session::Covered toCover = {});
   kj::Promise<Status> publishDurably();
-  kj::Promise<Status> syncLog();
   kj::Promise<Status> refresh();
   kj::Promise<Status> flushInTurn();
   kj::Promise<Status> syncInTurn();

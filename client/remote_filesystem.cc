@@ -354,14 +354,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return builder.finish();
   }
 
-  kj::Promise<Status> syncNames() override {
-    auto answer = co_await session.query("sync", [](rpc::Session::Client& client) {
-      auto request = client.syncRequest();
-      request.setIndex(0);
-      return request.send();
-    });
-    co_return answer.status();
-  }
+  kj::Promise<Status> syncNames() override { return session.sync(); }
 
   kj::Promise<Status> setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) override {
     return locks.set(lock, kj::mv(givenUp));

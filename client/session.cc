@@ -17,6 +17,10 @@ struct Link : public kj::Refcounted {
   explicit Link(SessionEvents& events) : events(&events) {}
 };
 
+void write(capnp::List<uint64_t>::Builder list, const Session::Covered& covered) {
+  for (unsigned i = 0; i < list.size(); ++i) list.set(i, covered[i].value());
+}
+
 }  // namespace
 
 class Session::Callback {
@@ -152,6 +156,7 @@ kj::Promise<void> Session::begin(rpc::Metaserver::Client service) {
   client.setHost(options.host);
   client.setName(options.name);
   client.setLeases(true);
+  client.setTellsSyncs(true);
   request.setCallback(callback->capability());
   request.setResume(id.value());
   if (id) {
@@ -278,21 +283,34 @@ class Session::Number {
   uint64_t sequence = 0, generation = 0;
 };
 
-kj::Promise<Result<Session::ChangeOutcome>> Session::change(Fill fill, Durability durability) {
+kj::Promise<Status> Session::sync(Covered covered) {
+  auto answer = co_await query("sync", [&covered](rpc::Session::Client& client) {
+    auto request = client.syncRequest();
+    request.setIndex(0);
+    write(request.initCovered(unsigned(covered.size())), covered);
+    return request.send();
+  });
+  co_return answer.status();
+}
+
+kj::Promise<Result<Session::ChangeOutcome>> Session::change(Fill fill, Durability durability,
+                                                            Covered covered) {
   capnp::MallocMessageBuilder message;
   auto change = message.initRoot<rpc::Change>();
   fill(change);
   Number number(*this);
   auto patient = patience();
   for (;;) {
-    auto tried = co_await tryOnce(peer.call({"change", patient.deadline(options.timing.metaserverDeadline)},
-                                            [this, &number, &change, durability](rpc::Metaserver::Client&) {
-                                              number.write(change);
-                                              auto request = current().changeRequest();
-                                              request.setChange(change.asReader());
-                                              request.setDurable(durability == Durability::STABLE);
-                                              return request.send();
-                                            }));
+    auto tried =
+        co_await tryOnce(peer.call({"change", patient.deadline(options.timing.metaserverDeadline)},
+                                   [this, &number, &change, durability, &covered](rpc::Metaserver::Client&) {
+                                     number.write(change);
+                                     auto request = current().changeRequest();
+                                     request.setChange(change.asReader());
+                                     request.setDurable(durability == Durability::STABLE);
+                                     write(request.initCovered(unsigned(covered.size())), covered);
+                                     return request.send();
+                                   }));
     KJ_IF_MAYBE (answer, tried.answer) {
       auto outcome = answer->getOutcome();
       if (judge(outcome.getStatus(), "change") == Verdict::ANSWER) {

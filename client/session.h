@@ -70,8 +70,12 @@ class Session {
   };
   using Fill = kj::Function<void(rpc::Change::Builder)>;
   enum class Durability { LOGGED, STABLE };  // STABLE: it and all before it survive a loss of power
-  kj::Promise<Result<ChangeOutcome>> change(Fill fill, Durability durability = Durability::LOGGED);
+  using Covered = std::vector<ChunkHandle>;  // chunks that are about to be called synced, and were not before
+  kj::Promise<Result<ChangeOutcome>> change(Fill fill, Durability durability = Durability::LOGGED,
+                                            Covered covered = {});
   // `fill` sets everything but the sequence. Done exactly once, or a Status says why not.
+  kj::Promise<Status> sync(Covered covered = {});
+  // All that has been answered is on stable storage.
 
   template <typename Send>
   auto query(kj::StringPtr method, Send send) {

@@ -2,6 +2,7 @@
 // Copyright 2026 the CairnFS authors
 #include "client/unsynced_files.h"
 
+#include <utility>
 #include <vector>
 
 #include "rpc/coroutine.h"
@@ -36,6 +37,7 @@ kj::Promise<Status> UnsyncedFiles::sync(InodeId inode) {
   auto found = files.find(inode);
   if (found == files.end()) co_return Status::OK;
   auto closing = found->second.closing;
+  for (auto& [index, chunk] : found->second.left.chunks) toCover.push_back(chunk.handle);
   auto outcome = co_await parts.chunkSync.sync(inode, found->second.left.chunks);
   bool lost = outcome.loss == ChunkSync::Outcome::Loss::SOME;
   auto status = outcome.left.empty() && !lost ? Status::OK : Status::IO_ERROR;
@@ -67,7 +69,16 @@ kj::Promise<Status> UnsyncedFiles::syncAll() {
     auto status = co_await first;
     if (ok(result)) result = status;
   }
-  co_return result;
+  auto told = co_await tellCovered();
+  co_return ok(result) ? told : result;
+}
+
+kj::Promise<Status> UnsyncedFiles::tellCovered() {
+  auto telling = std::exchange(toCover, {});
+  if (telling.empty()) co_return Status::OK;
+  auto status = co_await parts.session.sync(telling);
+  if (!ok(status)) toCover.insert(toCover.end(), telling.begin(), telling.end());
+  co_return status;
 }
 
 kj::Promise<void> UnsyncedFiles::sweep() {
@@ -79,6 +90,7 @@ kj::Promise<void> UnsyncedFiles::sweep() {
     auto found = files.find(due.inode);
     if (found == files.end() || found->second.closing != due.closing) continue;
     auto status = co_await sync(due.inode);
+    if (toCover.size() >= COVERED_AT_ONCE) (void)co_await tellCovered();  // else the next one does
     if (!ok(status)) {
       parts.log.warning("inode ", due.inode, ", closed without fsync, cannot be synced: ", status,
                         " -> its next fsync fails");

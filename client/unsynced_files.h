@@ -31,6 +31,7 @@ class UnsyncedFiles {
  private:
   static constexpr kj::Duration AGE = 30 * kj::SECONDS;  // chunk daemons sync after 10 s of quiet
   static constexpr size_t SYNCS_AT_ONCE = 64;
+  static constexpr size_t COVERED_AT_ONCE = 1000;  // chunks told in one call: 8 kB
 
   struct Entry {
     UnsyncedFile left;
@@ -45,9 +46,11 @@ class UnsyncedFiles {
   std::map<InodeId, Entry> files;
   std::deque<Due> order;  // of closing; may name what is gone
   uint64_t closings = 0;
+  Session::Covered toCover;  // synced, and not told to the metaserver: whoever syncs all has to
   bool sweeping = false;
   kj::Promise<void> sweeper = nullptr;
 
+  kj::Promise<Status> tellCovered();
   kj::Promise<Status> sync(InodeId inode);  // of its chunks; leaves an error for its owner
   kj::Promise<void> sweep();
 };

@@ -27,12 +27,15 @@ kj::Array<uint32_t> checksumsOf(uint32_t offset, kj::ArrayPtr<const kj::byte> by
 }  // namespace
 
 void DirtyChunk::add(const DirtyChunk& later) {
+  auto first = !oldest || (later.oldest && later.oldest < oldest) ? later.oldest : oldest;
   if (handle != later.handle) {
-    *this = later;  // what we wrote before was cut away
+    // What we wrote before was cut away, or is in a clone: of that we are told what its original had lost.
+    *this = later;
+    oldest = first;
     return;
   }
-  if (!oldest || (later.oldest && later.oldest < oldest)) oldest = later.oldest;
-  lostBelow = kj::max(lostBelow, later.lostBelow);
+  oldest = first;
+  lostAt = kj::max(lostAt, later.lostAt);
   if (later.version > version) {
     version = later.version;
     boots = later.boots;
@@ -92,7 +95,7 @@ kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
     Status status = Status::OK;
     switch (judge(inode, location, tried, status)) {
       case Verdict::DONE: {
-        DirtyChunk applied{location.handle, location.version, {}, 0, location.version, location.lostBelow};
+        DirtyChunk applied{location.handle, location.version, {}, 0, location.asOf, location.lostAt};
         KJ_IF_MAYBE (answer, tried.answer) {
           applied.blocks = answer->getBlocks();
           for (auto replica : answer->getApplied()) {

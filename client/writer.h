@@ -23,11 +23,12 @@ struct DirtyChunk {
   ChunkVersion version;                // the highest under which we have written, or have looked
   std::map<ServerId, uint64_t> boots;  // in which it applied our write under `version`; 0: we wrote before it
   uint32_t blocks = 0;                 // of the chunk that hold anything but zeros, after the last write
-  ChunkVersion oldest;                 // of our writes that are not known to be synced; 0: none is ours
-  ChunkVersion lostBelow;              // Location.lostBelow, the highest that we were told
+  LogIndex oldest;  // Location.asOf of our first write that is not known to be synced; 0: none
+                    // is ours
+  LogIndex lostAt;  // Location.lostAt, the highest that we were told
 
   void add(const DirtyChunk& later);
-  bool isLost() const { return oldest && oldest < lostBelow; }
+  bool isLost() const { return oldest && oldest < lostAt; }
 };
 using DirtyChunks = std::map<ChunkIndex, DirtyChunk>;
 void merge(DirtyChunks& into, DirtyChunks&& later);

@@ -98,7 +98,7 @@ kj::Promise<Status> ChunkGrants::ownOnce(Place place, kj::StringPtr host, kj::Ve
       }
     }
   }
-  if (sources.empty() && !doubtful.empty()) {
+  if (sources.empty() && (!doubtful.empty() || mayBeGone(reference.handle, known))) {
     // After a power cut of everything there are only suspects: they are made equal first, then cloned.
     auto status = co_await settle(reference.handle);
     co_return ok(status) ? Status::STALE_VERSION : status;

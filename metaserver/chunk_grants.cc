@@ -88,7 +88,8 @@ kj::Maybe<ChunkLocation> ChunkGrants::leased(ChunkIndex index, ChunkHandle handl
     location.replicas.addAll(lease->members);
     location.primary = lease->primary;
     location.lease = lease->usable - now;
-    location.lostBelow = record.lostBelow;
+    location.lostAt = record.lostAt;
+    location.asOf = operations.last();
     location.complete = ChunkLocation::Complete::YES;
     return kj::mv(location);
   }
@@ -104,7 +105,8 @@ Result<ChunkLocation> ChunkGrants::readable(const ChunkReference& reference, con
   location.index = reference.index;
   location.handle = handle;
   location.validBytes = reference.validIn(record);
-  location.lostBelow = record.lostBelow;
+  location.lostAt = record.lostAt;
+  location.asOf = operations.last();
   bool allGood = true, unsuspected = false;
   for (auto& replica : candidates) {
     allGood &= replica.state == ReplicaFacts::State::GOOD && replica.version == candidates[0].version;
@@ -180,7 +182,7 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forReading(InodeId inode, ChunkI
   bool onlySuspects = replicas.size() > 0 && std::all_of(replicas.begin(), replicas.end(), [](auto& replica) {
                         return replica.state == ReplicaFacts::State::SUSPECT;
                       });
-  if (onlySuspects) {
+  if (onlySuspects || mayBeGone(handle, KJ_ASSERT_NONNULL(record))) {
     // None of them serves before they are equal.
     auto status = co_await settle(handle);
     if (!ok(status)) co_return status;
@@ -350,6 +352,17 @@ kj::Promise<Status> ChunkGrants::create(Place where, kj::String host) {
   co_return status == Status::NOT_READY&& full ? Status::NO_SPACE : status;
 }
 
+kj::Vector<PlacementCandidate> ChunkGrants::placementCandidates(kj::ArrayPtr<const ServerId> without) {
+  auto now = timer.now();
+  kj::Vector<PlacementCandidate> candidates;
+  for (auto& [id, server] : view.servers.all()) {
+    if (!server.answers(now) || view.draining.count(id) > 0 || contains(without, id)) continue;
+    candidates.add(PlacementCandidate{id, server.address.host, server.rack, server.space.bytesTotal,
+                                      server.space.bytesFree, view.servers.recentCreations(id, now)});
+  }
+  return candidates;
+}
+
 kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj::Vector<ServerId>& left) {
   auto inode = names.inode(where.first);
   if (!inode.ok()) co_return inode.status();
@@ -358,16 +371,12 @@ kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj:
   uint32_t wanted = inode->attributes.replicas;
   auto now = timer.now();
 
-  kj::Vector<PlacementCandidate> candidates;
-  uint32_t alive = 0, failedForSpace = 0;
-  for (auto& [id, server] : view.servers.all()) {
-    if (!server.answers(now) || view.draining.count(id) > 0) continue;
-    ++alive;
-    if (!hasRoom(server.space.bytesTotal, server.space.bytesFree)) ++failedForSpace;
-    if (contains(left, id)) continue;
-    candidates.add(PlacementCandidate{id, server.address.host, server.rack, server.space.bytesTotal,
-                                      server.space.bytesFree, view.servers.recentCreations(id, now)});
-  }
+  auto all = placementCandidates(nullptr);
+  auto alive = all.size();
+  auto failedForSpace = std::count_if(all.begin(), all.end(), [](auto& candidate) {
+    return !hasRoom(candidate.bytesTotal, candidate.bytesFree);
+  });
+  auto candidates = placementCandidates(left);
   auto chosen = place(PlacementRequest{wanted, host, random()}, candidates);
   if (chosen.size() < wanted && left.empty() && view.moreMayCome(now)) co_return Status::NOT_READY;
   if (chosen.size() < view.minimumOf(wanted)) {
@@ -409,6 +418,7 @@ kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj:
   attach.setInode(where.first.value());
   attach.setChunkIndex(where.second.value());
   attach.setHandle(handle.value());
+  attach.setUncovered(true);
   auto outcome = co_await operations.propose(kj::mv(operation));
   if (!outcome.ok()) {
     co_await abandon(handle, kj::mv(answers));
@@ -498,7 +508,8 @@ kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, const Order& orde
   if (shared && order.aim == Order::Aim::LEASE)
     co_return Status::OK;  // who wants to write it gets a clone first
   auto minimum = order.aim == Order::Aim::REST ? 1 : view.minimumOf(known.replicas);
-  auto chosen = chooseMembers(handle, known, order);
+  auto chosen =
+      mayBeGone(handle, known) ? co_await placeAnew(handle, order.host) : chooseMembers(handle, known, order);
   if (!ok(chosen.status)) co_return chosen.status;
   auto members = kj::mv(chosen.list);
   kj::Vector<ServerId> reachable;

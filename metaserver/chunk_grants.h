@@ -18,6 +18,9 @@
 // INVARIANT: the replicas of a lease begin it equal. A replica of a version from the floor on that is no
 // suspect
 //                 has every acknowledged write.
+// Gone:           a new chunk that no sync has covered, of which a loss of power has left nothing, is made
+// anew
+//                 (chunk_anew.cc).
 // At rest:        the same without a lease, for a chunk that has suspects, or whose lease has ended in
 // another
 //                 way than by its primary's word (chunk_settling.cc).
@@ -32,10 +35,9 @@
 //   some of the reconciling    the same; each replica still has all acknowledged writes, or is still a
 //   suspect.
 //                              Whether they are equal is not known: the next round compares them
-//   a raise as `lossy`         the same, and lostBelow = v + 1: told once more than need be, never once less
-//   confirm                    floor v + 1, no lease: a further grant
-//   lease                      the primary acts for up to LEASE_TERM unknown to us; the next grant's adopt
-//   ends it, and
+//   a raise as `lossy`         the same, and lostAt is that operation: told once more than need be, never
+//   once less confirm                    floor v + 1, no lease: a further grant lease the primary acts for up
+//   to LEASE_TERM unknown to us; the next grant's adopt ends it, and
 //                              see granted_leases.h for why a primary that cannot be reached does no harm
 //
 // Never raise without need: a raise leaves every store behind that does not answer, and a replica left behind
@@ -56,6 +58,7 @@
 #include "metaserver/cluster_view.h"
 #include "metaserver/handle_range.h"
 #include "metaserver/namespace_reader.h"
+#include "metaserver/placement.h"
 #include "metaserver/store_orders.h"
 #include "rpc/result.h"
 
@@ -79,7 +82,7 @@ struct ChunkLocation {
   ServerId primary;  // 0: no lease is out
   kj::Duration lease = 0 * kj::SECONDS;
   uint32_t validBytes = ALL_BYTES_VALID;
-  ChunkVersion lostBelow;
+  LogIndex lostAt, asOf;
   enum class Complete { NO, YES } complete = Complete::NO;
 };
 
@@ -202,6 +205,13 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> grant(ChunkHandle handle, Order order);
   kj::Promise<Status> grantOnce(ChunkHandle handle, const Order& order);
   Members chooseMembers(ChunkHandle handle, const ChunkRecord& record, const Order& order);
+
+  kj::Vector<PlacementCandidate> placementCandidates(kj::ArrayPtr<const ServerId> without);
+
+  // chunk_anew.cc
+  bool mayBeGone(ChunkHandle handle, const ChunkRecord& record) const;
+  kj::Promise<bool> isGone(ChunkHandle handle);
+  kj::Promise<Members> placeAnew(ChunkHandle handle, kj::StringPtr host);
 
   // chunk_rounds.cc
   kj::Promise<Round> round(ChunkHandle handle, ChunkVersion from, kj::Array<ReplicaFacts> members);

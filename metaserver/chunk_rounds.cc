@@ -27,10 +27,12 @@ kj::Promise<ChunkGrants::Round> ChunkGrants::round(ChunkHandle handle, ChunkVers
     return replica.state == ReplicaFacts::State::SUSPECT;
   });
   if (onlySuspects) {
-    log.error(
-        "chunk ", handle, " v", from, ": of its ", members.size(),
-        " replicas each has lost its machine's power -> made equal to one of them; writes that were not "
-        "synced may be lost");
+    if (members[0].version > ChunkVersion()) {  // else it is made anew, which has been said
+      log.error(
+          "chunk ", handle, " v", from, ": of its ", members.size(),
+          " replicas each has lost its machine's power -> made equal to one of them; writes that were not "
+          "synced may be lost");
+    }
     raise.setLossy(true);
   }
   auto outcome = co_await operations.propose(kj::mv(operation));

@@ -12,6 +12,8 @@ kj::Promise<Status> HandleRange::reserve() {
   auto operation = kj::heap<LoggedOperation>();
   operation->body().setReserveHandles(RESERVATION);
   auto outcome = co_await log.propose(kj::mv(operation));
+  // The stores will know the handles: a power cut must not make us forget that they were given out.
+  if (outcome.ok()) outcome.status = co_await log.durable(outcome.index);
   if (outcome.ok()) {
     next = ChunkHandle(outcome.number);
     end = ChunkHandle(outcome.number + RESERVATION);

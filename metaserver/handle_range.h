@@ -2,8 +2,8 @@
 // Copyright 2026 the CairnFS authors
 //
 // Chunk handles for new chunks, from ranges that the namespace has reserved: the log has the high-water mark
-// before any handle of a range is used, so that a handle is never given out twice. What a restart leaves
-// unused is lost. Called by chunk_grants.cc.
+// on stable storage before any handle of a range is used, so that a handle is never given out twice. What a
+// restart leaves unused is lost. Called by chunk_grants.cc.
 #pragma once
 
 #include <kj/async.h>

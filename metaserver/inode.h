@@ -81,7 +81,8 @@ struct ChunkRecord {
   uint32_t validBytes = ALL_BYTES_VALID;  // bytes from here on are zeros whatever replicas hold
   uint8_t replicas = 0;                   // copies wanted
   uint32_t zeroBlocks = 0;                // as last published; never more than BLOCKS_PER_CHUNK
-  ChunkVersion lostBelow;  // what was acknowledged under lower versions and not synced may be lost
+  LogIndex lostAt;  // the operation by which what was acknowledged before it, and not synced, may be lost
+  bool uncovered = false;  // no sync has ever covered it: nothing of it has been promised to be there
   bool operator==(const ChunkRecord&) const = default;
 };
 

@@ -31,6 +31,12 @@ kj::Promise<void> MetaserverHandlers::openingSession(OpenSessionContext context)
     results.setStatus(Status::INVALID);
     co_return;
   }
+  if (!client.getTellsSyncs()) {
+    service.log.warning("a client on ", client.getName(),
+                        " is of a version that does not tell what it syncs -> refused");
+    results.setStatus(Status::WRONG_PROTOCOL);
+    co_return;
+  }
   auto caching = client.getLeases() ? LeaseRecalls::Caching::YES : LeaseRecalls::Caching::NO;
   auto told = client.getLeases() ? Sessions::Told::NO : Sessions::Told::YES;
   if (id) {
@@ -158,7 +164,8 @@ void MetaService::writeLocation(rpc::Location::Builder builder, const ChunkLocat
   builder.setPrimary(location.primary.value());
   builder.setLeaseMs(location.lease / kj::MILLISECONDS);
   builder.setValidBytes(location.validBytes);
-  builder.setLostBelow(location.lostBelow.value());
+  builder.setLostAt(location.lostAt.value());
+  builder.setAsOf(location.asOf.value());
   builder.setComplete(location.complete == ChunkLocation::Complete::YES);
 }
 

@@ -202,6 +202,8 @@ Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
       return ops::raiseVersion(operation, transaction);
     case rpc::Operation::CONFIRM_VERSION:
       return ops::confirmVersion(operation, transaction);
+    case rpc::Operation::COVER_CHUNKS:
+      return ops::coverChunks(operation, transaction);
     case rpc::Operation::OWN_CHUNK:
       return ops::ownChunk(operation, transaction);
     case rpc::Operation::SNAPSHOT:

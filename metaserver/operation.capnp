@@ -72,6 +72,7 @@ struct Operation {
       chunkIndex @21 :UInt64;
       handle @22 :UInt64;   # reserved, never attached before
       replicas @23 :UInt8;  # 0: as many as the file wants
+      uncovered @59 :Bool;  # the proposer will log which chunks syncs cover (coverChunks). Not set before that was so
     }
     # The chunk becomes part of the file, with version 1 and floor 1. Refuses: stale (inode gone), invalid (not a
     # regular file, handle not reserved or in use), exists (there is a chunk; Outcome.chunk is its handle), tooBig.
@@ -79,7 +80,7 @@ struct Operation {
     raiseVersion :group {
       raised @24 :UInt64;   # handle
       from @25 :UInt64;     # the version it has now
-      lossy @54 :Bool;      # only suspects are left to make it from: lostBelow = the new version
+      lossy @54 :Bool;      # only suspects are left to make it from, or nothing: lostAt = this operation
     }
     # version = from + 1; floor stays: replicas of any version from floor on may be the latest. On stable storage before
     # any chunk daemon is told. Refuses: notFound, staleVersion (it does not have the version `from`).
@@ -160,6 +161,10 @@ struct Operation {
     }
     # What is below the directory may take so much; both 0: it has no quota. The first one of a cluster begins to count the tree.
     # Refuses: stale, notFound, notDirectory.
+
+    coverChunks @60 :List(UInt64);
+    # A sync is about to be answered that covers these chunks: from now on their bytes are never given up as ones that nobody
+    # was promised. A chunk that is not there any more is passed over. Durable before the sync is answered.
 
     countTree @53 :UInt32;
     # So many more entries of directories are counted. Answers how many inodes it has counted; Outcome.more: there are more.

@@ -119,7 +119,8 @@ void visitChunk(Codec& codec, Target& chunk) {
   codec.number(chunk.validBytes);
   codec.number(chunk.replicas);
   codec.number(chunk.zeroBlocks);
-  codec.number(chunk.lostBelow);
+  codec.number(chunk.lostAt);
+  codec.number(chunk.uncovered);
 }
 
 template <typename Codec, typename Target>
@@ -617,7 +618,8 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
       auto chunk = decodeChunk(value);
       return kj::str("chunk ", reader.number(), " version ", chunk.version, " floor ", chunk.floor,
                      " references ", chunk.references, " valid ", chunk.validBytes, " replicas ",
-                     chunk.replicas, " zero blocks ", chunk.zeroBlocks, " lost below ", chunk.lostBelow);
+                     chunk.replicas, " zero blocks ", chunk.zeroBlocks, " lost at ", chunk.lostAt,
+                     chunk.uncovered ? ", not covered by a sync" : "");
     }
     case Table::TARGETS:
       return kj::str("symlink ", reader.number(), " -> ", kj::encodeCEscape(owned(decodeBytes(value))));

@@ -271,7 +271,7 @@ kj::Promise<Ended> Repair::judge(const RepairJob& job, const CopyReport& report)
       case Status::EXISTS: {
         // It holds one that we do not know of: the answer to an earlier commit was lost.
         auto held = co_await orders.describe(job.target, job.chunk);
-        KJ_IF_MAYBE (replica, held) {
+        KJ_IF_MAYBE (replica, held.replica) {
           view.chunks.put(job.chunk, *replica);
           log.info("store ", job.target, " has a replica of chunk ", job.chunk, " v", replica->version,
                    " that we did not know of -> it counts for what it is");

@@ -12,6 +12,7 @@ namespace {
 
 constexpr uint32_t LOCATE_CHUNKS_MAX = 64;
 constexpr uint32_t SUSPECTS_MAX = 16;
+constexpr uint32_t COVERED_BATCH = 4096;  // chunks named by one operation
 
 }  // namespace
 
@@ -43,6 +44,7 @@ kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
     co_return;
   }
   auto before = service.operations.last();
+  auto covering = cover(context.getParams().getCovered());  // goes into the log in one write with the change
   auto outcome = co_await carryOut(change);
   auto builder = results.initOutcome();
   outcome.write(builder);
@@ -68,10 +70,38 @@ kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
     if (outcome.cut) co_await service.grants.cut(outcome.cut);
     turn = LeaseRecalls::Turn();  // what others see from here on is as it is now
     if (context.getParams().getDurable()) {
-      auto durable = co_await service.operations.durable(outcome.index);
+      auto covered = co_await covering;
+      auto durable = covered.status;
+      if (ok(durable)) durable = co_await service.operations.durable(kj::max(outcome.index, covered.index));
       if (!ok(durable)) builder.setStatus(durable);
     }
   }
+}
+
+kj::Promise<Outcome> SessionHandlers::cover(capnp::List<uint64_t>::Reader covered) {
+  // Nearly always none is left to be marked: the first sync of a chunk has done it.
+  kj::Vector<uint64_t> fresh;
+  for (auto handle : covered) {
+    auto record = service.names.chunk(ChunkHandle(handle));
+    KJ_IF_MAYBE (known, record) {
+      if (known->uncovered) fresh.add(handle);
+    }
+  }
+  kj::Vector<kj::Promise<Outcome>> proposed;
+  for (size_t first = 0; first < fresh.size(); first += COVERED_BATCH) {
+    auto batch = fresh.slice(first, kj::min(first + COVERED_BATCH, fresh.size()));
+    auto operation = kj::heap<LoggedOperation>();
+    auto list = operation->body().initCoverChunks(unsigned(batch.size()));
+    for (unsigned i = 0; i < batch.size(); ++i) list.set(i, batch[i]);
+    proposed.add(service.operations.propose(kj::mv(operation)));
+  }
+  if (proposed.empty()) return Outcome();
+  return kj::joinPromises(proposed.releaseAsArray()).then([](kj::Array<Outcome> outcomes) {
+    for (auto& outcome : outcomes) {
+      if (!outcome.ok()) return kj::mv(outcome);
+    }
+    return kj::mv(outcomes.back());
+  });
 }
 
 kj::Promise<Outcome> SessionHandlers::carryOut(rpc::Change::Reader change) {
@@ -253,7 +283,12 @@ kj::Promise<void> SessionHandlers::syncing(SyncContext context) {
     context.getResults().setStatus(Status::SESSION_EXPIRED);
     co_return;
   }
-  auto status = co_await service.operations.durable(LogIndex(context.getParams().getIndex()));
+  auto params = context.getParams();
+  auto covered = co_await cover(params.getCovered());
+  auto status = covered.status;
+  LogIndex index(params.getIndex());
+  if (index) index = kj::max(index, covered.index);  // else it is all until now
+  if (ok(status)) status = co_await service.operations.durable(index);
   context.getResults().setStatus(status);
 }
 

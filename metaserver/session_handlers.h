@@ -50,6 +50,7 @@ class SessionHandlers final : public rpc::Session::Server {
   kj::Promise<void> closing(CloseContext context);
   kj::Promise<void> changing(ChangeContext context);
   kj::Promise<Outcome> carryOut(rpc::Change::Reader change);
+  kj::Promise<Outcome> cover(capnp::List<uint64_t>::Reader covered);
   kj::Promise<Outcome> share(rpc::Change::Reader change);  // share_handlers.cc
   kj::Promise<void> opening(OpenContext context);
   kj::Promise<void> locating(LocateContext context);

@@ -263,7 +263,8 @@ kj::Promise<ReconcileReport> StoreOrders::reconcile(ReconcileRequest order) {
   co_return kj::mv(report);
 }
 
-kj::Promise<kj::Maybe<ReplicaFacts>> StoreOrders::describe(ServerId server, ChunkHandle chunk) {
+kj::Promise<StoreOrders::Description> StoreOrders::describe(ServerId server, ChunkHandle chunk) {
+  Description description;
   auto registration = registrationOf(server);
   auto found = capability(server);
   KJ_IF_MAYBE (store, found) {
@@ -273,19 +274,20 @@ kj::Promise<kj::Maybe<ReplicaFacts>> StoreOrders::describe(ServerId server, Chun
       kj::Promise<capnp::Response<rpc::ChunkServer::DescribeResults>> sent = request.send();
       auto response = co_await bounded(server, kj::mv(sent));
       view.servers.heard(server, registration, timer.now());
+      description.answered = Description::Answered::YES;
       for (auto report : response.getChunks()) {
         if (report.getHandle() != chunk.value()) continue;
         auto state = report.getCorrupt()   ? ReplicaFacts::State::CORRUPT
                      : report.getSuspect() ? ReplicaFacts::State::SUSPECT
                                            : ReplicaFacts::State::GOOD;
-        co_return ReplicaFacts{server, registration, ChunkVersion(report.getVersion()), report.getLength(),
-                               state};
+        description.replica =
+            ReplicaFacts{server, registration, ChunkVersion(report.getVersion()), report.getLength(), state};
       }
     } catch (const kj::Exception& exception) {
       noAnswer(server, registration, "a question", exception);
     }
   }
-  co_return nullptr;
+  co_return kj::mv(description);
 }
 
 kj::Promise<kj::Maybe<StoreOrders::Content>> StoreOrders::content(ServerId server, ChunkHandle chunk,

@@ -104,8 +104,11 @@ class StoreOrders {
   kj::Promise<kj::Maybe<Status>> remove(ServerId server, kj::Array<DoomedReplica> replicas);
   kj::Promise<CopyReport> copy(CopyRequest request);
   kj::Promise<ReconcileReport> reconcile(ReconcileRequest request);
-  kj::Promise<kj::Maybe<ReplicaFacts>> describe(ServerId server,
-                                                ChunkHandle chunk);  // null: none, or no answer
+  struct Description {
+    enum class Answered { NO, YES } answered = Answered::NO;
+    kj::Maybe<ReplicaFacts> replica;
+  };
+  kj::Promise<Description> describe(ServerId server, ChunkHandle chunk);
   kj::Promise<Life> probe(ServerId server);
   struct Content {
     uint32_t length = 0;

@@ -303,11 +303,12 @@ struct Location {
   validBytes @5 :UInt32 = 0xffffffff;
   # Bytes at and beyond this offset of the chunk are zeros whatever the replicas hold: a truncate that they have
   # not done yet. They do it before the next lease is granted, so a location for writing never has it.
-  lostBelow @6 :UInt64;
-  # What was acknowledged under versions below this one, and not synced, may be lost: at one time every replica's
-  # machine had lost its power.
+  lostAt @6 :UInt64;
+  # What was acknowledged under a location with a lower `asOf`, and not synced, may be lost: at one time every replica's
+  # machine had lost its power. Stays with the place in the file when the chunk there is replaced by a clone of it.
   complete @7 :Bool;
   # No other store may hold a replica that counts: what these have all synced is synced.
+  asOf @8 :UInt64;          # the last operation of the log when this was so
 }
 
 # Inodes by number, here and in Session: one that existed and is gone answers `stale` (the kernel then walks the path again
@@ -369,6 +370,9 @@ struct ClientDescription {
   host @0 :Text;            # machine identity, as in Address.host
   name @1 :Text;            # for people: host name, mount point, pid
   leases @2 :Bool;          # it answers recall and describe, and keeps the rules of Leases
+  tellsSyncs @3 :Bool;
+  # It names the chunks that its syncs cover (Session.change, Session.sync). Who does not is refused, as wrongProtocol:
+  # what it takes for synced could be given up as what nobody was promised.
 }
 
 interface ClientCallback {
@@ -402,9 +406,10 @@ interface Session {
   # are void (0: none are): the session was silent for longer than their term, and one of them was wanted.
   close @1 () -> ();
 
-  change @2 (change :Change, durable :Bool) -> (outcome :Outcome);
+  change @2 (change :Change, durable :Bool, covered :List(UInt64)) -> (outcome :Outcome);
   # The only way to change the namespace. In the log when it answers; with `durable` on stable storage, with all before
   # it: what `sync` up to it would wait for, in one call. ioError: the change is done, but the log's disk refused.
+  # `covered`: see sync.
 
   lookup @3 (parent :UInt64, name :Text) -> (status :Status, attributes :Attributes, directory :Lease);
   # notFound, notDirectory, nameTooLong. ".." is the parent. `directory`: the lease on `parent`, also with notFound: under
@@ -444,8 +449,11 @@ interface Session {
   # daemons come back), ioError (likewise, and every store of the cluster is there: none will come), notLeased (for writing:
   # the session has neither the write nor the append lease).
 
-  sync @10 (index :UInt64) -> (status :Status);
+  sync @10 (index :UInt64, covered :List(UInt64)) -> (status :Status);
   # Barrier: the log is on stable storage up to this operation (0: all until now).
+  # `covered`: chunks (handles) that the caller is about to call synced. Once that has been said of a chunk, its bytes are never
+  # given up without a word; before, a chunk of which a loss of power has left nothing anywhere is made anew, of zeros, and
+  # `lostAt` tells. Once said it need not be said again.
 
   statistics @11 (inode :UInt64) -> (blocksTotal :UInt64, blocksFree :UInt64, inodes :UInt64, inodesFree :UInt64,
                                      overQuota :Bool);

@@ -13,6 +13,10 @@
 //  - A chunk that a truncate cut (validBytes) is whole again when the replicas that count have done the
 //  truncate: that of the
 //    round which is confirmed. If another truncate cut deeper meanwhile, the round is void (staleVersion).
+//  - A chunk is uncovered until a sync may have been answered for it. The mark is taken off by an operation
+//  that is on
+//    stable storage before the sync is answered, so what still has it was never promised to survive a loss
+//    of power.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
 
@@ -49,6 +53,7 @@ Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction) 
   record.version = record.floor = ChunkVersion(1);
   record.replicas = request.getReplicas() > 0 ? request.getReplicas() : inode->attributes.replicas;
   record.zeroBlocks = BLOCKS_PER_CHUNK;
+  record.uncovered = request.getUncovered();
   transaction.putChunk(handle, record);
   transaction.putChunkAt(inode->id(), {index, handle});
   inode->zeroBlocks += record.zeroBlocks;
@@ -71,7 +76,7 @@ Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction)
   if (record.version.value() != request.getFrom()) return refusal(Status::STALE_VERSION);
 
   record.version = record.version.next();
-  if (request.getLossy()) record.lostBelow = record.version;
+  if (request.getLossy()) record.lostAt = LogIndex(operation.getIndex());
   transaction.putChunk(handle, record);
   Outcome outcome;
   outcome.chunk = handle;
@@ -95,6 +100,19 @@ Outcome confirmVersion(rpc::Operation::Reader operation, Transaction& transactio
   outcome.chunk = handle;
   outcome.number = record.version.value();
   return outcome;
+}
+
+Outcome coverChunks(rpc::Operation::Reader operation, Transaction& transaction) {
+  for (auto covered : operation.getCoverChunks()) {
+    auto found = transaction.chunk(ChunkHandle(covered));
+    KJ_IF_MAYBE (record, found) {
+      if (!record->uncovered) continue;
+      auto marked = *record;
+      marked.uncovered = false;
+      transaction.putChunk(ChunkHandle(covered), marked);
+    }
+  }
+  return Outcome();
 }
 
 }  // namespace cairn::ops

@@ -38,6 +38,7 @@ Outcome reserveHandles(rpc::Operation::Reader operation, Transaction& transactio
 Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome confirmVersion(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome coverChunks(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome ownChunk(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome snapshot(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome purge(rpc::Operation::Reader operation, Transaction& transaction);

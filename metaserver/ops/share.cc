@@ -11,6 +11,9 @@
 //  - Quotas count the bytes of each file that has a chunk, and refuse (overQuota) what makes too many of
 //  them.
 //  - A shared chunk wants as many copies as the file that wants most.
+//  - A clone is on stable storage from the beginning: it is never uncovered. What the shared chunk has lost
+//  it has
+//    lost as well.
 //  - ownChunk ends the sharing for one place: it gets a clone, or keeps the chunk when it is the last that
 //  has
 //    it. The clone was made under `sharedVersion`: a chunk that was written meanwhile has a higher one.
@@ -156,6 +159,7 @@ Outcome ownChunk(rpc::Operation::Reader operation, Transaction& transaction) {
   clone.version = clone.floor = ChunkVersion(1);
   clone.replicas = inode->attributes.replicas;
   clone.zeroBlocks = zeros;
+  clone.lostAt = record.lostAt;  // who wrote to the chunk before it was shared asks about the clone now
   transaction.putChunk(own, clone);
   ++transaction.counters().chunks;
   transaction.putChunkAt(inode->id(), {reference.index, own});

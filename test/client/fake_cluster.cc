@@ -211,6 +211,10 @@ class FakeSessionServer final : public rpc::Session::Server {
       outcome.setStatus(status);
       co_return;
     }
+    if (context.getParams().getDurable()) {
+      auto covered = context.getParams().getCovered();
+      cluster.covered.emplace_back(covered.begin(), covered.end());
+    }
     std::vector<FakeCluster::Alone>
         alone;  // until it is answered nobody else gets a lease on what it touches
     if (change.isPublish() && cluster.leaseMs > 0) {
@@ -385,7 +389,8 @@ class FakeSessionServer final : public rpc::Session::Server {
       location.setLeaseMs(60'000);
       location.setValidBytes(chunk->second.validBytes);
       location.setComplete(chunk->second.isComplete || syncing);
-      location.setLostBelow(chunk->second.lostBelow);
+      location.setLostAt(chunk->second.lostAt);
+      location.setAsOf(cluster.operations);
       auto replicas = location.initReplicas(chunk->second.replicas.size());
       unsigned place = 0;
       for (auto server : chunk->second.replicas) {
@@ -396,8 +401,10 @@ class FakeSessionServer final : public rpc::Session::Server {
     return kj::READY_NOW;
   }
 
-  kj::Promise<void> sync(SyncContext) override {
+  kj::Promise<void> sync(SyncContext context) override {
     ++cluster.syncs;
+    auto covered = context.getParams().getCovered();
+    cluster.covered.emplace_back(covered.begin(), covered.end());
     return kj::READY_NOW;
   }
   kj::Promise<void> reportCorrupt(ReportCorruptContext context) override {

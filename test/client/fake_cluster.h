@@ -54,7 +54,7 @@ struct FakeFile {
     std::set<uint32_t> replicas;
     uint32_t primary = 0, validBytes = UINT32_MAX;
     bool isComplete = true;
-    uint64_t lostBelow = 0;
+    uint64_t lostAt = 0;
   };
   std::map<uint64_t, Chunk> chunks;  // by index
   uint32_t opens = 0;
@@ -133,6 +133,8 @@ class FakeCluster {
   // leases: by inode and session
   uint32_t leaseMs = 10'000;  // 0: it knows none
   uint64_t stamp = 0;
+  uint64_t operations = 1;                  // of the log; only losses count it up here
+  std::vector<std::set<uint64_t>> covered;  // by each sync of the log, or publish in place of one
   std::map<uint64_t, std::map<uint64_t, rpc::LeaseKind>> leases;
   std::map<uint64_t, kj::ForkedPromise<void>>
       underWay;  // changes and acquires of an inode, one after the other

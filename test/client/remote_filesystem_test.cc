@@ -468,13 +468,55 @@ TEST_F(RemoteFilesystemTest, WhatWentWithThePowerOfEveryReplicaIsToldOnce) {
   flush(*file);
   auto& chunk = cluster.file(file->inode()).chunks.at(0);
   chunk.version += 1;
-  chunk.lostBelow = chunk.version;
+  chunk.lostAt = ++cluster.operations;
   for (auto server : chunk.replicas)
     cluster.stores.at(server).chunks.at(chunk.handle).version = chunk.version;
   EXPECT_EQ(sync(*file), Status::IO_ERROR);
   EXPECT_EQ(sync(*file), Status::OK) << "once";
   cluster.write(*file, 0, "b");
   EXPECT_EQ(sync(*file), Status::OK) << "this was written after it";
+}
+
+TEST_F(RemoteFilesystemTest, WhatAChunkHadLostIsToldThroughItsClone) {
+  auto file = create();
+  cluster.write(*file, 0, "a");
+  flush(*file);
+  auto& chunk = cluster.file(file->inode()).chunks.at(0);
+  auto old = chunk.handle;
+  chunk.handle = 7777;  // somebody has written to a copy that shared it
+  chunk.lostAt = ++cluster.operations;
+  for (auto server : chunk.replicas) {
+    cluster.stores.at(server).chunks[7777] = cluster.stores.at(server).chunks.at(old);
+    cluster.stores.at(server).chunks.erase(old);
+  }
+  EXPECT_EQ(sync(*file), Status::IO_ERROR);
+  EXPECT_EQ(sync(*file), Status::OK) << "once";
+}
+
+TEST_F(RemoteFilesystemTest, TheMetaserverIsToldOnceWhichChunksSyncsCover) {
+  auto file = create();
+  cluster.write(*file, 0, "a");
+  EXPECT_EQ(sync(*file), Status::OK);
+  auto handle = cluster.file(file->inode()).chunks.at(0).handle;
+  ASSERT_FALSE(cluster.covered.empty());
+  EXPECT_EQ(cluster.covered.back(), std::set<uint64_t>{handle}) << "with the publish, or the barrier";
+  cluster.write(*file, 0, "b");
+  EXPECT_EQ(sync(*file), Status::OK);
+  EXPECT_EQ(cluster.covered.back(), std::set<uint64_t>{});
+}
+
+TEST_F(RemoteFilesystemTest, SyncfsTellsOfClosedFilesThatWereSyncedOnOurOwnAccountToo) {
+  auto file = create();
+  cluster.write(*file, 0, "a");
+  flush(*file);
+  auto handle = cluster.file(file->inode()).chunks.at(0).handle;
+  file = nullptr;
+  cluster.pass(60 * kj::SECONDS);  // swept
+  cluster.covered.clear();
+  EXPECT_EQ(cluster.run(filesystem->syncAll()), Status::OK);
+  bool told = false;
+  for (auto& chunks : cluster.covered) told |= chunks.count(handle) > 0;
+  EXPECT_TRUE(told);
 }
 
 TEST_F(RemoteFilesystemTest, ASyncOfAFileWithAReplicaAwayFindsOutWhoCounts) {
@@ -495,23 +537,23 @@ TEST_F(RemoteFilesystemTest, ASyncOfAFileWithAReplicaAwayFindsOutWhoCounts) {
 
 TEST_F(RemoteFilesystemTest, ServersThatJoinedLaterAreNoWitnessesOfEarlierWrites) {
   DirtyChunk chunk{
-      ChunkHandle(7), ChunkVersion(1), {{ServerId(1), 10}, {ServerId(2), 20}}, 1, ChunkVersion(1), {}};
-  chunk.add(
-      {ChunkHandle(7), ChunkVersion(2), {{ServerId(1), 11}, {ServerId(3), 30}}, 2, ChunkVersion(2), {}});
+      ChunkHandle(7), ChunkVersion(1), {{ServerId(1), 10}, {ServerId(2), 20}}, 1, LogIndex(1), {}};
+  chunk.add({ChunkHandle(7), ChunkVersion(2), {{ServerId(1), 11}, {ServerId(3), 30}}, 2, LogIndex(2), {}});
   EXPECT_EQ(chunk.version, ChunkVersion(2));
-  EXPECT_EQ(chunk.oldest, ChunkVersion(1)) << "the writes under it are not synced yet";
+  EXPECT_EQ(chunk.oldest, LogIndex(1)) << "what was written then is not synced yet";
   EXPECT_EQ(chunk.boots, (std::map<ServerId, uint64_t>{{ServerId(1), 11}, {ServerId(3), 30}}))
-      << "these were equal when version 2 began, or something was lost below it";
+      << "these were equal when version 2 began, or something was lost before it";
   EXPECT_FALSE(chunk.isLost());
-  chunk.add({ChunkHandle(7), ChunkVersion(1), {{ServerId(2), 20}}, 2, ChunkVersion(1), {}});
+  chunk.add({ChunkHandle(7), ChunkVersion(1), {{ServerId(2), 20}}, 2, LogIndex(1), {}});
   EXPECT_EQ(chunk.boots.count(ServerId(2)), 0u) << "an answer that was overtaken";
-  chunk.add(
-      {ChunkHandle(7), ChunkVersion(2), {{ServerId(1), 12}, {ServerId(3), 30}}, 2, ChunkVersion(2), {}});
+  chunk.add({ChunkHandle(7), ChunkVersion(2), {{ServerId(1), 12}, {ServerId(3), 30}}, 2, LogIndex(2), {}});
   EXPECT_EQ(chunk.boots.at(ServerId(1)), 11u) << "under one version the first boot counts";
-  chunk.add({ChunkHandle(7), ChunkVersion(4), {{ServerId(1), 12}}, 2, ChunkVersion(4), ChunkVersion(3)});
-  EXPECT_TRUE(chunk.isLost()) << "versions 1 and 2 are below 3";
-  chunk.add({ChunkHandle(8), ChunkVersion(1), {{ServerId(1), 12}}, 2, ChunkVersion(1), {}});
+  chunk.add({ChunkHandle(7), ChunkVersion(4), {{ServerId(1), 12}}, 2, LogIndex(4), LogIndex(3)});
+  EXPECT_TRUE(chunk.isLost()) << "operations 1 and 2 are before 3";
+  chunk.add({ChunkHandle(8), ChunkVersion(1), {{ServerId(1), 12}}, 2, LogIndex(1), {}});
   EXPECT_FALSE(chunk.isLost()) << "another chunk: that one was cut away";
+  chunk.add({ChunkHandle(9), ChunkVersion(1), {{ServerId(1), 12}}, 2, LogIndex(6), LogIndex(3)});
+  EXPECT_TRUE(chunk.isLost()) << "a clone of what had lost something by then";
 }
 
 TEST_F(RemoteFilesystemTest, ASyncWhoseCallerWentAwayDoesNotMakeTheNextOneLie) {

@@ -372,6 +372,7 @@ struct FakeMount {
 
   // Cache leases.
   bool caching = false;
+  bool tellsSyncs = true;
   std::vector<HeldLease> recalls;  // what it was asked for, in that order
   enum class Obeys { AT_ONCE, WHEN_TOLD, NEVER } obeys = Obeys::AT_ONCE;
   kj::Vector<kj::Own<kj::PromiseFulfiller<void>>> held;  // with WHEN_TOLD: recalls that wait for obey()
@@ -428,6 +429,7 @@ struct Located {
   std::vector<uint32_t> replicas;
   uint32_t primary = 0;
   uint32_t validBytes = ALL_BYTES_VALID;
+  LogIndex lostAt, asOf;
 };
 
 class FleetTest : public testing::Test {
@@ -597,6 +599,7 @@ class FleetTest : public testing::Test {
     request.getClient().setHost("client-host");
     request.getClient().setName("test");
     request.getClient().setLeases(mount.caching);
+    request.getClient().setTellsSyncs(mount.tellsSyncs);
     request.setCallback(kj::heap<FakeCallback>(mount));
     auto leases = request.initLeases(named.size());
     for (size_t i = 0; i < named.size(); ++i) {
@@ -690,6 +693,12 @@ class FleetTest : public testing::Test {
   Status share(FakeMount& mount, uint64_t source, uint64_t target, uint64_t bytes) {
     return await(sharing(mount, source, target, bytes));
   }
+  Status sync(FakeMount& mount, std::vector<ChunkHandle> covered) {
+    auto request = mount.session.syncRequest();
+    auto list = request.initCovered(unsigned(covered.size()));
+    for (unsigned i = 0; i < covered.size(); ++i) list.set(i, covered[i].value());
+    return await(kj::Promise<capnp::Response<rpc::Session::SyncResults>>(request.send())).getStatus();
+  }
   void release(FakeMount& mount, uint64_t inode) {
     auto request = mount.session.releaseRequest();
     request.initInodes(1).set(0, inode);
@@ -728,6 +737,8 @@ class FleetTest : public testing::Test {
             located.version = ChunkVersion(location.getChunk().getVersion());
             located.primary = location.getPrimary();
             located.validBytes = location.getValidBytes();
+            located.lostAt = LogIndex(location.getLostAt());
+            located.asOf = LogIndex(location.getAsOf());
             for (auto replica : location.getReplicas()) located.replicas.push_back(replica.getServer());
           }
           return located;

@@ -57,7 +57,11 @@ TEST_F(Grants, ANewChunkIsOnThreeStoresBeforeTheClientHearsOfIt) {
 }
 
 TEST_F(Grants, WithoutAnyGoodReplicaItIsAnErrorOnceAllStoresAreThereAndAPauseBefore) {
-  created();
+  auto location = created();
+  EXPECT_TRUE(record(location.handle).uncovered);
+  EXPECT_EQ(sync(*client, {location.handle}), Status::OK);
+  EXPECT_FALSE(record(location.handle).uncovered);
+  EXPECT_EQ(log->durableUpTo(), log->last()) << "before it was answered";
   restart();
   for (uint32_t i = 1; i <= 3; ++i) store(i).chunks.clear();  // their disks were exchanged
   joinAll(2);
@@ -71,6 +75,67 @@ TEST_F(Grants, WithoutAnyGoodReplicaItIsAnErrorOnceAllStoresAreThereAndAPauseBef
   join(store(3));
   EXPECT_EQ(read().status, Status::IO_ERROR);
   EXPECT_EQ(again().status, Status::IO_ERROR);
+}
+
+TEST_F(Grants, AChunkThatNoSyncHasCoveredIsMadeAnewWhenEveryStoreHasLostIt) {
+  for (auto purpose : {For::READ, For::WRITE}) {
+    auto location = created();
+    restart();
+    for (uint32_t i = 1; i <= 3; ++i) store(i).chunks.clear();  // its entry was in no index on stable storage
+    joinAll(2);
+    client->session = nullptr;
+    EXPECT_EQ(openSession(*client, {file}), Status::OK);
+    advance(11'000);
+    EXPECT_EQ(locate(*client, file, purpose).status, Status::NO_REPLICA) << "store 3 may bring one";
+    join(store(3));
+    auto anew = locate(*client, file, purpose);
+    ASSERT_EQ(anew.status, Status::OK);
+    EXPECT_EQ(anew.handle, location.handle);
+    EXPECT_EQ(anew.replicas.size(), 3u);
+    EXPECT_GT(anew.version, location.version);
+    EXPECT_GT(anew.lostAt, location.asOf) << "who wrote before it is told";
+    EXPECT_LE(anew.lostAt, anew.asOf) << "who writes from now on is not";
+    EXPECT_EQ(record(location.handle).floor, anew.version);
+    EXPECT_TRUE(record(location.handle).uncovered) << "it may happen once more";
+    EXPECT_EQ(unlink(*client, "f"), Status::OK);
+    release(*client, file);
+    advance(1000);
+  }
+}
+
+TEST_F(Grants, NothingIsMadeAnewThatAStoreHoldsAfterAll) {
+  auto location = created();
+  restart();
+  FakeStore::Chunk left = store(2).chunks[location.handle.value()];
+  for (uint32_t i = 1; i <= 3; ++i) store(i).chunks.clear();
+  joinAll();
+  client->session = nullptr;
+  EXPECT_EQ(openSession(*client, {file}), Status::OK);
+  store(2).chunks[location.handle.value()] = left;  // its report had overtaken the adopt
+  auto found = read();
+  ASSERT_EQ(found.status, Status::OK);
+  EXPECT_EQ(found.replicas, std::vector<uint32_t>{store(2).server});
+  EXPECT_EQ(found.lostAt, LogIndex());
+}
+
+TEST_F(Grants, NothingIsMadeAnewWhileAStoreDoesNotAnswer) {
+  auto location = created();
+  restart();
+  for (uint32_t i = 1; i <= 3; ++i) store(i).chunks.clear();
+  joinAll();
+  client->session = nullptr;
+  EXPECT_EQ(openSession(*client, {file}), Status::OK);
+  store(3).mood = Mood::HANGS;
+  EXPECT_NE(read().status, Status::OK);
+  EXPECT_EQ(record(location.handle).version, location.version);
+  EXPECT_EQ(record(location.handle).lostAt, LogIndex());
+}
+
+TEST_F(Grants, AClientThatDoesNotTellWhatItSyncsIsRefused) {
+  joinAll();
+  FakeMount old;
+  old.tellsSyncs = false;
+  EXPECT_EQ(openSession(old), Status::WRONG_PROTOCOL);
 }
 
 TEST_F(Grants, BadBytesThatAClientReportsTakeAReplicaOutOnceItsStoreFindsThemToo) {
@@ -431,8 +496,8 @@ TEST_F(Grants, AfterAPowerCutOfEverythingSuspectsAreMadeEqualBeforeTheyServe) {
     EXPECT_FALSE(store(i).chunks[handle].suspect);
     EXPECT_EQ(store(i).reconciles, 1u);
   }
-  EXPECT_EQ(record(location.handle).lostBelow, reading.version)
-      << "who wrote before it and did not sync is told";
+  EXPECT_GT(record(location.handle).lostAt, location.asOf) << "who wrote before it and did not sync is told";
+  EXPECT_LE(record(location.handle).lostAt, reading.asOf) << "who writes from now on is not";
   EXPECT_EQ(record(location.handle).floor, reading.version);
   EXPECT_EQ(again().replicas.size(), 3u);
 }
@@ -448,11 +513,11 @@ TEST_F(Grants, ALoneSuspectWaitsForAGoodOneThatHasJustGone) {
   join(store(2));
   join(store(3));
   EXPECT_EQ(again().status, Status::NOT_READY);
-  EXPECT_EQ(record(location.handle).lostBelow, ChunkVersion()) << "nothing is given up";
+  EXPECT_EQ(record(location.handle).lostAt, LogIndex()) << "nothing is given up";
   join(good);
   auto next = again();
   EXPECT_EQ(next.status, Status::OK);
-  EXPECT_EQ(record(location.handle).lostBelow, ChunkVersion());
+  EXPECT_EQ(record(location.handle).lostAt, LogIndex());
   EXPECT_GE(next.replicas.size(), 2u) << "a suspect is taken in, made equal to the good one";
   EXPECT_EQ(store(1).reconciles, 0u);
   EXPECT_EQ(store(2).reconciles, 1u);

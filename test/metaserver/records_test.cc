@@ -111,8 +111,11 @@ TEST(Records, EveryFieldComesBack) {
   auto inode = fullInode();
   EXPECT_EQ(encode(inode).size(), 116u);
   EXPECT_TRUE(decodeInode(InodeId(77), encode(inode)) == inode);
-  ChunkRecord chunk{ChunkVersion(9), ChunkVersion(8), 7, 6, 5, 4};
+  ChunkRecord chunk{ChunkVersion(9), ChunkVersion(8), 7, 6, 5, 4, LogIndex(3), true};
   EXPECT_TRUE(decodeChunk(encode(chunk)) == chunk);
+  auto old = encode(chunk);
+  old.resize(old.size() - 1);
+  EXPECT_FALSE(decodeChunk(old).uncovered) << "a sync may have covered it before that was recorded";
   NamespaceState state;
   state.cluster = {1, 2};
   state.applied = LogIndex(3);

@@ -98,6 +98,23 @@ TEST_F(Sharing, TheFirstWriteToEitherSideGetsACloneAndTheOtherKeepsTheChunk) {
   }
 }
 
+TEST_F(Sharing, ACloneOfAChunkThatHasLostBytesTellsItToo) {
+  auto location = written();
+  EXPECT_EQ(sync(*client, {location.handle}), Status::OK);
+  ASSERT_EQ(share(), Status::OK);
+  restart();
+  for (uint32_t i = 1; i <= 3; ++i) store(i).chunks[location.handle.value()].suspect = true;
+  joinAll();
+  client->session = nullptr;
+  ASSERT_EQ(openSession(*client, {source, target}), Status::OK);
+  auto clone = write(target);
+  ASSERT_EQ(clone.status, Status::OK);
+  EXPECT_NE(clone.handle, location.handle);
+  EXPECT_GT(clone.lostAt, location.asOf) << "who wrote to it before it was shared";
+  EXPECT_LE(clone.lostAt, clone.asOf);
+  EXPECT_FALSE(record(clone.handle).uncovered) << "it is on stable storage";
+}
+
 TEST_F(Sharing, TheLastOwnerOfACutChunkHasItCutBeforeItWrites) {
   auto location = written();
   ASSERT_EQ(share(), Status::OK);
