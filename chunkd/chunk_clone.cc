@@ -42,7 +42,7 @@ struct ChunkStore::Cloning {
   Status status = Status::OK;  // the first failure ends all
 };
 
-kj::Promise<ChunkStore::CloneAnswer> ChunkStore::clone(ChunkKey source, ChunkHandle target, uint32_t bytes) {
+Async<ChunkStore::CloneAnswer> ChunkStore::clone(ChunkKey source, ChunkHandle target, uint32_t bytes) {
   if (!target || target == source.handle) co_return CloneAnswer{Status::INVALID};
   KJ_IF_MAYBE (refusal, refuse(source)) co_return CloneAnswer{*refusal};
   auto staged = co_await stage(target, FIRST_VERSION, ChunkVersion());
@@ -97,7 +97,7 @@ kj::Promise<ChunkStore::CloneAnswer> ChunkStore::clone(ChunkKey source, ChunkHan
   co_return CloneAnswer{status, length};
 }
 
-kj::Promise<Status> ChunkStore::shareBlocks(Live& from, ChunkHandle target) {
+Async<Status> ChunkStore::shareBlocks(Live& from, ChunkHandle target) {
   // NOT_SUPPORTED: by this filesystem.
   if (!disksShareBlocks) co_return Status::NOT_SUPPORTED;
   auto synced = co_await from.dataFile().sync();  // sharing pages that wait for the disk would wait for it
@@ -124,14 +124,14 @@ kj::Promise<Status> ChunkStore::shareBlocks(Live& from, ChunkHandle target) {
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::copyBlocks(Cloning& cloning) {
+Async<Status> ChunkStore::copyBlocks(Cloning& cloning) {
   kj::Vector<kj::Promise<void>> pieces;
   for (uint32_t i = 0; i < PIECES_AT_ONCE; i++) pieces.add(copyPieces(cloning));
   co_await kj::joinPromises(pieces.releaseAsArray());
   co_return cloning.status;
 }
 
-kj::Promise<void> ChunkStore::copyPieces(Cloning& cloning) {
+Async<void> ChunkStore::copyPieces(Cloning& cloning) {
   while (ok(cloning.status) && cloning.next < cloning.length) {
     auto offset = cloning.next;
     cloning.next += TRANSFER_SIZE_MAX;
@@ -140,7 +140,7 @@ kj::Promise<void> ChunkStore::copyPieces(Cloning& cloning) {
   }
 }
 
-kj::Promise<Status> ChunkStore::copyPiece(Cloning& cloning, uint32_t offset) {
+Async<Status> ChunkStore::copyPiece(Cloning& cloning, uint32_t offset) {
   auto& from = cloning.from;
   uint32_t first = offset / BLOCK_SIZE;
   uint32_t stored = kj::min(index->find(cloning.source.handle)->length - offset, TRANSFER_SIZE_MAX);

@@ -35,7 +35,7 @@ ChunkCopier::Source& ChunkCopier::sourceAt(const ReplicaAddress& replica) {
   return *source;
 }
 
-kj::Promise<CopyAnswer> ChunkCopier::copy(CopyOrder order) {
+Async<CopyAnswer> ChunkCopier::copy(CopyOrder order) {
   auto handle = order.chunk.handle;
   CopyAnswer answer;
   if (!underWay.insert(handle).second) {
@@ -73,7 +73,7 @@ kj::Promise<CopyAnswer> ChunkCopier::copy(CopyOrder order) {
   co_return kj::mv(answer);
 }
 
-kj::Promise<Result<ChunkCopier::Table>> ChunkCopier::tableOf(ChunkKey chunk, Source& source) {
+Async<Result<ChunkCopier::Table>> ChunkCopier::tableOf(ChunkKey chunk, Source& source) {
   kj::Maybe<capnp::Response<rpc::ChunkServer::ChecksumsResults>> response;
   try {
     response = co_await source.call(CallOptions{"checksums", READ_DEADLINE, WhenDown::FAIL},
@@ -106,7 +106,7 @@ kj::Promise<Result<ChunkCopier::Table>> ChunkCopier::tableOf(ChunkKey chunk, Sou
   co_return kj::mv(table);
 }
 
-kj::Promise<CopyAnswer> ChunkCopier::copyFrom(const CopyOrder& order, ServerId server, Source& source) {
+Async<CopyAnswer> ChunkCopier::copyFrom(const CopyOrder& order, ServerId server, Source& source) {
   CopyAnswer answer;
   auto fail = [&answer](Status status) {
     answer.status = status;
@@ -164,7 +164,7 @@ void ChunkCopier::compare(Pull& pull, kj::ArrayPtr<const uint32_t> ours, uint64_
   }
 }
 
-kj::Promise<CopyAnswer> ChunkCopier::reconcile(ChunkKey chunk, kj::Vector<ReplicaAddress> others) {
+Async<CopyAnswer> ChunkCopier::reconcile(ChunkKey chunk, kj::Vector<ReplicaAddress> others) {
   CopyAnswer answer;
   if (!underWay.insert(chunk.handle).second) {
     answer.status = Status::BUSY;
@@ -185,7 +185,7 @@ kj::Promise<CopyAnswer> ChunkCopier::reconcile(ChunkKey chunk, kj::Vector<Replic
   co_return kj::mv(answer);
 }
 
-kj::Promise<CopyAnswer> ChunkCopier::reconcileWith(ChunkKey chunk, ServerId server, Source& source) {
+Async<CopyAnswer> ChunkCopier::reconcileWith(ChunkKey chunk, ServerId server, Source& source) {
   CopyAnswer answer;
   auto fail = [&answer](Status status) {
     answer.status = status;
@@ -211,21 +211,21 @@ kj::Promise<CopyAnswer> ChunkCopier::reconcileWith(ChunkKey chunk, ServerId serv
   co_return fail(equal ? Status::OK : Status::IO_ERROR);
 }
 
-kj::Promise<Status> ChunkCopier::pull(Pull& pull) {
+Async<Status> ChunkCopier::pull(Pull& pull) {
   kj::Vector<kj::Promise<void>> readers;
   for (uint32_t i = 0; i < READS_AT_ONCE; i++) readers.add(pullPieces(pull));
   co_await kj::joinPromises(readers.releaseAsArray());
   co_return pull.status;
 }
 
-kj::Promise<void> ChunkCopier::pullPieces(Pull& pull) {
+Async<void> ChunkCopier::pullPieces(Pull& pull) {
   while (ok(pull.status) && pull.next < pull.pieces.size()) {
     auto status = co_await pullPiece(pull, pull.pieces[pull.next++]);
     if (!ok(status) && ok(pull.status)) pull.status = status;
   }
 }
 
-kj::Promise<Status> ChunkCopier::pullPiece(Pull& pull, Piece piece) {
+Async<Status> ChunkCopier::pullPiece(Pull& pull, Piece piece) {
   kj::Maybe<capnp::Response<rpc::ChunkServer::ReadResults>> response;
   try {
     response = co_await pull.source.call(CallOptions{"read", READ_DEADLINE, WhenDown::FAIL},

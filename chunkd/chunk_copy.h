@@ -18,6 +18,7 @@
 #include "chunkd/lease_table.h"
 #include "env/log.h"
 #include "rpc/chunkd.capnp.h"
+#include "rpc/coroutine.h"
 #include "rpc/peer.h"
 
 namespace cairn {
@@ -44,8 +45,8 @@ class ChunkCopier {
       : store(store), environment(environment), log(log) {}
   KJ_DISALLOW_COPY(ChunkCopier);
 
-  kj::Promise<CopyAnswer> copy(CopyOrder order);
-  kj::Promise<CopyAnswer> reconcile(ChunkKey chunk, kj::Vector<ReplicaAddress> sources);
+  Async<CopyAnswer> copy(CopyOrder order);
+  Async<CopyAnswer> reconcile(ChunkKey chunk, kj::Vector<ReplicaAddress> sources);
 
  private:
   using Source = Peer<rpc::ChunkServer>;
@@ -78,13 +79,13 @@ class ChunkCopier {
   std::set<ChunkHandle> underWay;
 
   Source& sourceAt(const ReplicaAddress& replica);
-  kj::Promise<CopyAnswer> copyFrom(const CopyOrder& order, ServerId server, Source& source);
-  kj::Promise<CopyAnswer> reconcileWith(ChunkKey chunk, ServerId server, Source& source);
+  Async<CopyAnswer> copyFrom(const CopyOrder& order, ServerId server, Source& source);
+  Async<CopyAnswer> reconcileWith(ChunkKey chunk, ServerId server, Source& source);
   static void compare(Pull& pull, kj::ArrayPtr<const uint32_t> ours, uint64_t limit);
-  kj::Promise<Result<Table>> tableOf(ChunkKey chunk, Source& source);
-  kj::Promise<Status> pull(Pull& pull);
-  kj::Promise<void> pullPieces(Pull& pull);
-  kj::Promise<Status> pullPiece(Pull& pull, Piece piece);
+  Async<Result<Table>> tableOf(ChunkKey chunk, Source& source);
+  Async<Status> pull(Pull& pull);
+  Async<void> pullPieces(Pull& pull);
+  Async<Status> pullPiece(Pull& pull, Piece piece);
 };
 
 }  // namespace cairn

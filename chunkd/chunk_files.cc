@@ -14,7 +14,7 @@
 
 namespace cairn {
 
-kj::Promise<Status> ChunkStore::openFiles(Live& chunk, Want want) {
+Async<Status> ChunkStore::openFiles(Live& chunk, Want want) {
   // On READ a FRESH chunk without files stays closed: it is empty.
   while (!chunk.open()) {
     auto* record = index->find(chunk.handle);
@@ -32,7 +32,7 @@ kj::Promise<Status> ChunkStore::openFiles(Live& chunk, Want want) {
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::openFilesOnce(Live& chunk, Want want) {
+Async<Status> ChunkStore::openFilesOnce(Live& chunk, Want want) {
   KJ_DEFER(chunk.openingDone = true);
   auto handle = chunk.handle;
   auto data = co_await environment.disk.open(dataPath(handle), env::OpenMode::WRITE);
@@ -61,7 +61,7 @@ kj::Promise<Status> ChunkStore::openFilesOnce(Live& chunk, Want want) {
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::createFiles(Live& chunk) {
+Async<Status> ChunkStore::createFiles(Live& chunk) {
   // The checksum file first, so that a data file never stands alone. What a crash left of an earlier attempt
   // holds no bytes and is taken over.
   auto handle = chunk.handle;
@@ -89,8 +89,8 @@ kj::Promise<Status> ChunkStore::createFiles(Live& chunk) {
   co_return failed(handle, "creating its checksum file", env::IoOutcome{0, sums.error});
 }
 
-kj::Promise<Status> ChunkStore::loadWords(ChunkHandle handle, env::DiskFile& dataFile, env::DiskFile& sumFile,
-                                          std::vector<uint32_t>& words) {
+Async<Status> ChunkStore::loadWords(ChunkHandle handle, env::DiskFile& dataFile, env::DiskFile& sumFile,
+                                    std::vector<uint32_t>& words) {
   kj::byte header[SUM_HEADER_BYTES];
   auto outcome = co_await sumFile.read(0, kj::arrayPtr(header, sizeof(header)));
   if (!outcome.ok())
@@ -135,9 +135,8 @@ kj::Promise<env::IoOutcome> ChunkStore::writeWords(Live& chunk, uint32_t firstBl
   return chunk.sumFile().write(sumOffset(firstBlock), words.asBytes());
 }
 
-kj::Promise<Status> ChunkStore::settle(Live& chunk, uint32_t firstBlock,
-                                       kj::ArrayPtr<const uint32_t> intended,
-                                       kj::ArrayPtr<const uint32_t> before, bool& torn) {
+Async<Status> ChunkStore::settle(Live& chunk, uint32_t firstBlock, kj::ArrayPtr<const uint32_t> intended,
+                                 kj::ArrayPtr<const uint32_t> before, bool& torn) {
   // A write to these blocks did not end well: make each word match the bytes that are there. Bytes that match
   // neither the old word nor the intended one are a mix of the two; the write was never acknowledged, so any
   // mix is a legal outcome of it, but another replica may have another.
@@ -161,12 +160,12 @@ kj::Promise<Status> ChunkStore::settle(Live& chunk, uint32_t firstBlock,
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::damaged(ChunkHandle handle, kj::String reason) {
+Async<Status> ChunkStore::damaged(ChunkHandle handle, kj::String reason) {
   co_await quarantine(handle, kj::mv(reason));
   co_return Status::CORRUPT;
 }
 
-kj::Promise<void> ChunkStore::quarantine(ChunkHandle handle, kj::String reason) {
+Async<void> ChunkStore::quarantine(ChunkHandle handle, kj::String reason) {
   auto* record = index->find(handle);
   if (record == nullptr) co_return;
   if (record->has(STAGING)) {
@@ -197,7 +196,7 @@ kj::Promise<void> ChunkStore::quarantine(ChunkHandle handle, kj::String reason) 
   }
 }
 
-kj::Promise<Status> ChunkStore::removeFiles(ChunkHandle handle, ChunkVersion version) {
+Async<Status> ChunkStore::removeFiles(ChunkHandle handle, ChunkVersion version) {
   // The caller holds the whole chunk. The record says DELETING before the first file goes.
   auto* record = index->find(handle);
   if (!record->has(DELETING)) {

@@ -12,9 +12,8 @@
 
 namespace cairn {
 
-kj::Promise<Status> ChunkStore::writeReconciled(ChunkKey key, uint32_t offset,
-                                                kj::ArrayPtr<const kj::byte> data,
-                                                kj::ArrayPtr<const uint32_t> checksums) {
+Async<Status> ChunkStore::writeReconciled(ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                          kj::ArrayPtr<const uint32_t> checksums) {
   if (!wellFormed(offset, data, checksums)) co_return Status::INVALID;
   auto chunk = enliven(key.handle);
   uint32_t first = offset / BLOCK_SIZE, end = first + uint32_t(checksums.size());
@@ -24,7 +23,7 @@ kj::Promise<Status> ChunkStore::writeReconciled(ChunkKey key, uint32_t offset,
   co_return co_await writeHeld(*chunk, key, offset, data, checksums);
 }
 
-kj::Promise<Status> ChunkStore::resizeReconciled(ChunkKey key, uint32_t length) {
+Async<Status> ChunkStore::resizeReconciled(ChunkKey key, uint32_t length) {
   auto chunk = enliven(key.handle);
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::EXCLUSIVE);
   if (!hold->granted()) co_await hold->whenGranted();
@@ -48,7 +47,7 @@ kj::Promise<Status> ChunkStore::resizeReconciled(ChunkKey key, uint32_t length) 
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::endSuspicion(ChunkKey key) {
+Async<Status> ChunkStore::endSuspicion(ChunkKey key) {
   auto synced = co_await sync(key, Suspects::ALLOWED);
   if (!ok(synced)) co_return synced;
   KJ_IF_MAYBE (refusal, refuse(key, Suspects::ALLOWED)) co_return *refusal;

@@ -52,8 +52,8 @@ ChunkServer::~ChunkServer() noexcept(false) {
   service = nullptr;
 }
 
-kj::Promise<ChunkServer::Started> ChunkServer::start(ChunkServerEnvironment environment,
-                                                     ChunkServerOptions options) {
+Async<ChunkServer::Started> ChunkServer::start(ChunkServerEnvironment environment,
+                                               ChunkServerOptions options) {
   StoreOptions storeOptions;
   storeOptions.path = options.directory;
   storeOptions.boot = options.boot;
@@ -71,7 +71,7 @@ kj::Promise<ChunkServer::Started> ChunkServer::start(ChunkServerEnvironment envi
   co_return Started{nullptr, kj::mv(opened.refusal)};
 }
 
-kj::Promise<kj::Maybe<kj::String>> ChunkServer::listen() {
+Async<kj::Maybe<kj::String>> ChunkServer::listen() {
   acceptor = kj::heap<Acceptor>(
       AcceptorOptions{environment.timer, environment.network, environment.pool, "chunk daemon", cluster,
                       epoch},

@@ -12,6 +12,7 @@
 #include "chunkd/scrubber.h"
 #include "rpc/acceptor.h"
 #include "rpc/buffer_pool.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -49,7 +50,7 @@ class ChunkServer {
     kj::Maybe<kj::Own<ChunkServer>> server;
     kj::String refusal;  // when null: a sentence for the user
   };
-  static kj::Promise<Started> start(ChunkServerEnvironment environment, ChunkServerOptions options);
+  static Async<Started> start(ChunkServerEnvironment environment, ChunkServerOptions options);
   // Opens the store and listens. Registering goes on by itself.
 
   ~ChunkServer() noexcept(false);
@@ -81,7 +82,7 @@ class ChunkServer {
   kj::Own<Acceptor> acceptor;
 
   ChunkServer(ChunkServerEnvironment environment, ChunkServerOptions options, kj::Own<ChunkStore> store);
-  kj::Promise<kj::Maybe<kj::String>> listen();
+  Async<kj::Maybe<kj::String>> listen();
 };
 
 }  // namespace cairn

@@ -96,12 +96,12 @@ class ChunkHandlers : public rpc::ChunkServer::Server {
   }
 
  private:
-  kj::Promise<void> doWrite(WriteContext context);
-  kj::Promise<void> doApply(ApplyContext context);
-  kj::Promise<void> doRead(ReadContext context);
-  kj::Promise<void> doSync(SyncContext context);
-  kj::Promise<void> doAppend(AppendContext context);
-  kj::Promise<void> doChecksums(ChecksumsContext context);
+  Async<void> doWrite(WriteContext context);
+  Async<void> doApply(ApplyContext context);
+  Async<void> doRead(ReadContext context);
+  Async<void> doSync(SyncContext context);
+  Async<void> doAppend(AppendContext context);
+  Async<void> doChecksums(ChecksumsContext context);
 };
 
 class OrderHandlers final : public ChunkHandlers {
@@ -119,15 +119,15 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<void> reconcile(ReconcileContext context) override { return tracked(doReconcile(context)); }
 
  private:
-  kj::Promise<void> doAdopt(AdoptContext context);
-  kj::Promise<void> doLease(LeaseContext context);
-  kj::Promise<void> doRevoke(RevokeContext context);
-  kj::Promise<void> doDelete(DeleteContext context);
-  kj::Promise<void> doVerify(VerifyContext context);
-  kj::Promise<void> doCopy(CopyContext context);
-  kj::Promise<void> doClone(CloneContext context);
-  kj::Promise<void> doReconcile(ReconcileContext context);
-  kj::Promise<Status> obey(Epoch epoch);
+  Async<void> doAdopt(AdoptContext context);
+  Async<void> doLease(LeaseContext context);
+  Async<void> doRevoke(RevokeContext context);
+  Async<void> doDelete(DeleteContext context);
+  Async<void> doVerify(VerifyContext context);
+  Async<void> doCopy(CopyContext context);
+  Async<void> doClone(CloneContext context);
+  Async<void> doReconcile(ReconcileContext context);
+  Async<Status> obey(Epoch epoch);
 };
 
 rpc::ChunkServer::Client ChunkService::newHandlers() {
@@ -139,10 +139,10 @@ rpc::ChunkServer::Client ChunkService::newOrderHandlers() {
 
 // -- writes
 
-kj::Promise<ChainOutcome> ChunkService::applyEverywhere(kj::ArrayPtr<const ReplicaAddress> chain,
-                                                        ForwardedWrite write) {
+Async<ChainOutcome> ChunkService::applyEverywhere(kj::ArrayPtr<const ReplicaAddress> chain,
+                                                  ForwardedWrite write) {
   // Both begin in this turn of the loop: the store gives the write its place, and it leaves in its order.
-  auto local = store.writeVerified(write.chunk, write.offset, write.data, write.checksums);
+  kj::Promise<Status> local = store.writeVerified(write.chunk, write.offset, write.data, write.checksums);
   auto others = replication.forward(chain, write);
   auto status = co_await local;
   if (ok(status)) {
@@ -162,7 +162,7 @@ kj::Promise<ChainOutcome> ChunkService::applyEverywhere(kj::ArrayPtr<const Repli
   co_return kj::mv(outcome);
 }
 
-kj::Promise<ChainOutcome> ChunkService::mutate(ForwardedWrite write) {
+Async<ChainOutcome> ChunkService::mutate(ForwardedWrite write) {
   // As primary; the lease was looked at in this turn. A failure ends the lease here and now: those that
   // missed a write must not get the next one.
   auto handle = write.chunk.handle;
@@ -196,7 +196,7 @@ kj::Promise<void> ChunkService::drained(ChunkHandle chunk) {
   return kj::mv(pair.promise);
 }
 
-kj::Promise<void> ChunkHandlers::doWrite(WriteContext context) {
+Async<void> ChunkHandlers::doWrite(WriteContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto key = keyOf(params.getChunk());
@@ -215,7 +215,7 @@ kj::Promise<void> ChunkHandlers::doWrite(WriteContext context) {
   results.setBlocks(service.store.blocksInUse(key.handle));
 }
 
-kj::Promise<void> ChunkHandlers::doApply(ApplyContext context) {
+Async<void> ChunkHandlers::doApply(ApplyContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto key = keyOf(params.getChunk());
@@ -240,7 +240,7 @@ kj::Promise<void> ChunkHandlers::doApply(ApplyContext context) {
   answer(results, outcome);
 }
 
-kj::Promise<void> ChunkHandlers::doAppend(AppendContext context) {
+Async<void> ChunkHandlers::doAppend(AppendContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto key = keyOf(params.getChunk());
@@ -299,7 +299,7 @@ kj::Promise<void> ChunkHandlers::doAppend(AppendContext context) {
 
 // -- reads and barriers
 
-kj::Promise<void> ChunkHandlers::doRead(ReadContext context) {
+Async<void> ChunkHandlers::doRead(ReadContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto key = keyOf(params.getChunk());
@@ -326,7 +326,7 @@ kj::Promise<void> ChunkHandlers::doRead(ReadContext context) {
   results.setChecksums(sums.slice(0, env::blocksOf(got.bytes)));
 }
 
-kj::Promise<void> ChunkHandlers::doSync(SyncContext context) {
+Async<void> ChunkHandlers::doSync(SyncContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   if (params.getBoot() != 0 && params.getBoot() != service.store.bootNumber()) {
@@ -348,7 +348,7 @@ kj::Promise<void> ChunkHandlers::doSync(SyncContext context) {
   for (unsigned i = 0; i < failed.size(); i++) list.set(i, failed[i]);
 }
 
-kj::Promise<void> ChunkHandlers::doChecksums(ChecksumsContext context) {
+Async<void> ChunkHandlers::doChecksums(ChecksumsContext context) {
   auto results = context.getResults();
   auto table = co_await service.store.checksums(keyOf(context.getParams().getChunk()));
   results.setStatus(table.status);
@@ -358,7 +358,7 @@ kj::Promise<void> ChunkHandlers::doChecksums(ChecksumsContext context) {
 
 // -- orders of the metaserver
 
-kj::Promise<Status> OrderHandlers::obey(Epoch epoch) {
+Async<Status> OrderHandlers::obey(Epoch epoch) {
   auto status = co_await service.store.join(service.store.identity().cluster, ServerId(0), epoch);
   if (!ok(status)) {
     service.log.warning("an order of epoch ", epoch, ", and we have seen ", service.store.identity().epoch,
@@ -367,7 +367,7 @@ kj::Promise<Status> OrderHandlers::obey(Epoch epoch) {
   co_return status;
 }
 
-kj::Promise<void> OrderHandlers::doAdopt(AdoptContext context) {
+Async<void> OrderHandlers::doAdopt(AdoptContext context) {
   auto params = context.getParams();
   auto obeyed = co_await obey(Epoch(params.getEpoch()));
   auto list = params.getChunks();
@@ -401,7 +401,7 @@ kj::Promise<void> OrderHandlers::doAdopt(AdoptContext context) {
   }
 }
 
-kj::Promise<void> OrderHandlers::doLease(LeaseContext context) {
+Async<void> OrderHandlers::doLease(LeaseContext context) {
   auto arrived = service.timer.now();
   auto params = context.getParams();
   auto status = co_await obey(Epoch(params.getEpoch()));
@@ -424,7 +424,7 @@ kj::Promise<void> OrderHandlers::doLease(LeaseContext context) {
   context.getResults().setStatus(status);
 }
 
-kj::Promise<void> OrderHandlers::doRevoke(RevokeContext context) {
+Async<void> OrderHandlers::doRevoke(RevokeContext context) {
   auto params = context.getParams();
   auto status = co_await obey(Epoch(params.getEpoch()));
   if (ok(status)) {
@@ -434,7 +434,7 @@ kj::Promise<void> OrderHandlers::doRevoke(RevokeContext context) {
   context.getResults().setStatus(status);
 }
 
-kj::Promise<void> OrderHandlers::doCopy(CopyContext context) {
+Async<void> OrderHandlers::doCopy(CopyContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto status = co_await obey(Epoch(params.getEpoch()));
@@ -456,7 +456,7 @@ kj::Promise<void> OrderHandlers::doCopy(CopyContext context) {
   for (unsigned i = 0; i < answer.bad.size(); i++) bad.set(i, answer.bad[i].value());
 }
 
-kj::Promise<void> OrderHandlers::doClone(CloneContext context) {
+Async<void> OrderHandlers::doClone(CloneContext context) {
   auto params = context.getParams();
   auto status = co_await obey(Epoch(params.getEpoch()));
   auto results = context.getResults();
@@ -471,7 +471,7 @@ kj::Promise<void> OrderHandlers::doClone(CloneContext context) {
   results.setStatus(status);
 }
 
-kj::Promise<void> OrderHandlers::doReconcile(ReconcileContext context) {
+Async<void> OrderHandlers::doReconcile(ReconcileContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto key = keyOf(params.getChunk());
@@ -490,7 +490,7 @@ kj::Promise<void> OrderHandlers::doReconcile(ReconcileContext context) {
   for (unsigned i = 0; i < answer.bad.size(); i++) bad.set(i, answer.bad[i].value());
 }
 
-kj::Promise<void> OrderHandlers::doDelete(DeleteContext context) {
+Async<void> OrderHandlers::doDelete(DeleteContext context) {
   auto params = context.getParams();
   auto status = co_await obey(Epoch(params.getEpoch()));
   if (ok(status)) {
@@ -506,7 +506,7 @@ kj::Promise<void> OrderHandlers::doDelete(DeleteContext context) {
   context.getResults().setStatus(status);
 }
 
-kj::Promise<void> OrderHandlers::doVerify(VerifyContext context) {
+Async<void> OrderHandlers::doVerify(VerifyContext context) {
   auto answer = co_await service.store.verify(keyOf(context.getParams().getChunk()));
   context.getResults().setStatus(answer.status);
 }

@@ -13,6 +13,7 @@
 #include "chunkd/lease_table.h"
 #include "chunkd/replication.h"
 #include "rpc/chunkd.capnp.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -74,8 +75,8 @@ class ChunkService {
   kj::Promise<void> drained(ChunkHandle chunk);  // when no accepted write is under way
   AppliedBy ourselves() const { return {store.identity().server, store.bootNumber()}; }
 
-  kj::Promise<ChainOutcome> applyEverywhere(kj::ArrayPtr<const ReplicaAddress> chain, ForwardedWrite write);
-  kj::Promise<ChainOutcome> mutate(ForwardedWrite write);
+  Async<ChainOutcome> applyEverywhere(kj::ArrayPtr<const ReplicaAddress> chain, ForwardedWrite write);
+  Async<ChainOutcome> mutate(ForwardedWrite write);
 };
 
 }  // namespace cairn

@@ -33,7 +33,7 @@ kj::Maybe<Status> ChunkStore::refuseStaging(ChunkHandle handle, ChunkVersion wan
   return record->version == wanted ? Status::OK : Status::EXISTS;
 }
 
-kj::Promise<Status> ChunkStore::stage(ChunkHandle handle, ChunkVersion wanted, ChunkVersion replace) {
+Async<Status> ChunkStore::stage(ChunkHandle handle, ChunkVersion wanted, ChunkVersion replace) {
   if (!handle || !wanted) co_return Status::INVALID;
   KJ_IF_MAYBE (refusal, refuseStaging(handle, wanted, replace)) co_return *refusal;
   auto* record = index->find(handle);
@@ -91,7 +91,7 @@ kj::Maybe<ChunkStore::Staging&> ChunkStore::staging(ChunkHandle handle) {
   return found->second;
 }
 
-kj::Promise<ChunkStore::TableAnswer> ChunkStore::stagedTable(ChunkHandle handle) {
+Async<ChunkStore::TableAnswer> ChunkStore::stagedTable(ChunkHandle handle) {
   if (staging(handle) == nullptr) co_return TableAnswer{Status::NO_REPLICA};
   auto chunk = enliven(handle);
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK, RangeLocks::Mode::SHARED);
@@ -107,9 +107,8 @@ kj::Promise<ChunkStore::TableAnswer> ChunkStore::stagedTable(ChunkHandle handle)
   co_return TableAnswer{Status::OK, length, kj::mv(sums)};
 }
 
-kj::Promise<Status> ChunkStore::writeStaged(ChunkHandle handle, uint32_t offset,
-                                            kj::ArrayPtr<const kj::byte> data,
-                                            kj::ArrayPtr<const uint32_t> checksums) {
+Async<Status> ChunkStore::writeStaged(ChunkHandle handle, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                      kj::ArrayPtr<const uint32_t> checksums) {
   if (staging(handle) == nullptr) co_return Status::NO_REPLICA;
   if (!wellFormed(offset, data, checksums)) co_return Status::INVALID;
   auto chunk = enliven(handle);
@@ -120,7 +119,7 @@ kj::Promise<Status> ChunkStore::writeStaged(ChunkHandle handle, uint32_t offset,
   co_return co_await writeHeld(*chunk, {handle, index->find(handle)->version}, offset, data, checksums);
 }
 
-kj::Promise<Status> ChunkStore::cutStaged(ChunkHandle handle, uint32_t length) {
+Async<Status> ChunkStore::cutStaged(ChunkHandle handle, uint32_t length) {
   auto chunk = enliven(handle);
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::EXCLUSIVE);
   if (!hold->granted()) co_await hold->whenGranted();
@@ -134,7 +133,7 @@ kj::Promise<Status> ChunkStore::cutStaged(ChunkHandle handle, uint32_t length) {
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::syncStaged(ChunkHandle handle) {
+Async<Status> ChunkStore::syncStaged(ChunkHandle handle) {
   auto chunk = enliven(handle);
   auto hold = chunk->locks.enter(BLOCKS_PER_CHUNK, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::SHARED);
   if (!hold->granted()) co_await hold->whenGranted();
@@ -148,8 +147,8 @@ kj::Promise<Status> ChunkStore::syncStaged(ChunkHandle handle) {
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::commitStaged(ChunkHandle handle, ChunkVersion version, uint32_t length,
-                                             kj::ArrayPtr<const uint32_t> table) {
+Async<Status> ChunkStore::commitStaged(ChunkHandle handle, ChunkVersion version, uint32_t length,
+                                       kj::ArrayPtr<const uint32_t> table) {
   if (length > CHUNK_SIZE || table.size() != env::blocksOf(length)) co_return Status::INVALID;
   auto chunk = enliven(handle);
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::EXCLUSIVE);
@@ -197,7 +196,7 @@ kj::Promise<Status> ChunkStore::commitStaged(ChunkHandle handle, ChunkVersion ve
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::dropStaging(ChunkHandle handle) {
+Async<Status> ChunkStore::dropStaging(ChunkHandle handle) {
   auto chunk = enliven(handle);
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::EXCLUSIVE);
   if (!hold->granted()) co_await hold->whenGranted();
@@ -216,7 +215,7 @@ kj::Promise<Status> ChunkStore::dropStaging(ChunkHandle handle) {
   co_return index->remove(handle);
 }
 
-kj::Promise<void> ChunkStore::dropIdleStagings() {
+Async<void> ChunkStore::dropIdleStagings() {
   kj::Vector<ChunkHandle> idle;
   for (auto& [handle, staging] : stagings) {
     if (environment.timer.now() - staging.touched >= STAGING_PATIENCE) idle.add(handle);

@@ -119,7 +119,7 @@ Status ChunkStore::failed(ChunkHandle handle, kj::StringPtr doing, env::IoOutcom
   return Status::IO_ERROR;
 }
 
-kj::Promise<Status> ChunkStore::markUnsynced(ChunkHandle handle) {
+Async<Status> ChunkStore::markUnsynced(ChunkHandle handle) {
   auto* record = index->find(handle);
   if (!record->has(UNSYNCED)) {
     auto marked = *record;
@@ -163,9 +163,8 @@ bool ChunkStore::wellFormed(uint32_t offset, kj::ArrayPtr<const kj::byte> data,
   return checksums.size() == endBlockOf(offset, data.size()) - firstBlockOf(offset);
 }
 
-kj::Promise<Status> ChunkStore::writeVerified(ChunkKey key, uint32_t offset,
-                                              kj::ArrayPtr<const kj::byte> data,
-                                              kj::ArrayPtr<const uint32_t> checksums) {
+Async<Status> ChunkStore::writeVerified(ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                        kj::ArrayPtr<const uint32_t> checksums) {
   uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, data.size());
   auto chunk = enliven(key.handle);
   auto hold = chunk->locks.enter(first, end, RangeLocks::Mode::EXCLUSIVE);
@@ -175,9 +174,9 @@ kj::Promise<Status> ChunkStore::writeVerified(ChunkKey key, uint32_t offset,
   co_return co_await writeHeld(*chunk, key, offset, data, checksums);
 }
 
-kj::Promise<Status> ChunkStore::writeHeld(Live& chunk, ChunkKey key, uint32_t offset,
-                                          kj::ArrayPtr<const kj::byte> data,
-                                          kj::ArrayPtr<const uint32_t> checksums) {
+Async<Status> ChunkStore::writeHeld(Live& chunk, ChunkKey key, uint32_t offset,
+                                    kj::ArrayPtr<const kj::byte> data,
+                                    kj::ArrayPtr<const uint32_t> checksums) {
   // The caller holds the blocks.
   if (offset + data.size() > index->find(key.handle)->length && freeBytesLeft < data.size()) {
     co_return Status::NO_SPACE;
@@ -196,9 +195,8 @@ kj::Promise<Status> ChunkStore::writeHeld(Live& chunk, ChunkKey key, uint32_t of
   co_return applied;
 }
 
-kj::Promise<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset,
-                                      kj::ArrayPtr<const kj::byte> data,
-                                      kj::ArrayPtr<const uint32_t> checksums) {
+Async<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                kj::ArrayPtr<const uint32_t> checksums) {
   uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, data.size());
   std::array<uint32_t, INTENT_BLOCKS_MAX> space;
   auto words = kj::arrayPtr(space.data(), end - first);
@@ -252,9 +250,8 @@ kj::Promise<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::mergeEdge(Live& chunk, uint32_t block, uint32_t within,
-                                          kj::ArrayPtr<const kj::byte> piece, uint32_t pieceSum,
-                                          uint32_t& word) {
+Async<Status> ChunkStore::mergeEdge(Live& chunk, uint32_t block, uint32_t within,
+                                    kj::ArrayPtr<const kj::byte> piece, uint32_t pieceSum, uint32_t& word) {
   // The word of a block of which only `piece` is written. What stays of the old bytes must match the old word
   // first: a new checksum over rotten bytes would hide them for ever.
   uint32_t length = index->find(chunk.handle)->length;
@@ -294,9 +291,8 @@ uint32_t ChunkStore::readableBytes(ChunkKey key, uint32_t offset, uint32_t size)
   return kj::min(size, record->length - offset);
 }
 
-kj::Promise<ChunkStore::ReadAnswer> ChunkStore::read(ChunkKey key, uint32_t offset,
-                                                     kj::ArrayPtr<kj::byte> into,
-                                                     kj::ArrayPtr<uint32_t> checksums, Suspects suspects) {
+Async<ChunkStore::ReadAnswer> ChunkStore::read(ChunkKey key, uint32_t offset, kj::ArrayPtr<kj::byte> into,
+                                               kj::ArrayPtr<uint32_t> checksums, Suspects suspects) {
   if (offset % BLOCK_SIZE != 0 || offset + uint64_t(into.size()) > CHUNK_SIZE ||
       checksums.size() < env::blocksOf(into.size())) {
     co_return ReadAnswer{Status::INVALID};
@@ -324,7 +320,7 @@ kj::Promise<ChunkStore::ReadAnswer> ChunkStore::read(ChunkKey key, uint32_t offs
   co_return ReadAnswer{Status::OK, size};
 }
 
-kj::Promise<ChunkStore::VerifyAnswer> ChunkStore::verify(ChunkKey key) {
+Async<ChunkStore::VerifyAnswer> ChunkStore::verify(ChunkKey key) {
   VerifyAnswer answer{Status::OK, {}};
   auto buffer = kj::heapArray<kj::byte>(TRANSFER_SIZE_MAX);
   auto sums = kj::heapArray<uint32_t>(TRANSFER_SIZE_MAX / BLOCK_SIZE);
@@ -345,7 +341,7 @@ kj::Promise<ChunkStore::VerifyAnswer> ChunkStore::verify(ChunkKey key) {
   co_return kj::mv(answer);
 }
 
-kj::Promise<ChunkStore::TableAnswer> ChunkStore::checksums(ChunkKey key, Suspects suspects) {
+Async<ChunkStore::TableAnswer> ChunkStore::checksums(ChunkKey key, Suspects suspects) {
   KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return TableAnswer{*refusal};
   auto chunk = enliven(key.handle);
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK, RangeLocks::Mode::SHARED);
@@ -362,7 +358,7 @@ kj::Promise<ChunkStore::TableAnswer> ChunkStore::checksums(ChunkKey key, Suspect
 
 // -- sync
 
-kj::Promise<Status> ChunkStore::sync(ChunkKey key, Suspects suspects) {
+Async<Status> ChunkStore::sync(ChunkKey key, Suspects suspects) {
   KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return *refusal;
   auto chunk = enliven(key.handle);
   // Does not wait for writes nor hold them up; but the files must stay open until the disk has answered.
@@ -416,7 +412,7 @@ kj::Promise<Status> ChunkStore::sync(ChunkKey key, Suspects suspects) {
 
 // -- versions
 
-kj::Promise<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
+Async<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
   auto handle = adoption.handle;
   if (!handle || !adoption.version || adoption.from >= adoption.version)
     co_return AdoptAnswer{Status::INVALID};
@@ -497,7 +493,7 @@ kj::Promise<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
   co_return AdoptAnswer{synced, marked.length};
 }
 
-kj::Promise<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t length) {
+Async<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t length) {
   // The caller holds the whole chunk, and the mark is set.
   uint32_t block = firstBlockOf(length), rest = length % BLOCK_SIZE;
   uint32_t word = 0;
@@ -533,7 +529,7 @@ kj::Promise<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t 
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::syncCut(Live& chunk) {
+Async<Status> ChunkStore::syncCut(Live& chunk) {
   // The metaserver forgets the truncate once we have adopted: what was cut off must not come back with the
   // power.
   if (!chunk.open()) co_return Status::OK;
@@ -547,7 +543,7 @@ kj::Promise<Status> ChunkStore::syncCut(Live& chunk) {
   co_return Status::IO_ERROR;
 }
 
-kj::Promise<Status> ChunkStore::remove(ChunkKey key) {
+Async<Status> ChunkStore::remove(ChunkKey key) {
   auto chunk = enliven(key.handle);
   auto hold = chunk->locks.enter(0, BLOCKS_PER_CHUNK + 1, RangeLocks::Mode::EXCLUSIVE);
   if (!hold->granted()) co_await hold->whenGranted();
@@ -564,14 +560,14 @@ kj::Promise<Status> ChunkStore::remove(ChunkKey key) {
 
 // -- cleaning
 
-kj::Promise<void> ChunkStore::cleanForEver() {
+Async<void> ChunkStore::cleanForEver() {
   for (;;) {
     co_await environment.timer.afterDelay(CLEAN_INTERVAL);
     co_await cleanRound();
   }
 }
 
-kj::Promise<void> ChunkStore::cleanRound() {
+Async<void> ChunkStore::cleanRound() {
   space();  // refreshes the estimate that writes are checked against
   co_await dropIdleStagings();
   kj::Vector<ChunkHandle> quiet;

@@ -24,6 +24,7 @@
 #include "chunkd/store_index.h"
 #include "env/disk.h"
 #include "env/log.h"
+#include "rpc/coroutine.h"
 #include "rpc/result.h"
 
 namespace kj {
@@ -73,7 +74,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     kj::Maybe<kj::Own<ChunkStore>> store;
     kj::String refusal;  // when null: what happened, what is safe, what to do
   };
-  static kj::Promise<Opened> open(StoreEnvironment environment, StoreOptions options);
+  static Async<Opened> open(StoreEnvironment environment, StoreOptions options);
   // Makes a store in an empty directory; opens one; settles what a crash has left.
 
   ~ChunkStore() noexcept(false);
@@ -83,7 +84,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   const StoreIdentity& identity() const { return self; }
   bool rebooted() const { return machineRebooted; }  // the machine restarted since the store was last open
   uint64_t bootNumber() const;                       // for Applied.boot
-  kj::Promise<Status> join(ClusterId cluster, ServerId server, Epoch epoch);
+  Async<Status> join(ClusterId cluster, ServerId server, Epoch epoch);
   // Remembers them on stable storage. wrongCluster: the store belongs to another; staleEpoch: it has obeyed a
   // newer one.
 
@@ -98,8 +99,8 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<Status> refuseWrite(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
                                 kj::ArrayPtr<const uint32_t> checksums) const;
   // All that write() refuses for, before it waits for anything; verifying the checksums is most of it.
-  kj::Promise<Status> writeVerified(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
-                                    kj::ArrayPtr<const uint32_t> checksums);
+  Async<Status> writeVerified(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                              kj::ArrayPtr<const uint32_t> checksums);
   // write() for a caller that has asked refuseWrite() in this turn of the loop. Takes its place in the order
   // at once.
 
@@ -108,8 +109,8 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     uint32_t bytes = 0;  // fewer than asked: the chunk ends there
   };
   enum class Suspects { REFUSED, ALLOWED };  // ALLOWED: for the store itself, and for reconciling
-  kj::Promise<ReadAnswer> read(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<kj::byte> into,
-                               kj::ArrayPtr<uint32_t> checksums, Suspects suspects = Suspects::REFUSED);
+  Async<ReadAnswer> read(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<kj::byte> into,
+                         kj::ArrayPtr<uint32_t> checksums, Suspects suspects = Suspects::REFUSED);
   // `offset` on a block boundary; one place in `checksums` per block of `into`. Hands out the stored
   // checksums without comparing: the reader does. Refuses: invalid, noReplica, staleVersion, behindVersion,
   // corrupt, rebooted (a suspect), ioError.
@@ -125,10 +126,10 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     Status status;
     kj::Vector<uint32_t> badBlocks;
   };
-  kj::Promise<VerifyAnswer> verify(ChunkKey chunk);
+  Async<VerifyAnswer> verify(ChunkKey chunk);
   // Compares all bytes with their checksums; a chunk with a bad block is quarantined and `corrupt`.
 
-  kj::Promise<Status> sync(ChunkKey chunk, Suspects suspects = Suspects::REFUSED);
+  Async<Status> sync(ChunkKey chunk, Suspects suspects = Suspects::REFUSED);
   // Barrier: bytes, checksums, length and index of what was written before the call are on stable storage.
   // After ioError the chunk is quarantined: what the disk has dropped does not come back.
 
@@ -141,11 +142,11 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     ChunkVersion from, version;  // from 0: create
     kj::Maybe<uint32_t> truncate;
   };
-  kj::Promise<AdoptAnswer> adopt(Adoption adoption);
+  Async<AdoptAnswer> adopt(Adoption adoption);
   // As in rpc/chunkd.capnp. Raising a version is on stable storage when it answers, creating a chunk is not
   // until sync. A suspect stays one.
 
-  kj::Promise<Status> remove(ChunkKey chunk);
+  Async<Status> remove(ChunkKey chunk);
   // Drops the replica if its version is not above the named one.
 
   struct TableAnswer {
@@ -153,42 +154,41 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     uint32_t length = 0;
     kj::Array<uint32_t> checksums;  // plain crc32c, one per block
   };
-  kj::Promise<TableAnswer> checksums(ChunkKey chunk, Suspects suspects = Suspects::REFUSED);
+  Async<TableAnswer> checksums(ChunkKey chunk, Suspects suspects = Suspects::REFUSED);
 
   // -- making a replica equal to another in place (chunk_reconcile.cc)
-  kj::Promise<Status> writeReconciled(
-      ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
-      kj::ArrayPtr<const uint32_t> checksums);  // the caller has verified them
-  kj::Promise<Status> resizeReconciled(ChunkKey chunk, uint32_t length);
-  kj::Promise<Status> endSuspicion(ChunkKey chunk);
+  Async<Status> writeReconciled(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                                kj::ArrayPtr<const uint32_t> checksums);  // the caller has verified them
+  Async<Status> resizeReconciled(ChunkKey chunk, uint32_t length);
+  Async<Status> endSuspicion(ChunkKey chunk);
   // Puts all of it on stable storage; it serves from then on.
 
   // -- copies from other stores (chunk_staging.cc)
-  kj::Promise<Status> stage(ChunkHandle handle, ChunkVersion wanted, ChunkVersion replace);
+  Async<Status> stage(ChunkHandle handle, ChunkVersion wanted, ChunkVersion replace);
   // Makes room for a copy that is to become version `wanted`, or goes on with the one there is. A replica not
   // above `replace`, or a corrupt one, is used up for it. ok as well when the store holds version `wanted`
   // already. Refuses: exists, staleVersion, busy.
   bool isStaging(ChunkHandle handle) { return staging(handle) != nullptr; }
-  kj::Promise<TableAnswer> stagedTable(ChunkHandle handle);  // as checksums()
-  kj::Promise<Status> writeStaged(ChunkHandle handle, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
-                                  kj::ArrayPtr<const uint32_t> checksums);  // the caller has verified them
-  kj::Promise<Status> cutStaged(ChunkHandle handle, uint32_t length);       // to at most that
-  kj::Promise<Status> syncStaged(ChunkHandle handle);  // so that there is little left to sync at the commit
-  kj::Promise<Status> commitStaged(ChunkHandle handle, ChunkVersion version, uint32_t length,
-                                   kj::ArrayPtr<const uint32_t> table);
+  Async<TableAnswer> stagedTable(ChunkHandle handle);  // as checksums()
+  Async<Status> writeStaged(ChunkHandle handle, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                            kj::ArrayPtr<const uint32_t> checksums);  // the caller has verified them
+  Async<Status> cutStaged(ChunkHandle handle, uint32_t length);       // to at most that
+  Async<Status> syncStaged(ChunkHandle handle);  // so that there is little left to sync at the commit
+  Async<Status> commitStaged(ChunkHandle handle, ChunkVersion version, uint32_t length,
+                             kj::ArrayPtr<const uint32_t> table);
   // Once it answers ok the copy is a replica, on stable storage. badChecksum: it is not what `table` says.
-  kj::Promise<Status> dropStaging(ChunkHandle handle);
+  Async<Status> dropStaging(ChunkHandle handle);
 
   // -- copies of our own replicas (chunk_clone.cc)
   struct CloneAnswer {
     Status status;
     uint32_t length = 0;
   };
-  kj::Promise<CloneAnswer> clone(ChunkKey source, ChunkHandle target, uint32_t bytes);
+  Async<CloneAnswer> clone(ChunkKey source, ChunkHandle target, uint32_t bytes);
   // `target` becomes a replica of version 1 that holds the first `bytes` of the source, on stable storage
   // when it answers ok. The caller sees to it that nobody writes the source meanwhile.
 
-  kj::Promise<void> quarantine(ChunkHandle handle, kj::String reason);
+  Async<void> quarantine(ChunkHandle handle, kj::String reason);
   // Never serves it again under this handle; the files stay below quarantine/ until the metaserver has it
   // deleted.
 
@@ -247,53 +247,53 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<Status> refuse(ChunkKey chunk, Suspects suspects = Suspects::REFUSED) const;
   kj::Own<Live> enliven(ChunkHandle handle);
   void retire();
-  kj::Promise<Status> markUnsynced(ChunkHandle handle);
+  Async<Status> markUnsynced(ChunkHandle handle);
   static bool wellFormed(uint32_t offset, kj::ArrayPtr<const kj::byte> data,
                          kj::ArrayPtr<const uint32_t> checksums);
-  kj::Promise<Status> writeHeld(Live& chunk, ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
-                                kj::ArrayPtr<const uint32_t> checksums);
-  kj::Promise<Status> apply(Live& chunk, ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
-                            kj::ArrayPtr<const uint32_t> checksums);
-  kj::Promise<Status> mergeEdge(Live& chunk, uint32_t block, uint32_t within,
-                                kj::ArrayPtr<const kj::byte> piece, uint32_t pieceSum, uint32_t& word);
-  kj::Promise<Status> cut(Live& chunk, ChunkVersion version, uint32_t length);
-  kj::Promise<Status> syncCut(Live& chunk);
-  kj::Promise<void> cleanForEver();
-  kj::Promise<void> cleanRound();
+  Async<Status> writeHeld(Live& chunk, ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                          kj::ArrayPtr<const uint32_t> checksums);
+  Async<Status> apply(Live& chunk, ChunkKey key, uint32_t offset, kj::ArrayPtr<const kj::byte> data,
+                      kj::ArrayPtr<const uint32_t> checksums);
+  Async<Status> mergeEdge(Live& chunk, uint32_t block, uint32_t within, kj::ArrayPtr<const kj::byte> piece,
+                          uint32_t pieceSum, uint32_t& word);
+  Async<Status> cut(Live& chunk, ChunkVersion version, uint32_t length);
+  Async<Status> syncCut(Live& chunk);
+  Async<void> cleanForEver();
+  Async<void> cleanRound();
   Status failed(ChunkHandle handle, kj::StringPtr doing, env::IoOutcome outcome);
 
   // chunk_files.cc
-  kj::Promise<Status> openFiles(Live& chunk, Want want);
-  kj::Promise<Status> openFilesOnce(Live& chunk, Want want);
-  kj::Promise<Status> createFiles(Live& chunk);
-  kj::Promise<Status> loadWords(ChunkHandle handle, env::DiskFile& dataFile, env::DiskFile& sumFile,
-                                std::vector<uint32_t>& words);
-  kj::Promise<Status> damaged(ChunkHandle handle, kj::String reason);
+  Async<Status> openFiles(Live& chunk, Want want);
+  Async<Status> openFilesOnce(Live& chunk, Want want);
+  Async<Status> createFiles(Live& chunk);
+  Async<Status> loadWords(ChunkHandle handle, env::DiskFile& dataFile, env::DiskFile& sumFile,
+                          std::vector<uint32_t>& words);
+  Async<Status> damaged(ChunkHandle handle, kj::String reason);
   kj::Promise<env::IoOutcome> writeWords(Live& chunk, uint32_t firstBlock,
                                          kj::ArrayPtr<const uint32_t> words);
-  kj::Promise<Status> settle(Live& chunk, uint32_t firstBlock, kj::ArrayPtr<const uint32_t> intended,
-                             kj::ArrayPtr<const uint32_t> before, bool& torn);
-  kj::Promise<Status> removeFiles(ChunkHandle handle, ChunkVersion version);
+  Async<Status> settle(Live& chunk, uint32_t firstBlock, kj::ArrayPtr<const uint32_t> intended,
+                       kj::ArrayPtr<const uint32_t> before, bool& torn);
+  Async<Status> removeFiles(ChunkHandle handle, ChunkVersion version);
 
   // chunk_staging.cc
   kj::Maybe<Status> refuseStaging(ChunkHandle handle, ChunkVersion wanted, ChunkVersion replace) const;
   kj::Maybe<Staging&> staging(ChunkHandle handle);  // null: there is none (any more)
-  kj::Promise<void> dropIdleStagings();
+  Async<void> dropIdleStagings();
 
   // chunk_clone.cc
   struct Cloning;
-  kj::Promise<Status> shareBlocks(Live& from, ChunkHandle target);
-  kj::Promise<Status> copyBlocks(Cloning& cloning);
-  kj::Promise<void> copyPieces(Cloning& cloning);
-  kj::Promise<Status> copyPiece(Cloning& cloning, uint32_t offset);
+  Async<Status> shareBlocks(Live& from, ChunkHandle target);
+  Async<Status> copyBlocks(Cloning& cloning);
+  Async<void> copyPieces(Cloning& cloning);
+  Async<Status> copyPiece(Cloning& cloning, uint32_t offset);
 
   // recovery.cc
-  kj::Promise<void> recover();
-  kj::Promise<void> settleIntent(IntentSlot intent);
-  kj::Promise<void> settleAfterReboot(ChunkHandle handle);
-  kj::Promise<void> refreshLength(ChunkHandle handle);
-  kj::Promise<void> carryOnRemoving(ChunkHandle handle);
-  kj::Promise<Status> writeIdentity(StoreIdentity identity);
+  Async<void> recover();
+  Async<void> settleIntent(IntentSlot intent);
+  Async<void> settleAfterReboot(ChunkHandle handle);
+  Async<void> refreshLength(ChunkHandle handle);
+  Async<void> carryOnRemoving(ChunkHandle handle);
+  Async<Status> writeIdentity(StoreIdentity identity);
 };
 
 }  // namespace cairn

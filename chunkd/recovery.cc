@@ -20,7 +20,7 @@ namespace {
 constexpr kj::StringPtr IDENTITY_NEW_PATH = "store.identity.new"_kj;
 constexpr size_t IDENTITY_SIZE_MAX = 4096;
 
-kj::Promise<kj::Maybe<kj::String>> readText(env::Disk& disk, kj::StringPtr path) {
+Async<kj::Maybe<kj::String>> readText(env::Disk& disk, kj::StringPtr path) {
   auto opened = co_await disk.open(path, env::OpenMode::READ);
   KJ_IF_MAYBE (file, opened.file) {
     auto bytes = kj::heapArray<kj::byte>(IDENTITY_SIZE_MAX);
@@ -32,8 +32,8 @@ kj::Promise<kj::Maybe<kj::String>> readText(env::Disk& disk, kj::StringPtr path)
   co_return nullptr;
 }
 
-kj::Promise<env::IoOutcome> replaceText(env::Disk& disk, kj::StringPtr path, kj::StringPtr temporary,
-                                        kj::String text) {
+Async<env::IoOutcome> replaceText(env::Disk& disk, kj::StringPtr path, kj::StringPtr temporary,
+                                  kj::String text) {
   auto opened = co_await disk.open(temporary, env::OpenMode::CREATE_OR_OPEN);
   KJ_IF_MAYBE (file, opened.file) {
     auto outcome = co_await file->get()->truncate(0);
@@ -64,7 +64,7 @@ struct IdentityAnswer {
   kj::String refusal;
 };
 
-kj::Promise<IdentityAnswer> readOrMakeIdentity(env::Disk& disk, kj::EntropySource& entropy, kj::String path) {
+Async<IdentityAnswer> readOrMakeIdentity(env::Disk& disk, kj::EntropySource& entropy, kj::String path) {
   auto refuse = [](auto&&... parts) { return IdentityAnswer{nullptr, kj::str(parts...)}; };
   auto text = co_await readText(disk, IDENTITY_PATH);
   KJ_IF_MAYBE (found, text) {
@@ -96,7 +96,7 @@ kj::Promise<IdentityAnswer> readOrMakeIdentity(env::Disk& disk, kj::EntropySourc
   co_return IdentityAnswer{kj::mv(fresh), kj::String()};
 }
 
-kj::Promise<env::IoOutcome> makeDirectories(env::Disk& disk) {
+Async<env::IoOutcome> makeDirectories(env::Disk& disk) {
   auto outcome = co_await disk.makeDirectory("quarantine");
   if (outcome.ok()) outcome = co_await disk.makeDirectory("chunks");
   for (uint64_t low = 0; low < 256 && outcome.ok(); low++) {
@@ -109,7 +109,7 @@ kj::Promise<env::IoOutcome> makeDirectories(env::Disk& disk) {
 
 }  // namespace
 
-kj::Promise<ChunkStore::Opened> ChunkStore::open(StoreEnvironment environment, StoreOptions options) {
+Async<ChunkStore::Opened> ChunkStore::open(StoreEnvironment environment, StoreOptions options) {
   auto refuse = [](auto&&... parts) { return Opened{nullptr, kj::str(parts...)}; };
   auto path = kj::str(options.path);
   auto boot = kj::str(options.boot);
@@ -170,7 +170,7 @@ kj::Promise<ChunkStore::Opened> ChunkStore::open(StoreEnvironment environment, S
   co_return Opened{kj::mv(opened), kj::String()};
 }
 
-kj::Promise<Status> ChunkStore::writeIdentity(StoreIdentity identity) {
+Async<Status> ChunkStore::writeIdentity(StoreIdentity identity) {
   auto outcome =
       co_await replaceText(environment.disk, IDENTITY_PATH, IDENTITY_NEW_PATH, encodeIdentity(identity));
   if (!outcome.ok()) {
@@ -181,7 +181,7 @@ kj::Promise<Status> ChunkStore::writeIdentity(StoreIdentity identity) {
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkStore::join(ClusterId cluster, ServerId server, Epoch epoch) {
+Async<Status> ChunkStore::join(ClusterId cluster, ServerId server, Epoch epoch) {
   if (!cluster) co_return Status::INVALID;
   auto turn = identityTurns.enter(0, 1, RangeLocks::Mode::EXCLUSIVE);
   if (!turn->granted()) co_await turn->whenGranted();
@@ -204,7 +204,7 @@ uint64_t ChunkStore::bootNumber() const {
 
 // -- what a crash has left
 
-kj::Promise<void> ChunkStore::recover() {
+Async<void> ChunkStore::recover() {
   for (auto handle : index->unreadable()) {
     environment.log.error("chunk ", handle,
                           ": its index record is not of this program's format -> not served");
@@ -245,7 +245,7 @@ kj::Promise<void> ChunkStore::recover() {
   intents->clearAll();
 }
 
-kj::Promise<void> ChunkStore::carryOnRemoving(ChunkHandle handle) {
+Async<void> ChunkStore::carryOnRemoving(ChunkHandle handle) {
   auto status = co_await removeFiles(handle, index->find(handle)->version);
   if (ok(status)) status = index->remove(handle);
   if (!ok(status)) {
@@ -254,7 +254,7 @@ kj::Promise<void> ChunkStore::carryOnRemoving(ChunkHandle handle) {
   }
 }
 
-kj::Promise<void> ChunkStore::refreshLength(ChunkHandle handle) {
+Async<void> ChunkStore::refreshLength(ChunkHandle handle) {
   // The index does not follow each write of an unsynced chunk: its data file knows.
   auto opened = co_await environment.disk.open(dataPath(handle), env::OpenMode::READ);
   auto* record = index->find(handle);
@@ -275,7 +275,7 @@ kj::Promise<void> ChunkStore::refreshLength(ChunkHandle handle) {
   }
 }
 
-kj::Promise<void> ChunkStore::settleIntent(IntentSlot intent) {
+Async<void> ChunkStore::settleIntent(IntentSlot intent) {
   auto handle = ChunkHandle(intent.handle);
   auto* record = index->find(handle);
   if (record == nullptr || record->has(CORRUPT) || record->has(DELETING)) co_return;
@@ -316,7 +316,7 @@ kj::Promise<void> ChunkStore::settleIntent(IntentSlot intent) {
   }
 }
 
-kj::Promise<void> ChunkStore::settleAfterReboot(ChunkHandle handle) {
+Async<void> ChunkStore::settleAfterReboot(ChunkHandle handle) {
   co_await refreshLength(handle);
   auto* record = index->find(handle);
   if (record->has(CORRUPT)) co_return;

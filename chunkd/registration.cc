@@ -77,7 +77,7 @@ void Registration::refusedForGood(kj::StringPtr message) {
   }
 }
 
-kj::Promise<void> Registration::stayConnected() {
+Async<void> Registration::stayConnected() {
   for (;;) {
     auto pair = kj::newPromiseAndFulfiller<void>();
     lost = kj::mv(pair.fulfiller);
@@ -104,7 +104,7 @@ kj::Promise<void> Registration::stayConnected() {
   }
 }
 
-kj::Promise<void> Registration::registerWith(rpc::Metaserver::Client metaserver) {
+Async<void> Registration::registerWith(rpc::Metaserver::Client metaserver) {
   auto request = metaserver.registerRequest();
   auto description = request.initStore();
   auto& self = store.identity();
@@ -140,7 +140,7 @@ kj::Promise<void> Registration::registerWith(rpc::Metaserver::Client metaserver)
   }
 }
 
-kj::Promise<void> Registration::runLine() {
+Async<void> Registration::runLine() {
   co_await beat();  // tells the epoch: nothing is deleted on the word of an older one
   co_await report();
   if (!registeredOnce) {
@@ -153,7 +153,7 @@ kj::Promise<void> Registration::runLine() {
   }
 }
 
-kj::Promise<void> Registration::beat() {
+Async<void> Registration::beat() {
   auto& chunks = KJ_ASSERT_NONNULL(service);
   auto sent = timer.now();
   auto request = KJ_ASSERT_NONNULL(line).fleet.heartbeatRequest();
@@ -201,7 +201,7 @@ kj::Promise<void> Registration::beat() {
   co_await removeAll(answer.getDelete());
 }
 
-kj::Promise<void> Registration::report() {
+Async<void> Registration::report() {
   ChunkHandle after(0);
   for (bool last = false; !last;) {
     auto batch = store.list(after, options.reportBatch);
@@ -217,7 +217,7 @@ kj::Promise<void> Registration::report() {
   }
 }
 
-kj::Promise<void> Registration::removeAll(capnp::List<rpc::ChunkId>::Reader chunks) {
+Async<void> Registration::removeAll(capnp::List<rpc::ChunkId>::Reader chunks) {
   if (chunks.size() == 0) co_return;
   log.info("the metaserver has ", chunks.size(), " replicas of this store dropped");
   for (auto chunk : chunks) {

@@ -10,6 +10,7 @@
 #include <kj/async.h>
 
 #include "chunkd/chunk_service.h"
+#include "rpc/coroutine.h"
 #include "rpc/metaserver.capnp.h"
 
 namespace cairn {
@@ -68,12 +69,12 @@ class Registration final : public FailureReporter, private kj::TaskSet::ErrorHan
   Registration(ChunkStore& store, PeerEnvironment& environment, RegistrationOptions options,
                const env::Logger& log, kj::PromiseFulfillerPair<void> registered);
   void taskFailed(kj::Exception&& exception) override;
-  kj::Promise<void> stayConnected();
-  kj::Promise<void> registerWith(rpc::Metaserver::Client metaserver);
-  kj::Promise<void> runLine();
-  kj::Promise<void> beat();
-  kj::Promise<void> report();
-  kj::Promise<void> removeAll(capnp::List<rpc::ChunkId>::Reader chunks);
+  Async<void> stayConnected();
+  Async<void> registerWith(rpc::Metaserver::Client metaserver);
+  Async<void> runLine();
+  Async<void> beat();
+  Async<void> report();
+  Async<void> removeAll(capnp::List<rpc::ChunkId>::Reader chunks);
   void refusedForGood(kj::StringPtr message);
 };
 

@@ -53,8 +53,8 @@ kj::Promise<ChainOutcome> Replication::forward(kj::ArrayPtr<const ReplicaAddress
   return forwardTo(hopTo(chain[0]), chain[0].server, rest.finish(), write);
 }
 
-kj::Promise<ChainOutcome> Replication::forwardTo(Hop& hop, ServerId server, kj::Array<ReplicaAddress> rest,
-                                                 ForwardedWrite write) {
+Async<ChainOutcome> Replication::forwardTo(Hop& hop, ServerId server, kj::Array<ReplicaAddress> rest,
+                                           ForwardedWrite write) {
   if (hop.underWay++ == 0) {
     hop.watch =
         watchHop(hop).eagerlyEvaluate([](kj::Exception&& e) { KJ_LOG(ERROR, "watching a replica", e); });
@@ -112,7 +112,7 @@ kj::Promise<ChainOutcome> Replication::forwardTo(Hop& hop, ServerId server, kj::
   co_return kj::mv(outcome);
 }
 
-kj::Promise<void> Replication::watchHop(Hop& hop) {
+Async<void> Replication::watchHop(Hop& hop) {
   // Slow is told from hung: a process that is alive answers an empty question at once.
   auto& timer = environment.timer;
   for (;;) {

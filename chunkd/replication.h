@@ -15,6 +15,7 @@
 #include "chunkd/lease_table.h"
 #include "env/log.h"
 #include "rpc/chunkd.capnp.h"
+#include "rpc/coroutine.h"
 #include "rpc/peer.h"
 
 namespace cairn {
@@ -60,9 +61,9 @@ class Replication {
   std::unordered_map<ServerId, std::unique_ptr<Hop>> hops;
 
   Hop& hopTo(const ReplicaAddress& replica);
-  kj::Promise<ChainOutcome> forwardTo(Hop& hop, ServerId server, kj::Array<ReplicaAddress> rest,
-                                      ForwardedWrite write);
-  kj::Promise<void> watchHop(Hop& hop);
+  Async<ChainOutcome> forwardTo(Hop& hop, ServerId server, kj::Array<ReplicaAddress> rest,
+                                ForwardedWrite write);
+  Async<void> watchHop(Hop& hop);
 };
 
 }  // namespace cairn

@@ -47,12 +47,12 @@ void Scrubber::beginRound() {
   queue.assign(all.begin(), all.end());
 }
 
-kj::Promise<void> Scrubber::stepAside() {
+Async<void> Scrubber::stepAside() {
   auto start = timer.now();
   while (busy() && timer.now() - start < STEP_ASIDE_MAX) co_await timer.afterDelay(STEP_ASIDE);
 }
 
-kj::Promise<void> Scrubber::run() {
+Async<void> Scrubber::run() {
   if (options.bytesPerSecond == 0) co_return;
   for (;;) {
     co_await timer.afterDelay(EMPTY_PAUSE);
@@ -64,7 +64,7 @@ kj::Promise<void> Scrubber::run() {
   }
 }
 
-kj::Promise<void> Scrubber::check(ChunkHandle handle) {
+Async<void> Scrubber::check(ChunkHandle handle) {
   auto buffer = kj::heapArray<kj::byte>(TRANSFER_SIZE_MAX);
   auto sums = kj::heapArray<uint32_t>(TRANSFER_SIZE_MAX / BLOCK_SIZE);
   for (uint32_t offset = 0; offset < CHUNK_SIZE; offset += TRANSFER_SIZE_MAX) {

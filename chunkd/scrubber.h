@@ -15,6 +15,7 @@
 #include <deque>
 
 #include "chunkd/chunk_store.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -35,7 +36,7 @@ class Scrubber {
            kj::Function<bool()> busy);
   KJ_DISALLOW_COPY(Scrubber);
 
-  kj::Promise<void> run();  // for ever
+  Async<void> run();  // for ever
   ScrubProgress progress() const;
 
  private:
@@ -52,8 +53,8 @@ class Scrubber {
   uint64_t bytes = 0, damaged = 0;
 
   void beginRound();
-  kj::Promise<void> check(ChunkHandle handle);
-  kj::Promise<void> stepAside();
+  Async<void> check(ChunkHandle handle);
+  Async<void> stepAside();
 };
 
 }  // namespace cairn

@@ -16,6 +16,7 @@
 #include "cli/output.h"
 #include "client/remote_filesystem.h"
 #include "env/machine.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::cli {
 
@@ -50,8 +51,8 @@ Failure refused(const std::string& file, Status status) {
   return Failure(file + ": the record was not appended: " + kj::str(status).cStr());
 }
 
-kj::Promise<FileOffset> appendRecord(Filesystem& filesystem, MountedFile file, std::string record,
-                                     const AppendOptions& options, kj::Maybe<Failure>& failure) {
+Async<FileOffset> appendRecord(Filesystem& filesystem, MountedFile file, std::string record,
+                               const AppendOptions& options, kj::Maybe<Failure>& failure) {
   auto opened = co_await filesystem.open(InodeId(file.inode));
   if (!opened.ok()) {
     failure = refused(options.file, opened.status());

@@ -33,7 +33,7 @@ kj::Promise<void> StoreViews::look(capnp::List<rpc::ChunkDetail>::Reader chunks)
   return kj::joinPromises(asking.finish());
 }
 
-kj::Promise<void> StoreViews::ask(std::string address, std::vector<uint64_t> handles) {
+Async<void> StoreViews::ask(std::string address, std::vector<uint64_t> handles) {
   auto& store = stores[address];
   if (store == nullptr) {
     store = std::make_unique<Peer<rpc::ChunkServer>>(environment, "store",

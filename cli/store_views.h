@@ -11,6 +11,7 @@
 #include <string>
 
 #include "rpc/chunkd.capnp.h"
+#include "rpc/coroutine.h"
 #include "rpc/metaserver.capnp.h"
 #include "rpc/peer.h"
 
@@ -34,7 +35,7 @@ class StoreViews {
   std::map<std::string, std::unique_ptr<Peer<rpc::ChunkServer>>> stores;  // by address
   std::map<std::pair<std::string, uint64_t>, StoreView> views;
 
-  kj::Promise<void> ask(std::string address, std::vector<uint64_t> handles);
+  Async<void> ask(std::string address, std::vector<uint64_t> handles);
 };
 
 }  // namespace cairn::cli

@@ -187,7 +187,7 @@ class Supervisor::ReadyFiles {
   std::vector<Waiting> waiting;
   kj::Promise<void> watcher = nullptr;
 
-  kj::Promise<void> watch() {
+  Async<void> watch() {
     for (;;) {
       char events[4096];
       while (read(handle.get(), events, sizeof(events)) > 0) {
@@ -214,7 +214,7 @@ Supervisor::Supervisor(kj::UnixEventPort& port, kj::Timer& timer, const ClusterD
 
 Supervisor::~Supervisor() noexcept(false) = default;
 
-kj::Promise<Problem> Supervisor::start(std::vector<DaemonSpec> specs, size_t chunkdsWanted) {
+Async<Problem> Supervisor::start(std::vector<DaemonSpec> specs, size_t chunkdsWanted) {
   for (auto& spec : specs) daemons.push_back(std::make_unique<Daemon>(std::move(spec)));
   for (auto kind : {DaemonKind::METASERVER, DaemonKind::CHUNKD, DaemonKind::FUSE}) {
     auto problem = co_await startAll(kind, kind == DaemonKind::CHUNKD ? chunkdsWanted : 1);
@@ -223,7 +223,7 @@ kj::Promise<Problem> Supervisor::start(std::vector<DaemonSpec> specs, size_t chu
   co_return Problem();
 }
 
-kj::Promise<Problem> Supervisor::startAll(DaemonKind kind, size_t wanted) {
+Async<Problem> Supervisor::startAll(DaemonKind kind, size_t wanted) {
   std::vector<kj::Promise<Problem>> starting;
   for (auto& daemon : daemons) {
     if (daemon->spec.kind == kind) starting.push_back(launch(*daemon));
@@ -260,7 +260,7 @@ kj::Promise<Problem> Supervisor::launch(Daemon& daemon) {
   return untilServing(daemon);
 }
 
-kj::Promise<Problem> Supervisor::untilServing(Daemon& daemon) {
+Async<Problem> Supervisor::untilServing(Daemon& daemon) {
   enum class Event { SERVES, ENDED, LATE };
   auto event = co_await readyFiles->whenThere(daemon.spec.readyFile)
                    .then([]() { return Event::SERVES; })
@@ -298,7 +298,7 @@ kj::Promise<void> Supervisor::keep() {
   return kj::joinPromises(all.finish());
 }
 
-kj::Promise<void> Supervisor::keepOne(Daemon& daemon) {
+Async<void> Supervisor::keepOne(Daemon& daemon) {
   for (;;) {
     kj::Maybe<kj::Duration> length = RestartPolicy::FIRST_PAUSE;  // of one that could not even be executed
     if (daemon.process) {
@@ -335,7 +335,7 @@ kj::Maybe<kj::Duration> Supervisor::noteEnd(Daemon& daemon) {
   return length;
 }
 
-kj::Promise<void> Supervisor::pause(Daemon& daemon, kj::Maybe<kj::Duration> length) {
+Async<void> Supervisor::pause(Daemon& daemon, kj::Maybe<kj::Duration> length) {
   auto paf = kj::newPromiseAndFulfiller<void>();
   daemon.wake = kj::mv(paf.fulfiller);
   KJ_IF_MAYBE (known, length) {

@@ -50,7 +50,7 @@ class Supervisor {
   ~Supervisor() noexcept(false);
   KJ_DISALLOW_COPY(Supervisor);
 
-  kj::Promise<Problem> start(std::vector<DaemonSpec> specs, size_t chunkdsWanted);
+  Async<Problem> start(std::vector<DaemonSpec> specs, size_t chunkdsWanted);
   // Starts them, or takes over those that run: the metaserver, then the chunk daemons side by side, then the
   // mount. Answers when all serve, or why they do not; call stop() then. Fewer chunk daemons than there are,
   // but at least `chunkdsWanted`, will do: the rest is tried again by keep().
@@ -71,11 +71,11 @@ class Supervisor {
   kj::Own<ReadyFiles> readyFiles;
   std::vector<std::unique_ptr<Daemon>> daemons;
 
-  kj::Promise<Problem> startAll(DaemonKind kind, size_t wanted);
+  Async<Problem> startAll(DaemonKind kind, size_t wanted);
   kj::Promise<Problem> launch(Daemon& daemon);
-  kj::Promise<Problem> untilServing(Daemon& daemon);
-  kj::Promise<void> keepOne(Daemon& daemon);
-  kj::Promise<void> pause(Daemon& daemon, kj::Maybe<kj::Duration> length);
+  Async<Problem> untilServing(Daemon& daemon);
+  Async<void> keepOne(Daemon& daemon);
+  Async<void> pause(Daemon& daemon, kj::Maybe<kj::Duration> length);
   kj::Maybe<kj::Duration> noteEnd(Daemon& daemon);
   Problem explain(Daemon& daemon, const std::string& what);
   void record(Daemon& daemon, DaemonState state);

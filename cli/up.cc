@@ -23,6 +23,7 @@
 #include "cli/cluster_plan.h"
 #include "cli/metaserver_line.h"
 #include "cli/output.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::cli {
 
@@ -116,7 +117,7 @@ Reporter::Listener throughPipe(int end) {
   };
 }
 
-kj::Promise<bool> untilRegistered(MetaserverLine& line, kj::Timer& timer, size_t chunkds) {
+Async<bool> untilRegistered(MetaserverLine& line, kj::Timer& timer, size_t chunkds) {
   // All chunk daemons are known and have reported, and safe mode is over: the first write will not have to
   // wait.
   auto deadline = timer.now() + REGISTER_PATIENCE;
@@ -133,7 +134,7 @@ kj::Promise<bool> untilRegistered(MetaserverLine& line, kj::Timer& timer, size_t
   co_return false;
 }
 
-kj::Promise<void> reviveOnHangup(kj::UnixEventPort& port, Supervisor& supervisor) {
+Async<void> reviveOnHangup(kj::UnixEventPort& port, Supervisor& supervisor) {
   for (;;) {
     co_await port.onSignal(SIGHUP);
     supervisor.revive();

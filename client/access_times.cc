@@ -46,7 +46,7 @@ void AccessTimes::overlay(FileAttributes& attributes) const {
   }
 }
 
-kj::Promise<void> AccessTimes::publishLater() {
+Async<void> AccessTimes::publishLater() {
   co_await timer.afterDelay(PUBLISH_INTERVAL);
   co_await publish();
   armed = false;
@@ -56,7 +56,7 @@ kj::Promise<void> AccessTimes::publishLater() {
   }
 }
 
-kj::Promise<void> AccessTimes::publish() {
+Async<void> AccessTimes::publish() {
   while (!untold.empty() && telling.empty()) {
     while (!untold.empty() && telling.size() < BATCH_MAX) telling.insert(untold.extract(untold.begin()));
     auto outcome = co_await session.change([this](rpc::Change::Builder change) {

@@ -17,6 +17,7 @@
 
 #include "client/filesystem.h"
 #include "env/log.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -38,7 +39,7 @@ class AccessTimes final : private kj::TaskSet::ErrorHandler {
   void forget(InodeId inode) {
     untold.erase(inode), telling.erase(inode);
   }  // it is being set to something else
-  kj::Promise<void> publish();
+  Async<void> publish();
 
  private:
   using Times = std::unordered_map<InodeId, Timestamp>;
@@ -52,7 +53,7 @@ class AccessTimes final : private kj::TaskSet::ErrorHandler {
   kj::TaskSet tasks;
 
   Timestamp now() const { return {(clock.now() - kj::UNIX_EPOCH) / kj::NANOSECONDS}; }
-  kj::Promise<void> publishLater();
+  Async<void> publishLater();
   void taskFailed(kj::Exception&& exception) override;
 };
 

@@ -9,8 +9,8 @@
 
 namespace cairn::client {
 
-kj::Promise<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkIndex last,
-                                                         kj::Own<BufferMemory> record, uint32_t size) {
+Async<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkIndex last,
+                                                   kj::Own<BufferMemory> record, uint32_t size) {
   auto bytes = kj::arrayPtr(record->begin(), size);
   auto checksum = env::crc32c(bytes);
   auto index = last;

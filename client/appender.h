@@ -7,6 +7,7 @@
 #pragma once
 
 #include "client/writer.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -27,8 +28,7 @@ class Appender {
     ChunkIndex index;
     DirtyChunk chunk;
   };
-  kj::Promise<Result<Appended>> append(InodeId inode, ChunkIndex last, kj::Own<BufferMemory> record,
-                                       uint32_t size);
+  Async<Result<Appended>> append(InodeId inode, ChunkIndex last, kj::Own<BufferMemory> record, uint32_t size);
 
  private:
   kj::Timer& timer;

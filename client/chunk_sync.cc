@@ -10,7 +10,7 @@
 
 namespace cairn::client {
 
-kj::Promise<ChunkSync::Outcome> ChunkSync::sync(InodeId inode, DirtyChunks chunks) {
+Async<ChunkSync::Outcome> ChunkSync::sync(InodeId inode, DirtyChunks chunks) {
   Patience patience(timer, entropy, timing);
   Outcome outcome;
   for (;;) {
@@ -53,7 +53,7 @@ kj::Promise<ChunkSync::Outcome> ChunkSync::sync(InodeId inode, DirtyChunks chunk
   co_return outcome;
 }
 
-kj::Promise<Status> ChunkSync::recall(InodeId inode, uint64_t size, DirtyChunks& chunks) {
+Async<Status> ChunkSync::recall(InodeId inode, uint64_t size, DirtyChunks& chunks) {
   Patience patience(timer, entropy, timing);
   for (ChunkIndex index; startOf(index).value() < size; index = index.next()) {
     if (chunks.count(index) > 0) continue;
@@ -78,7 +78,7 @@ kj::Promise<Status> ChunkSync::recall(InodeId inode, uint64_t size, DirtyChunks&
   co_return Status::OK;
 }
 
-kj::Promise<void> ChunkSync::syncAt(const DirtyChunks& chunks, Target target, Round& round) {
+Async<void> ChunkSync::syncAt(const DirtyChunks& chunks, Target target, Round& round) {
   // `chunks` and `round` are in the frame of sync(), which waits for us.
   std::set<ChunkHandle> failed;
   auto* unwell = &round.bad;
@@ -107,9 +107,9 @@ kj::Promise<void> ChunkSync::syncAt(const DirtyChunks& chunks, Target target, Ro
   }
 }
 
-kj::Promise<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ChunkSync::ask(const DirtyChunks& chunks,
-                                                                                  const Target& target,
-                                                                                  ChunkPeer& peer) {
+Async<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ChunkSync::ask(const DirtyChunks& chunks,
+                                                                            const Target& target,
+                                                                            ChunkPeer& peer) {
   // A disk may take long for a good reason, so the call may; whether the daemon lives is asked beside it.
   auto call = peer.call({"sync", timing.patience, WhenDown::FAIL}, [&](rpc::ChunkServer::Client& service) {
     auto request = service.syncRequest();
@@ -125,8 +125,8 @@ kj::Promise<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ChunkSync::as
   co_return co_await tryOnce(whileAlive(timer, timing, peer, kj::mv(call)));
 }
 
-kj::Promise<void> ChunkSync::lookAgain(InodeId inode, ChunkIndex index, DirtyChunk& chunk, const Round& round,
-                                       Patience& patience) {
+Async<void> ChunkSync::lookAgain(InodeId inode, ChunkIndex index, DirtyChunk& chunk, const Round& round,
+                                 Patience& patience) {
   // The metaserver decides who is in the set: it raises the version without those that could not sync.
   std::set<ServerId> unable;
   auto bad = round.bad.find(index);

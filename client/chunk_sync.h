@@ -13,6 +13,7 @@
 #include <set>
 
 #include "client/writer.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -32,9 +33,9 @@ class ChunkSync {
     DirtyChunks left;                                  // not on stable storage: none when all is well
     enum class Loss { NONE, SOME } loss = Loss::NONE;  // of bytes that were not synced before; not in `left`
   };
-  kj::Promise<Outcome> sync(InodeId inode, DirtyChunks chunks);
+  Async<Outcome> sync(InodeId inode, DirtyChunks chunks);
 
-  kj::Promise<Status> recall(InodeId inode, uint64_t size, DirtyChunks& chunks);
+  Async<Status> recall(InodeId inode, uint64_t size, DirtyChunks& chunks);
   // Adds the file's other chunks, applied in whichever boot. fsync(2) is about the file, not about this open
   // of it: what an earlier open wrote, here or on another mount, may not be on stable storage yet. A clean
   // chunk costs its replicas a look at their index. `chunks` outlives the promise.
@@ -57,12 +58,11 @@ class ChunkSync {
   Locator& locator;
   ChunkServers& servers;
 
-  kj::Promise<void> syncAt(const DirtyChunks& chunks, Target target, Round& round);
-  kj::Promise<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ask(const DirtyChunks& chunks,
-                                                                         const Target& target,
-                                                                         ChunkPeer& peer);
-  kj::Promise<void> lookAgain(InodeId inode, ChunkIndex index, DirtyChunk& chunk, const Round& round,
-                              Patience& patience);
+  Async<void> syncAt(const DirtyChunks& chunks, Target target, Round& round);
+  Async<Tried<capnp::Response<rpc::ChunkServer::SyncResults>>> ask(const DirtyChunks& chunks,
+                                                                   const Target& target, ChunkPeer& peer);
+  Async<void> lookAgain(InodeId inode, ChunkIndex index, DirtyChunk& chunk, const Round& round,
+                        Patience& patience);
 };
 
 }  // namespace cairn::client

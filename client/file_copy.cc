@@ -12,6 +12,7 @@
 
 #include "client/attributes.h"
 #include "client/open_file.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -32,8 +33,7 @@ bool isZero(const ReadData& data) {
 
 }  // namespace
 
-kj::Promise<Result<uint64_t>> FileState::copyFrom(FileState& source, uint64_t from, uint64_t to,
-                                                  uint64_t length) {
+Async<Result<uint64_t>> FileState::copyFrom(FileState& source, uint64_t from, uint64_t to, uint64_t length) {
   if (stale || source.stale) co_return Status::STALE;
   if (to > FILE_SIZE_MAX || from > FILE_SIZE_MAX) co_return Status::TOO_BIG;
   // What other clients have buffered is published first, of both: the sizes are true then.
@@ -70,8 +70,8 @@ kj::Promise<Result<uint64_t>> FileState::copyFrom(FileState& source, uint64_t fr
   co_return co_await copyBytes(source, from, to, kj::min(length, COPIED_BYTES_MAX));
 }
 
-kj::Promise<Result<uint64_t>> FileState::shareChunks(FileState& source, uint64_t from, uint64_t to,
-                                                     uint64_t bytes) {
+Async<Result<uint64_t>> FileState::shareChunks(FileState& source, uint64_t from, uint64_t to,
+                                               uint64_t bytes) {
   auto turn = co_await order.enter();  // what is written from now on comes after
   auto status = co_await settle();
   if (!ok(status)) co_return status;
@@ -96,8 +96,7 @@ kj::Promise<Result<uint64_t>> FileState::shareChunks(FileState& source, uint64_t
   co_return bytes;
 }
 
-kj::Promise<Result<uint64_t>> FileState::copyBytes(FileState& source, uint64_t from, uint64_t to,
-                                                   uint64_t length) {
+Async<Result<uint64_t>> FileState::copyBytes(FileState& source, uint64_t from, uint64_t to, uint64_t length) {
   uint64_t copied = 0;
   bool skipped = false;
   while (copied < length) {
@@ -129,7 +128,7 @@ kj::Promise<Result<uint64_t>> FileState::copyBytes(FileState& source, uint64_t f
   co_return copied;
 }
 
-kj::Promise<Status> FileState::extend(uint64_t size) {
+Async<Status> FileState::extend(uint64_t size) {
   // The file becomes so long, if it is shorter, with a hole at its end.
   auto turn = co_await order.enter();
   auto status = co_await settle();

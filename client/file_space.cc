@@ -13,6 +13,7 @@
 #include "client/attributes.h"
 #include "client/open_file.h"
 #include "env/checksum.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -34,7 +35,7 @@ uint64_t chunksUpTo(uint64_t offset) {
 
 }  // namespace
 
-kj::Promise<Status> FileState::punch(uint64_t firstChunk, uint64_t endChunk, uint64_t atLeast) {
+Async<Status> FileState::punch(uint64_t firstChunk, uint64_t endChunk, uint64_t atLeast) {
   // In pieces of what one operation may drop, skipping to where there are chunks. The last one always goes:
   // it moves the times, and the length.
   for (;;) {
@@ -68,7 +69,7 @@ kj::Promise<Status> FileState::punch(uint64_t firstChunk, uint64_t endChunk, uin
   }
 }
 
-kj::Promise<Status> FileState::writeZeros(uint64_t from, uint64_t to) {
+Async<Status> FileState::writeZeros(uint64_t from, uint64_t to) {
   // Both in one chunk. A hole stays one.
   if (from >= to) co_return Status::OK;
   auto index = locate(FileOffset(from)).index;
@@ -95,7 +96,7 @@ kj::Promise<Status> FileState::writeZeros(uint64_t from, uint64_t to) {
   co_return Status::OK;
 }
 
-kj::Promise<Status> FileState::zero(uint64_t offset, uint64_t length, Growth growth) {
+Async<Status> FileState::zero(uint64_t offset, uint64_t length, Growth growth) {
   if (stale) co_return Status::STALE;
   if (length > FILE_SIZE_MAX || offset > FILE_SIZE_MAX - length) co_return Status::TOO_BIG;
   auto turn = co_await order.enter();
@@ -123,7 +124,7 @@ kj::Promise<Status> FileState::zero(uint64_t offset, uint64_t length, Growth gro
   co_return co_await punch(firstWhole, kj::max(firstWhole, endWhole), growth == Growth::YES ? end : 0);
 }
 
-kj::Promise<Status> FileState::allocate(uint64_t offset, uint64_t length, Growth growth) {
+Async<Status> FileState::allocate(uint64_t offset, uint64_t length, Growth growth) {
   if (stale) co_return Status::STALE;
   if (length > FILE_SIZE_MAX || offset > FILE_SIZE_MAX - length) co_return Status::TOO_BIG;
   auto turn = co_await order.enter();
@@ -142,7 +143,7 @@ kj::Promise<Status> FileState::allocate(uint64_t offset, uint64_t length, Growth
   co_return co_await punch(0, 0, growth == Growth::YES ? offset + length : 0);
 }
 
-kj::Promise<kj::Maybe<uint32_t>> FileState::seekInChunk(ChunkIndex index, uint32_t from, Sought sought) {
+Async<kj::Maybe<uint32_t>> FileState::seekInChunk(ChunkIndex index, uint32_t from, Sought sought) {
   // Of a chunk that is there: the first byte at or after `from` that is in a block of data, or in one of
   // zeros; null: none in this chunk.
   Patience patience(parts.timer, parts.entropy, parts.timing);
@@ -181,7 +182,7 @@ kj::Promise<kj::Maybe<uint32_t>> FileState::seekInChunk(ChunkIndex index, uint32
   co_return unknown;
 }
 
-kj::Promise<Result<kj::Maybe<FileOffset>>> FileState::seek(uint64_t offset, Sought sought) {
+Async<Result<kj::Maybe<FileOffset>>> FileState::seek(uint64_t offset, Sought sought) {
   if (stale) co_return Status::STALE;
   auto status = co_await flushInTurn();
   if (ok(status)) status = co_await ensure(LeaseKind::READ);

@@ -19,6 +19,7 @@
 
 #include <vector>
 
+#include "rpc/coroutine.h"
 #include "rpc/lock_ranges.h"
 #include "rpc/metaserver.capnp.h"
 #include "rpc/result.h"
@@ -137,11 +138,10 @@ class OpenFile : public kj::Refcounted {
   virtual InodeId inode() const = 0;
   virtual FileAttributes attributes() const = 0;  // as of now, with unpublished writes
 
-  virtual kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size,
-                                             Origin origin = Origin::PROGRAM) = 0;
+  virtual Async<Result<ReadData>> read(FileOffset offset, uint32_t size, Origin origin = Origin::PROGRAM) = 0;
   // Sees every write that has returned, of this client or another. Up to any size; holes are zeros.
 
-  virtual kj::Promise<Status> write(FileOffset offset, Bytes bytes, Origin origin = Origin::PROGRAM) = 0;
+  virtual Async<Status> write(FileOffset offset, Bytes bytes, Origin origin = Origin::PROGRAM) = 0;
   // Takes the bytes over (no copy when they are large and 8-byte aligned). May wait for buffer space.
   // TOO_BIG beyond FILE_SIZE_MAX; NO_SPACE or IO_ERROR of an earlier write-behind.
 
@@ -149,15 +149,15 @@ class OpenFile : public kj::Refcounted {
   // While it lives the kernel has these pages locked for a request that waits and has given them nothing to
   // show.
 
-  virtual kj::Promise<Result<FileOffset>> append(Bytes bytes, Rest rest = Rest::NONE,
-                                                 kj::Maybe<ByteRange> locked = nullptr) = 0;
+  virtual Async<Result<FileOffset>> append(Bytes bytes, Rest rest = Rest::NONE,
+                                           kj::Maybe<ByteRange> locked = nullptr) = 0;
   // O_APPEND: as write() at the end of the file, wherever other clients have moved it to; answers where that
   // was. Pieces with Rest::FOLLOWS and the one after them are together, up to APPEND_SIZE_MAX bytes; the
   // caller lets nobody else append to its file between them. `locked`: pages that the kernel has locked
   // meanwhile.
 
-  virtual kj::Promise<Status> flush() = 0;  // applied on all replicas, length published: what close(2) needs
-  virtual kj::Promise<Status> sync() = 0;   // on stable storage everywhere: fsync(2)
+  virtual Async<Status> flush() = 0;  // applied on all replicas, length published: what close(2) needs
+  virtual Async<Status> sync() = 0;   // on stable storage everywhere: fsync(2)
 
   virtual kj::Promise<Status> allocate(FileOffset offset, uint64_t length, Growth growth) {
     return Status(Status::NOT_SUPPORTED);
@@ -194,26 +194,25 @@ class Filesystem {
  public:
   virtual ~Filesystem() noexcept(false) = default;
 
-  virtual kj::Promise<Result<FileAttributes>> lookup(InodeId parent, kj::StringPtr name) = 0;
-  virtual kj::Promise<Result<FileAttributes>> getAttributes(InodeId inode) = 0;
-  virtual kj::Promise<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) = 0;
-  virtual kj::Promise<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
-                                                   Credentials caller) = 0;
-  virtual kj::Promise<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) = 0;
-  virtual kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) = 0;
-  virtual kj::Promise<Status> rmdir(InodeId parent, kj::StringPtr name) = 0;
-  virtual kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent,
-                                     kj::StringPtr newName, uint32_t flags, Credentials caller) = 0;
-  virtual kj::Promise<Result<kj::String>> readLink(InodeId inode) = 0;
-  virtual kj::Promise<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
-                                                           Detail detail) = 0;
-  virtual kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access = Access::READ) = 0;
-  virtual kj::Promise<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
-                                                        Credentials caller, NewNode options,
-                                                        bool exclusive) = 0;
+  virtual Async<Result<FileAttributes>> lookup(InodeId parent, kj::StringPtr name) = 0;
+  virtual Async<Result<FileAttributes>> getAttributes(InodeId inode) = 0;
+  virtual Async<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) = 0;
+  virtual Async<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
+                                             Credentials caller) = 0;
+  virtual Async<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) = 0;
+  virtual Async<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) = 0;
+  virtual Async<Status> rmdir(InodeId parent, kj::StringPtr name) = 0;
+  virtual Async<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
+                               uint32_t flags, Credentials caller) = 0;
+  virtual Async<Result<kj::String>> readLink(InodeId inode) = 0;
+  virtual Async<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
+                                                     Detail detail) = 0;
+  virtual Async<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access = Access::READ) = 0;
+  virtual Async<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
+                                                  Credentials caller, NewNode options, bool exclusive) = 0;
   // One round trip: makes the regular file (or finds it) and opens it.
-  virtual kj::Promise<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode,
-                                                                 Credentials caller) {
+  virtual Async<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode,
+                                                           Credentials caller) {
     return Result<kj::Own<OpenFile>>(Status::NOT_SUPPORTED);
   }
   // O_TMPFILE: without a name, until link() gives it one.
@@ -226,12 +225,12 @@ class Filesystem {
   virtual void forgotten(InodeId inode) {}
   // Nobody here can name it any more. Until then getAttributes() answers for nodes that this client has
   // removed.
-  virtual kj::Promise<Result<SpaceStatistics>> statistics(InodeId inode) = 0;
-  virtual kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) = 0;
-  virtual kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
-                                       uint32_t flags) = 0;
-  virtual kj::Promise<Status> removeXattr(InodeId inode, kj::StringPtr name) = 0;
-  virtual kj::Promise<Result<kj::Array<kj::String>>> listXattr(InodeId inode) = 0;
+  virtual Async<Result<SpaceStatistics>> statistics(InodeId inode) = 0;
+  virtual Async<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) = 0;
+  virtual Async<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
+                                 uint32_t flags) = 0;
+  virtual Async<Status> removeXattr(InodeId inode, kj::StringPtr name) = 0;
+  virtual Async<Result<kj::Array<kj::String>>> listXattr(InodeId inode) = 0;
   virtual kj::Promise<Status> setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) {
     return Status(Status::NOT_SUPPORTED);
   }
@@ -241,10 +240,10 @@ class Filesystem {
     return Result<FileLock>(Status::NOT_SUPPORTED);
   }
   // A lock that is in the way, or one of type UNLOCK.
-  virtual kj::Promise<Status> syncAll() = 0;  // syncfs(2): every open file, and the metaserver's log
-  virtual kj::Promise<Status> syncNames() { return syncAll(); }
+  virtual Async<Status> syncAll() = 0;  // syncfs(2): every open file, and the metaserver's log
+  virtual Async<Status> syncNames() { return syncAll(); }
   // fsync(2) of a directory: the metaserver's log.
-  virtual kj::Promise<void> shutdown() = 0;  // flushes everything and closes the session
+  virtual Async<void> shutdown() = 0;  // flushes everything and closes the session
 
   // How long what was answered may be kept by a cache beyond this library, from now on. Asked when the answer
   // is passed on: it may have been outdated since. Zero: not at all.

@@ -22,18 +22,18 @@ class InodeTable::Handle final : public OpenFile {
 
   InodeId inode() const override { return state->inode(); }
   FileAttributes attributes() const override { return state->attributes(); }
-  kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size, Origin origin) override {
+  Async<Result<ReadData>> read(FileOffset offset, uint32_t size, Origin origin) override {
     return state->read(offset.value(), size, origin);
   }
-  kj::Promise<Status> write(FileOffset offset, Bytes bytes, Origin origin) override {
+  Async<Status> write(FileOffset offset, Bytes bytes, Origin origin) override {
     return state->write(offset.value(), kj::mv(bytes), origin);
   }
   kj::Own<void> holdPages(ByteRange range) override { return state->holdPages(range); }
-  kj::Promise<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange> locked) override {
+  Async<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange> locked) override {
     return state->append(kj::mv(bytes), rest, locked);
   }
-  kj::Promise<Status> flush() override { return state->flush(); }
-  kj::Promise<Status> sync() override { return state->sync(); }
+  Async<Status> flush() override { return state->flush(); }
+  Async<Status> sync() override { return state->sync(); }
   kj::Promise<Status> allocate(FileOffset offset, uint64_t length, Growth growth) override {
     return state->allocate(offset.value(), length, growth);
   }
@@ -130,7 +130,7 @@ void InodeTable::closed(InodeId inode) {
   tasks.add(close(inode));
 }
 
-kj::Promise<void> InodeTable::close(InodeId inode) {
+Async<void> InodeTable::close(InodeId inode) {
   // Who opens it again meanwhile gets the same state, and another close() when that one goes.
   auto state = kj::addRef(*entries.at(inode).state);
   for (int attempts = 0; !state->isSettled() && attempts < 3; ++attempts) {
@@ -157,13 +157,13 @@ void InodeTable::armRelease() {
   tasks.add(releaseSoon());
 }
 
-kj::Promise<void> InodeTable::releaseSoon() {
+Async<void> InodeTable::releaseSoon() {
   co_await parts.timer.afterDelay(RELEASE_DELAY);
   releaseArmed = false;
   if (openings == 0) co_await release();  // else the end of the last opening arms it again
 }
 
-kj::Promise<void> InodeTable::release() {
+Async<void> InodeTable::release() {
   if (toRelease.empty()) co_return;
   auto inodes = std::move(toRelease);
   toRelease.clear();
@@ -187,7 +187,7 @@ kj::Promise<void> InodeTable::release() {
   if (openings == 0) co_await parts.leases.giveBack(kj::mv(closed));
 }
 
-kj::Promise<void> InodeTable::finish() {
+Async<void> InodeTable::finish() {
   co_await tasks.onEmpty();
   co_await release();
 }

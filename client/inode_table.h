@@ -12,6 +12,7 @@
 
 #include "client/open_file.h"
 #include "client/unsynced_files.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -42,7 +43,7 @@ class InodeTable final : public MemoryPressure, private kj::TaskSet::ErrorHandle
 
   std::vector<InodeId> openInodes() const;
   std::vector<kj::Own<FileState>> all();
-  kj::Promise<void> finish();  // everything written and released; for shutdown
+  Async<void> finish();  // everything written and released; for shutdown
   void relieve() override;
 
  private:
@@ -60,10 +61,10 @@ class InodeTable final : public MemoryPressure, private kj::TaskSet::ErrorHandle
   kj::TaskSet tasks;
 
   void closed(InodeId inode);
-  kj::Promise<void> close(InodeId inode);
+  Async<void> close(InodeId inode);
   void armRelease();
-  kj::Promise<void> releaseSoon();
-  kj::Promise<void> release();
+  Async<void> releaseSoon();
+  Async<void> release();
   void taskFailed(kj::Exception&& exception) override;
 };
 

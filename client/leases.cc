@@ -126,7 +126,7 @@ void Leases::answer(InodeId inode, LeaseKind kind, Status status) {
   }
 }
 
-kj::Promise<void> Leases::ask(InodeId inode) {
+Async<void> Leases::ask(InodeId inode) {
   KJ_DEFER({
     busy.at(inode).asking = false;
     tidy(inode);
@@ -183,7 +183,7 @@ kj::Promise<void> Leases::recall(std::vector<LeaseHeld> asked) {
   return kj::joinPromises(obeyed.releaseAsArray());
 }
 
-kj::Promise<void> Leases::obey(LeaseHeld asked) {
+Async<void> Leases::obey(LeaseHeld asked) {
   auto inode = asked.inode;
   KJ_DEFER({
     known.recalled(inode);
@@ -210,7 +210,7 @@ kj::Promise<void> Leases::forgetPass(InodeId inode) {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> Leases::forgetContent(InodeId inode) {
+Async<void> Leases::forgetContent(InodeId inode) {
   // A pass may stop at pages of a request that has come since it began and has to wait for this recall to be
   // over. Then another one overtakes it, which leaves those out as well; the first one that gets through is
   // enough.
@@ -244,7 +244,7 @@ kj::Promise<void> Leases::giveBack(std::vector<InodeId> inodes) {
   return sendGivenBack(kj::mv(leases));
 }
 
-kj::Promise<void> Leases::sendGivenBack(std::vector<LeaseHeld> leases) {
+Async<void> Leases::sendGivenBack(std::vector<LeaseHeld> leases) {
   if (leases.empty()) co_return;
   auto answer = co_await session.query("giveBack", [&leases](rpc::Session::Client& client) {
     auto request = client.giveBackRequest();
@@ -271,7 +271,7 @@ void Leases::trim() {
   tasks.add(trimNow(kj::mv(excess)));
 }
 
-kj::Promise<void> Leases::trimNow(std::vector<LeaseHeld> excess) {
+Async<void> Leases::trimNow(std::vector<LeaseHeld> excess) {
   KJ_DEFER(isTrimming = false);
   for (auto& lease : excess) co_await obey(lease);
   co_await sendGivenBack(kj::mv(excess));
@@ -324,7 +324,7 @@ void Leases::lost() {
   gone(known.lose());
 }
 
-kj::Promise<void> Leases::watchTerm() {
+Async<void> Leases::watchTerm() {
   KJ_DEFER(watching = false);
   while (known.isInTerm(timer.now())) co_await timer.atTime(known.end());
   // Attributes and names of the kernel have run out with it. Its pages do not by themselves.

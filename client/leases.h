@@ -24,13 +24,14 @@
 
 #include "client/lease_cache.h"
 #include "client/session.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
 class LeasedFiles {
  public:
   virtual ~LeasedFiles() noexcept(false) = default;
-  virtual kj::Promise<void> writeOut(InodeId inode) = 0;  // until nothing is buffered and all is published
+  virtual Async<void> writeOut(InodeId inode) = 0;  // until nothing is buffered and all is published
   virtual void learned(InodeId inode, const FileAttributes& attributes) = 0;  // with the lease
   virtual void leaseLost(InodeId inode) = 0;        // by silence: what is buffered has no right to be sent
   virtual void forgetLocations(InodeId inode) = 0;  // others are going to write
@@ -134,15 +135,15 @@ class Leases final : private kj::TaskSet::ErrorHandler {
   void tidy(InodeId inode);
   void tell(Busy& entry);
   kj::Promise<void> change(InodeId inode);
-  kj::Promise<void> ask(InodeId inode);
+  Async<void> ask(InodeId inode);
   void answer(InodeId inode, LeaseKind kind, Status status);
-  kj::Promise<void> obey(LeaseHeld asked);
-  kj::Promise<void> forgetContent(InodeId inode);
+  Async<void> obey(LeaseHeld asked);
+  Async<void> forgetContent(InodeId inode);
   kj::Promise<void> forgetPass(InodeId inode);
   void gone(const std::vector<InodeId>& inodes);
-  kj::Promise<void> watchTerm();
-  kj::Promise<void> trimNow(std::vector<LeaseHeld> excess);
-  kj::Promise<void> sendGivenBack(std::vector<LeaseHeld> leases);
+  Async<void> watchTerm();
+  Async<void> trimNow(std::vector<LeaseHeld> excess);
+  Async<void> sendGivenBack(std::vector<LeaseHeld> leases);
   void taskFailed(kj::Exception&& exception) override;
 };
 

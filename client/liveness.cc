@@ -4,7 +4,7 @@
 
 namespace cairn::client {
 
-kj::Promise<void> untilHung(kj::Timer& timer, const Timing& timing, ChunkPeer& peer) {
+Async<void> untilHung(kj::Timer& timer, const Timing& timing, ChunkPeer& peer) {
   for (;;) {
     co_await timer.afterDelay(timing.pingInterval);
     auto tried = co_await tryOnce(

@@ -9,10 +9,11 @@
 
 #include "client/attempt.h"
 #include "client/chunk_servers.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
-kj::Promise<void> untilHung(kj::Timer& timer, const Timing& timing, ChunkPeer& peer);
+Async<void> untilHung(kj::Timer& timer, const Timing& timing, ChunkPeer& peer);
 // Resolves when the daemon does not answer, or its connection is gone. `peer` outlives the promise.
 
 template <typename Response>

@@ -27,8 +27,8 @@ void Locator::learn(InodeId inode, capnp::List<rpc::Location>::Reader locations)
   }
 }
 
-kj::Promise<Result<ChunkLocation>> Locator::forReading(InodeId inode, ChunkIndex index, uint64_t fileSize,
-                                                       Patience& patience) {
+Async<Result<ChunkLocation>> Locator::forReading(InodeId inode, ChunkIndex index, uint64_t fileSize,
+                                                 Patience& patience) {
   for (;;) {
     KJ_IF_MAYBE (location, cache.forReading(inode, index, timer.now())) {
       // A chunk without a known replica is no use; daemons may be on their way back.
@@ -48,7 +48,7 @@ kj::Promise<Result<ChunkLocation>> Locator::forReading(InodeId inode, ChunkIndex
   }
 }
 
-kj::Promise<Result<ChunkLocation>> Locator::forWriting(InodeId inode, ChunkIndex index, Patience& patience) {
+Async<Result<ChunkLocation>> Locator::forWriting(InodeId inode, ChunkIndex index, Patience& patience) {
   for (;;) {
     KJ_IF_MAYBE (location, cache.forWriting(inode, index, timer.now())) co_return location->clone();
     auto status = co_await ask(inode, index, Purpose::WRITING, 0);
@@ -59,15 +59,15 @@ kj::Promise<Result<ChunkLocation>> Locator::forWriting(InodeId inode, ChunkIndex
   }
 }
 
-kj::Promise<Locator::MoreSpace> Locator::moreSpace() {
+Async<Locator::MoreSpace> Locator::moreSpace() {
   auto answer = co_await session.query(
       "needSpace", [](rpc::Session::Client& client) { return client.needSpaceRequest().send(); });
   co_return answer.ok() ? MoreSpace::MAY_COME : MoreSpace::NONE;
 }
 
-kj::Promise<Result<ChunkLocation>> Locator::forSyncing(InodeId inode, ChunkIndex index, ChunkHandle handle,
-                                                       ChunkVersion version, const std::set<ServerId>& unable,
-                                                       Patience& patience) {
+Async<Result<ChunkLocation>> Locator::forSyncing(InodeId inode, ChunkIndex index, ChunkHandle handle,
+                                                 ChunkVersion version, const std::set<ServerId>& unable,
+                                                 Patience& patience) {
   for (;;) {
     cache.forget(inode, index);
     auto status =
@@ -99,7 +99,7 @@ kj::Promise<Status> Locator::ask(InodeId inode, ChunkIndex index, Purpose purpos
   return question.answer.addBranch();
 }
 
-kj::Promise<Status> Locator::askOnce(InodeId inode, ChunkIndex first, uint32_t count, Purpose purpose) {
+Async<Status> Locator::askOnce(InodeId inode, ChunkIndex first, uint32_t count, Purpose purpose) {
   auto suspects = purpose == Purpose::WRITING ? servers.suspects() : std::vector<ServerId>();
   auto answer = co_await session.query("locate", [=](rpc::Session::Client& client) {
     auto request = client.locateRequest();
@@ -116,8 +116,8 @@ kj::Promise<Status> Locator::askOnce(InodeId inode, ChunkIndex first, uint32_t c
   co_return Status::OK;
 }
 
-kj::Promise<Status> Locator::askWithout(InodeId inode, ChunkIndex index, ChunkVersion version,
-                                        std::vector<ServerId> unable) {
+Async<Status> Locator::askWithout(InodeId inode, ChunkIndex index, ChunkVersion version,
+                                  std::vector<ServerId> unable) {
   auto suspects = servers.suspects();
   if (unable.size() > SUSPECTS_MAX) unable.resize(SUSPECTS_MAX);
   auto answer = co_await session.query("locate", [=](rpc::Session::Client& client) {

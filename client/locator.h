@@ -13,6 +13,7 @@
 #include "client/chunk_servers.h"
 #include "client/location_cache.h"
 #include "client/session.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -27,19 +28,19 @@ class Locator {
   }
   // The patience is the caller's, who keeps it: the time for one call of the application is shared by all
   // that it takes.
-  kj::Promise<Result<ChunkLocation>> forReading(InodeId inode, ChunkIndex index, uint64_t fileSize,
-                                                Patience& patience);
-  kj::Promise<Result<ChunkLocation>> forWriting(InodeId inode, ChunkIndex index, Patience& patience);
+  Async<Result<ChunkLocation>> forReading(InodeId inode, ChunkIndex index, uint64_t fileSize,
+                                          Patience& patience);
+  Async<Result<ChunkLocation>> forWriting(InodeId inode, ChunkIndex index, Patience& patience);
   // With a primary that holds a lease; the chunk is made when it is missing. NO_SPACE, NOT_FOUND, ... as
   // Session.locate.
 
   enum class MoreSpace { NONE, MAY_COME };
-  kj::Promise<MoreSpace> moreSpace();
+  Async<MoreSpace> moreSpace();
   // After NO_SPACE from anybody: whether it is worth trying again after a pause.
 
-  kj::Promise<Result<ChunkLocation>> forSyncing(InodeId inode, ChunkIndex index, ChunkHandle handle,
-                                                ChunkVersion version, const std::set<ServerId>& unable,
-                                                Patience& patience);
+  Async<Result<ChunkLocation>> forSyncing(InodeId inode, ChunkIndex index, ChunkHandle handle,
+                                          ChunkVersion version, const std::set<ServerId>& unable,
+                                          Patience& patience);
   // All replicas that count; when some could not sync it, under a higher version than this one, without those
   // or with them made equal to the others. Another chunk, when that is in its place by now.
 
@@ -65,9 +66,9 @@ class Locator {
   std::list<Question> questions;
 
   kj::Promise<Status> ask(InodeId inode, ChunkIndex index, Purpose purpose, uint64_t fileSize);
-  kj::Promise<Status> askOnce(InodeId inode, ChunkIndex first, uint32_t count, Purpose purpose);
-  kj::Promise<Status> askWithout(InodeId inode, ChunkIndex index, ChunkVersion version,
-                                 std::vector<ServerId> unable);
+  Async<Status> askOnce(InodeId inode, ChunkIndex first, uint32_t count, Purpose purpose);
+  Async<Status> askWithout(InodeId inode, ChunkIndex index, ChunkVersion version,
+                           std::vector<ServerId> unable);
 };
 
 }  // namespace cairn::client

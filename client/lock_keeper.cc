@@ -42,7 +42,7 @@ std::vector<FileLock> LockKeeper::held() const {
   return all;
 }
 
-kj::Promise<Status> LockKeeper::set(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) {
+Async<Status> LockKeeper::set(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) {
   if (lock.range.type == LockType::UNLOCK) {
     // Each close of a file gives back the locks that the closing process may have: mostly there are none.
     if (locks.count(Key{lock.inode, lock.kind, lock.owner}) == 0) co_return Status::OK;
@@ -58,7 +58,7 @@ kj::Promise<Status> LockKeeper::set(FileLock lock, kj::Maybe<kj::Promise<void>> 
   co_return status;
 }
 
-kj::Promise<Status> LockKeeper::wait(const FileLock& lock, kj::Promise<void> givenUp) {
+Async<Status> LockKeeper::wait(const FileLock& lock, kj::Promise<void> givenUp) {
   auto ticket = ++tickets;
   auto call = kj::refcounted<Call>();
   auto cancelling =
@@ -73,7 +73,7 @@ kj::Promise<Status> LockKeeper::wait(const FileLock& lock, kj::Promise<void> giv
   }
 }
 
-kj::Promise<void> LockKeeper::cancelWhen(kj::Promise<void> givenUp, uint64_t ticket, kj::Own<Call> call) {
+Async<void> LockKeeper::cancelWhen(kj::Promise<void> givenUp, uint64_t ticket, kj::Own<Call> call) {
   co_await givenUp;
   if (call->state == Call::State::OVER) co_return;
   call->state = Call::State::GIVEN_UP;
@@ -86,7 +86,7 @@ kj::Promise<void> LockKeeper::cancelWhen(kj::Promise<void> givenUp, uint64_t tic
     log.debug("a lock wait could not be cancelled: ", answer.status(), " -> it ends by itself");
 }
 
-kj::Promise<Status> LockKeeper::ask(const FileLock& lock, uint32_t waitMs, uint64_t ticket) {
+Async<Status> LockKeeper::ask(const FileLock& lock, uint32_t waitMs, uint64_t ticket) {
   auto answer = co_await session.query("lock", [lock, waitMs, ticket](rpc::Session::Client& client) {
     auto request = client.lockRequest();
     write(request.initLock(), lock);
@@ -97,7 +97,7 @@ kj::Promise<Status> LockKeeper::ask(const FileLock& lock, uint32_t waitMs, uint6
   co_return answer.status();
 }
 
-kj::Promise<Result<FileLock>> LockKeeper::test(FileLock lock) {
+Async<Result<FileLock>> LockKeeper::test(FileLock lock) {
   auto answer = co_await session.query("testLock", [lock](rpc::Session::Client& client) {
     auto request = client.testLockRequest();
     write(request.initLock(), lock);

@@ -11,6 +11,7 @@
 
 #include "client/filesystem.h"
 #include "env/log.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -21,8 +22,8 @@ class LockKeeper {
   LockKeeper(Session& session, env::Logger log) : session(session), log(kj::mv(log)) {}
   KJ_DISALLOW_COPY(LockKeeper);
 
-  kj::Promise<Status> set(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp);
-  kj::Promise<Result<FileLock>> test(FileLock lock);
+  Async<Status> set(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp);
+  Async<Result<FileLock>> test(FileLock lock);
   std::vector<FileLock> held() const;
 
  private:
@@ -42,9 +43,9 @@ class LockKeeper {
   uint64_t tickets = 0;
 
   struct Call;
-  kj::Promise<Status> wait(const FileLock& lock, kj::Promise<void> givenUp);
-  kj::Promise<Status> ask(const FileLock& lock, uint32_t waitMs, uint64_t ticket);
-  kj::Promise<void> cancelWhen(kj::Promise<void> givenUp, uint64_t ticket, kj::Own<Call> call);
+  Async<Status> wait(const FileLock& lock, kj::Promise<void> givenUp);
+  Async<Status> ask(const FileLock& lock, uint32_t waitMs, uint64_t ticket);
+  Async<void> cancelWhen(kj::Promise<void> givenUp, uint64_t ticket, kj::Own<Call> call);
   void remember(const FileLock& lock);
 };
 

@@ -106,7 +106,7 @@ void FileState::accessed(Timestamp time) {
   if (isAccessDue(base, time)) base.atime = time;
 }
 
-kj::Promise<Status> FileState::refresh() {
+Async<Status> FileState::refresh() {
   auto answer = co_await parts.session.query("getAttributes", [id = id](rpc::Session::Client& client) {
     auto request = client.getAttributesRequest();
     request.setInode(id.value());
@@ -119,7 +119,7 @@ kj::Promise<Status> FileState::refresh() {
   co_return Status::OK;
 }
 
-kj::Promise<Status> FileState::ensure(LeaseKind kind) {
+Async<Status> FileState::ensure(LeaseKind kind) {
   // Others have published what they had buffered, when it returns. It may be gone again.
   auto pin = co_await parts.leases.acquire(id, kind);
   co_return pin.status();
@@ -144,7 +144,7 @@ kj::Promise<Result<ReadData>> FileState::readNow(uint64_t offset, uint32_t size)
   return readBehind(offset, wanted, kj::mv(newer));
 }
 
-kj::Promise<Result<ReadData>> FileState::readOnceLeased(uint64_t offset, uint32_t size, Origin origin) {
+Async<Result<ReadData>> FileState::readOnceLeased(uint64_t offset, uint32_t size, Origin origin) {
   kj::Maybe<Leases::PageRange> locked;
   if (origin != Origin::PROGRAM) locked.emplace(parts.leases, id, offset, size);
   auto pin = co_await parts.leases.acquire(id, LeaseKind::READ);
@@ -154,7 +154,7 @@ kj::Promise<Result<ReadData>> FileState::readOnceLeased(uint64_t offset, uint32_
   co_return co_await readNow(offset, size);
 }
 
-kj::Promise<Result<ReadData>> FileState::readAfterRefresh(uint64_t offset, uint32_t size) {
+Async<Result<ReadData>> FileState::readAfterRefresh(uint64_t offset, uint32_t size) {
   // Without leases somebody else may have made the file longer.
   auto length = attributes().size;
   if (offset >= length || length - offset < size) {
@@ -164,8 +164,7 @@ kj::Promise<Result<ReadData>> FileState::readAfterRefresh(uint64_t offset, uint3
   co_return co_await readNow(offset, size);
 }
 
-kj::Promise<Result<ReadData>> FileState::readBehind(uint64_t offset, uint64_t size,
-                                                    kj::Vector<Extent> newer) {
+Async<Result<ReadData>> FileState::readBehind(uint64_t offset, uint64_t size, kj::Vector<Extent> newer) {
   // The replicas' bytes where there are none here: one range from the first gap to the last.
   uint64_t gapStart = UINT64_MAX, gapEnd = 0, at = offset;
   for (auto& extent : newer) {
@@ -245,7 +244,7 @@ bool FileState::mayExceedQuota(uint64_t offset, uint64_t size) const {
   return offset + size > base.size || base.bytesUsed < whole;
 }
 
-kj::Promise<Status> FileState::findRoom(uint64_t offset, uint64_t size) {
+Async<Status> FileState::findRoom(uint64_t offset, uint64_t size) {
   // Publishing tells how much there is; with nothing to publish, it is asked for: somebody may have made
   // room.
   auto status = co_await settle();
@@ -261,7 +260,7 @@ kj::Promise<Status> FileState::findRoom(uint64_t offset, uint64_t size) {
   co_return mayExceedQuota(offset, size) ? Status::OVER_QUOTA : Status::OK;
 }
 
-kj::Promise<Status> FileState::writeInTurn(uint64_t offset, Bytes bytes, Origin origin) {
+Async<Status> FileState::writeInTurn(uint64_t offset, Bytes bytes, Origin origin) {
   kj::Maybe<Leases::PageRange> locked;
   if (origin != Origin::PROGRAM) locked.emplace(parts.leases, id, offset, bytes.view.size());
   auto turn = co_await order.enter();
@@ -298,7 +297,7 @@ kj::Promise<Status> FileState::writeInTurn(uint64_t offset, Bytes bytes, Origin 
   co_return Status::OK;
 }
 
-kj::Promise<Result<FileOffset>> FileState::append(Bytes bytes, Rest rest, kj::Maybe<ByteRange> pages) {
+Async<Result<FileOffset>> FileState::append(Bytes bytes, Rest rest, kj::Maybe<ByteRange> pages) {
   if (stale) co_return Status::STALE;
   kj::Maybe<Leases::PageRange> locked;
   KJ_IF_MAYBE (range, pages) locked.emplace(parts.leases, id, range->offset, range->size);
@@ -346,7 +345,7 @@ kj::Promise<Result<FileOffset>> FileState::append(Bytes bytes, Rest rest, kj::Ma
   co_return FileOffset(start);
 }
 
-kj::Promise<void> FileState::endAppend(uint64_t number) {
+Async<void> FileState::endAppend(uint64_t number) {
   // The next piece has not come: its writer was killed, or it had none.
   co_await parts.timer.afterDelay(parts.timing.appendPatience);
   if (number == appends) appendPin = nullptr;
@@ -370,7 +369,7 @@ kj::Promise<Status> FileState::regain() {
   return branch;
 }
 
-kj::Promise<Status> FileState::regainNow() {
+Async<Status> FileState::regainNow() {
   parts.leases.refused(id);
   auto status = co_await ensure(LeaseKind::WRITE);
   if (ok(status) && base.dataVersion != authorVersion) status = Status::IO_ERROR;
@@ -388,7 +387,7 @@ kj::Promise<Status> FileState::regainNow() {
   co_return Status::IO_ERROR;
 }
 
-kj::Promise<void> FileState::writeOut() {
+Async<void> FileState::writeOut() {
   while (parts.leases.has(id, LeaseKind::WRITE) && (!buffer.isEmpty() || needsPublish)) {
     auto paf = kj::newPromiseAndFulfiller<void>();
     onLeaseLost.remove_if([](auto& listener) { return !listener->isWaiting(); });
@@ -419,7 +418,7 @@ void FileState::pump() {
   }
 }
 
-kj::Promise<void> FileState::linger() {
+Async<void> FileState::linger() {
   for (;;) {
     KJ_IF_MAYBE (end, buffer.lingerEnd(parts.timer.now())) {
       co_await parts.timer.atTime(*end);
@@ -431,14 +430,14 @@ kj::Promise<void> FileState::linger() {
   }
 }
 
-kj::Promise<void> FileState::send(WriteBuffer::Outgoing outgoing) {
+Async<void> FileState::send(WriteBuffer::Outgoing outgoing) {
   auto number = outgoing.id;
   auto end = outgoing.extent.end();
   auto index = locate(FileOffset(outgoing.extent.offset)).index;
   Tried<Result<DirtyChunk>> tried;
   for (;;) {
     auto& extent = outgoing.extent;
-    tried = co_await tryOnce(
+    tried = co_await tryOnce<Result<DirtyChunk>>(
         parts.writer.write(id, Extent{extent.offset, extent.bytes, extent.memory->addRef()}));
     bool isRefused = false;
     KJ_IF_MAYBE (written, tried.answer) isRefused = written->status() == Status::NOT_LEASED;
@@ -504,7 +503,7 @@ void FileState::tellListeners() {
   });
 }
 
-kj::Promise<void> FileState::drain() {
+Async<void> FileState::drain() {
   auto mark = buffer.flushMark();
   auto end = kj::max(appliedEnd, buffer.end());
   pump();
@@ -518,7 +517,7 @@ uint64_t FileState::publishableLength() const {
   return kj::max(certainEnd, kj::min(appliedEnd, buffer.lowestBeyond(base.size)));
 }
 
-kj::Promise<Status> FileState::publish(Session::Durability durability, Session::Covered toCover) {
+Async<Status> FileState::publish(Session::Durability durability, Session::Covered toCover) {
   auto turn = co_await publishing.enter();
   bool isStable = durability == Session::Durability::STABLE;
   if (!needsPublish) co_return isStable ? co_await parts.session.sync(kj::mv(toCover)) : Status::OK;
@@ -590,7 +589,7 @@ void FileState::armPublish() {
   tasks.add(publishLater());
 }
 
-kj::Promise<void> FileState::publishLater() {
+Async<void> FileState::publishLater() {
   co_await parts.timer.afterDelay(parts.timing.publishInterval);
   publishArmed = false;
   auto status = co_await publishSurely();
@@ -598,12 +597,12 @@ kj::Promise<void> FileState::publishLater() {
     parts.log.warning("inode ", id, ": its length could not be published: ", status, " -> again");
 }
 
-kj::Promise<Status> FileState::settle() {
+Async<Status> FileState::settle() {
   co_await drain();
   co_return co_await publishSurely();
 }
 
-kj::Promise<Status> FileState::publishSurely(Session::Durability durability, Session::Covered toCover) {
+Async<Status> FileState::publishSurely(Session::Durability durability, Session::Covered toCover) {
   for (;;) {
     auto status = co_await publish(durability, toCover);
     if (status != Status::NOT_LEASED) co_return status;
@@ -621,14 +620,14 @@ kj::Promise<Status> FileState::flush() {
   return flushInTurn();
 }
 
-kj::Promise<Status> FileState::flushInTurn() {
+Async<Status> FileState::flushInTurn() {
   if (!order.isFree()) auto turn KJ_UNUSED = co_await order.enter();  // writes that wait for room come first
   auto status = co_await settle();
   KJ_IF_MAYBE (earlier, takeError()) co_return *earlier;
   co_return status;
 }
 
-kj::Promise<Status> FileState::publishDurably() {
+Async<Status> FileState::publishDurably() {
   // With what is about to be called synced: from then on it is not given up without a word.
   Session::Covered toCover;
   for (auto& [index, chunk] : unsynced) {
@@ -655,7 +654,7 @@ kj::Promise<Status> FileState::sync() {
   return syncInTurn();
 }
 
-kj::Promise<Status> FileState::syncInTurn() {
+Async<Status> FileState::syncInTurn() {
   if (!order.isFree()) auto turn KJ_UNUSED = co_await order.enter();
   co_await drain();
   // A sync that is under way covers what it took; ours must not answer before it.
@@ -683,7 +682,7 @@ kj::Promise<Status> FileState::syncInTurn() {
 // --------------------------------------------------------------------------------------------- cuts and
 // appends
 
-kj::Promise<Result<FileAttributes>> FileState::setAttributes(AttributeChange change) {
+Async<Result<FileAttributes>> FileState::setAttributes(AttributeChange change) {
   if (stale) co_return Status::STALE;
   auto turn = co_await order.enter();  // what is written from now on comes after
   bool changesContent =
@@ -710,7 +709,7 @@ kj::Promise<Result<FileAttributes>> FileState::setAttributes(AttributeChange cha
   co_return attributes();
 }
 
-kj::Promise<Result<FileOffset>> FileState::recordAppend(kj::ArrayPtr<const kj::byte> record) {
+Async<Result<FileOffset>> FileState::recordAppend(kj::ArrayPtr<const kj::byte> record) {
   if (stale) co_return Status::STALE;
   if (record.size() > RECORD_SIZE_MAX) co_return Status::TOO_BIG;
   if (record.size() == 0) co_return Status::INVALID;

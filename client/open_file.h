@@ -17,6 +17,7 @@
 #include "client/turns.h"
 #include "client/write_buffer.h"
 #include "client/writer.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -77,22 +78,22 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Own<void> holdPages(ByteRange range) {
     return kj::heap<Leases::PageRange>(parts.leases, id, range.offset, range.size);
   }
-  kj::Promise<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange> locked);
+  Async<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange> locked);
   kj::Promise<Status> flush();
   kj::Promise<Status> sync();
-  kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record);
-  kj::Promise<Result<FileAttributes>> setAttributes(AttributeChange change);
+  Async<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record);
+  Async<Result<FileAttributes>> setAttributes(AttributeChange change);
 
   // file_space.cc
-  kj::Promise<Status> allocate(uint64_t offset, uint64_t length, Growth growth);
-  kj::Promise<Status> zero(uint64_t offset, uint64_t length, Growth growth);
-  kj::Promise<Result<kj::Maybe<FileOffset>>> seek(uint64_t offset, Sought sought);
+  Async<Status> allocate(uint64_t offset, uint64_t length, Growth growth);
+  Async<Status> zero(uint64_t offset, uint64_t length, Growth growth);
+  Async<Result<kj::Maybe<FileOffset>>> seek(uint64_t offset, Sought sought);
 
   // file_copy.cc; `source` outlives the promise
-  kj::Promise<Result<uint64_t>> copyFrom(FileState& source, uint64_t from, uint64_t to, uint64_t length);
+  Async<Result<uint64_t>> copyFrom(FileState& source, uint64_t from, uint64_t to, uint64_t length);
 
-  kj::Promise<Status> settle();  // as flush, but leaves an error for its owner
-  kj::Promise<void> writeOut();  // what a recall of the write lease asks for; waits for no other recall
+  Async<Status> settle();  // as flush, but leaves an error for its owner
+  Async<void> writeOut();  // what a recall of the write lease asks for; waits for no other recall
   bool isSettled() const {
     return buffer.isEmpty() && !needsPublish && order.isFree() && publishing.isFree();
   }
@@ -146,42 +147,42 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 
   void accept(uint64_t offset, Bytes bytes);
   bool mayExceedQuota(uint64_t offset, uint64_t size) const;
-  kj::Promise<Status> findRoom(uint64_t offset, uint64_t size);
-  kj::Promise<Status> writeZeros(uint64_t from, uint64_t to);
-  kj::Promise<Status> punch(uint64_t firstChunk, uint64_t endChunk, uint64_t atLeast);
-  kj::Promise<Result<uint64_t>> shareChunks(FileState& source, uint64_t from, uint64_t to, uint64_t bytes);
-  kj::Promise<Status> extend(uint64_t size);
-  kj::Promise<Result<uint64_t>> copyBytes(FileState& source, uint64_t from, uint64_t to, uint64_t length);
-  kj::Promise<kj::Maybe<uint32_t>> seekInChunk(ChunkIndex index, uint32_t from, Sought sought);
-  kj::Promise<Status> writeInTurn(uint64_t offset, Bytes bytes, Origin origin);
-  kj::Promise<Status> ensure(LeaseKind kind);
-  kj::Promise<void> endAppend(uint64_t number);
+  Async<Status> findRoom(uint64_t offset, uint64_t size);
+  Async<Status> writeZeros(uint64_t from, uint64_t to);
+  Async<Status> punch(uint64_t firstChunk, uint64_t endChunk, uint64_t atLeast);
+  Async<Result<uint64_t>> shareChunks(FileState& source, uint64_t from, uint64_t to, uint64_t bytes);
+  Async<Status> extend(uint64_t size);
+  Async<Result<uint64_t>> copyBytes(FileState& source, uint64_t from, uint64_t to, uint64_t length);
+  Async<kj::Maybe<uint32_t>> seekInChunk(ChunkIndex index, uint32_t from, Sought sought);
+  Async<Status> writeInTurn(uint64_t offset, Bytes bytes, Origin origin);
+  Async<Status> ensure(LeaseKind kind);
+  Async<void> endAppend(uint64_t number);
   kj::Promise<Status> regain();
-  kj::Promise<Status> regainNow();
+  Async<Status> regainNow();
   void pump();
-  kj::Promise<void> send(WriteBuffer::Outgoing outgoing);
+  Async<void> send(WriteBuffer::Outgoing outgoing);
   void applied(ChunkIndex index, const DirtyChunk& chunk, uint64_t end);
   void fail(Status status);
-  kj::Promise<void> linger();
-  kj::Promise<void> publishLater();
+  Async<void> linger();
+  Async<void> publishLater();
   void armPublish();
-  kj::Promise<void> drain();
+  Async<void> drain();
   kj::Promise<void> drained(uint64_t mark);
   void tellListeners();
   uint64_t publishableLength() const;
-  kj::Promise<Status> publish(Session::Durability durability = Session::Durability::LOGGED,
-                              Session::Covered toCover = {});
+  Async<Status> publish(Session::Durability durability = Session::Durability::LOGGED,
+                        Session::Covered toCover = {});
   // NOT_LEASED: and nothing is lost yet.
-  kj::Promise<Status> publishSurely(Session::Durability durability = Session::Durability::LOGGED,
-                                    Session::Covered toCover = {});
-  kj::Promise<Status> publishDurably();
-  kj::Promise<Status> refresh();
-  kj::Promise<Status> flushInTurn();
-  kj::Promise<Status> syncInTurn();
-  kj::Promise<Result<ReadData>> readBehind(uint64_t offset, uint64_t size, kj::Vector<Extent> newer);
+  Async<Status> publishSurely(Session::Durability durability = Session::Durability::LOGGED,
+                              Session::Covered toCover = {});
+  Async<Status> publishDurably();
+  Async<Status> refresh();
+  Async<Status> flushInTurn();
+  Async<Status> syncInTurn();
+  Async<Result<ReadData>> readBehind(uint64_t offset, uint64_t size, kj::Vector<Extent> newer);
   kj::Promise<Result<ReadData>> readNow(uint64_t offset, uint32_t size);
-  kj::Promise<Result<ReadData>> readOnceLeased(uint64_t offset, uint32_t size, Origin origin);
-  kj::Promise<Result<ReadData>> readAfterRefresh(uint64_t offset, uint32_t size);
+  Async<Result<ReadData>> readOnceLeased(uint64_t offset, uint32_t size, Origin origin);
+  Async<Result<ReadData>> readAfterRefresh(uint64_t offset, uint32_t size);
   void taskFailed(kj::Exception&& exception) override;
 };
 

@@ -42,8 +42,7 @@ ReadData FoundBytes::release() {
   return data;
 }
 
-kj::Promise<Result<FoundBytes>> Reader::read(InodeId inode, uint64_t offset, uint64_t size,
-                                             uint64_t fileSize) {
+Async<Result<FoundBytes>> Reader::read(InodeId inode, uint64_t offset, uint64_t size, uint64_t fileSize) {
   // Cut so that only the first and the last piece may be unaligned.
   auto pieceAt = [](uint64_t at, uint64_t left) -> uint32_t {
     uint64_t chunkLeft = CHUNK_SIZE - locate(FileOffset(at)).offset.value();
@@ -123,7 +122,7 @@ class Reader::Race final : private kj::TaskSet::ErrorHandler {
       winner->fulfill(nullptr);
     }
   }
-  kj::Promise<void> ask(ServerId server) {
+  Async<void> ask(ServerId server) {
     auto answer = co_await reader.ask(inode, location, server, from, size, deadline, damaged);
     --running;
     if (answer != nullptr) {
@@ -132,7 +131,7 @@ class Reader::Race final : private kj::TaskSet::ErrorHandler {
       startNext();
     }
   }
-  kj::Promise<void> hedge() {
+  Async<void> hedge() {
     while (next < order.size()) {
       co_await reader.timer.afterDelay(reader.timing.hedgeAfter);
       if (running > 0 && next < order.size()) startNext();
@@ -141,8 +140,8 @@ class Reader::Race final : private kj::TaskSet::ErrorHandler {
   void taskFailed(kj::Exception&& exception) override { winner->reject(kj::mv(exception)); }
 };
 
-kj::Promise<Result<FoundBytes>> Reader::readPiece(InodeId inode, uint64_t offset, uint32_t size,
-                                                  uint64_t fileSize) {
+Async<Result<FoundBytes>> Reader::readPiece(InodeId inode, uint64_t offset, uint32_t size,
+                                            uint64_t fileSize) {
   auto [index, start] = locate(FileOffset(offset));
   // The checksums are of whole blocks, so whole blocks are read.
   uint32_t from = start.value() / BLOCK_SIZE * BLOCK_SIZE, skip = start.value() - from;
@@ -201,9 +200,9 @@ bool Reader::verify(Answer& answer, uint32_t size) const {
   return true;
 }
 
-kj::Promise<kj::Maybe<Reader::Answer>> Reader::ask(InodeId inode, const ChunkLocation& location,
-                                                   ServerId server, uint32_t from, uint32_t size,
-                                                   kj::Duration deadline, std::set<ServerId>& damaged) {
+Async<kj::Maybe<Reader::Answer>> Reader::ask(InodeId inode, const ChunkLocation& location, ServerId server,
+                                             uint32_t from, uint32_t size, kj::Duration deadline,
+                                             std::set<ServerId>& damaged) {
   // Null: this replica has no good answer; what that means has been noted.
   Tried<Answer> tried;
   KJ_IF_MAYBE (peer, servers.find(server)) {

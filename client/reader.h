@@ -13,6 +13,7 @@
 
 #include "client/filesystem.h"
 #include "client/locator.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -40,7 +41,7 @@ class Reader : private kj::TaskSet::ErrorHandler {
         reports(*this) {}
   KJ_DISALLOW_COPY(Reader);
 
-  kj::Promise<Result<FoundBytes>> read(InodeId inode, uint64_t offset, uint64_t size, uint64_t fileSize);
+  Async<Result<FoundBytes>> read(InodeId inode, uint64_t offset, uint64_t size, uint64_t fileSize);
   // Exactly `size` bytes; the caller has cut the range at the end of the file.
 
  private:
@@ -57,10 +58,9 @@ class Reader : private kj::TaskSet::ErrorHandler {
   Session& session;
   kj::TaskSet reports;
 
-  kj::Promise<Result<FoundBytes>> readPiece(InodeId inode, uint64_t offset, uint32_t size, uint64_t fileSize);
-  kj::Promise<kj::Maybe<Answer>> ask(InodeId inode, const ChunkLocation& location, ServerId server,
-                                     uint32_t from, uint32_t size, kj::Duration deadline,
-                                     std::set<ServerId>& damaged);
+  Async<Result<FoundBytes>> readPiece(InodeId inode, uint64_t offset, uint32_t size, uint64_t fileSize);
+  Async<kj::Maybe<Answer>> ask(InodeId inode, const ChunkLocation& location, ServerId server, uint32_t from,
+                               uint32_t size, kj::Duration deadline, std::set<ServerId>& damaged);
   bool verify(Answer& answer, uint32_t size) const;
   void reportCorrupt(const ChunkLocation& location, ServerId server);
   void taskFailed(kj::Exception&& exception) override;

@@ -55,7 +55,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
         leases(options.timer, session, *this, options.log.named("leases")),
         inodes(parts) {}
 
-  kj::Promise<void> start() {
+  Async<void> start() {
     auto status = co_await session.start();
     if (ok(status)) co_return;
     auto why = session.refusal();
@@ -65,7 +65,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
   // names
   // ------------------------------------------------------------------------------------------------------
 
-  kj::Promise<Result<FileAttributes>> lookup(InodeId parent, kj::StringPtr name) override {
+  Async<Result<FileAttributes>> lookup(InodeId parent, kj::StringPtr name) override {
     KJ_IF_MAYBE (found, leases.cache().name(parent, name, leases.now())) {
       if (!*found) co_return Status::NOT_FOUND;
       KJ_IF_MAYBE (attributes, leases.cache().attributes(*found, leases.now()))
@@ -87,7 +87,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return attributes;
   }
 
-  kj::Promise<Result<FileAttributes>> getAttributes(InodeId inode) override {
+  Async<Result<FileAttributes>> getAttributes(InodeId inode) override {
     KJ_IF_MAYBE (attributes, leases.cache().attributes(inode, leases.now())) co_return overlaid(*attributes);
     KJ_IF_MAYBE (state, inodes.find(inode)) {
       if (!state->isSettled() && leases.mayWrite(inode)) co_return withAccessTime(state->attributes());
@@ -103,7 +103,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return answer.status();
   }
 
-  kj::Promise<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) override {
+  Async<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) override {
     if (change.atime != nullptr || change.atimeNow == AttributeChange::Now::YES) accessTimes.forget(inode);
     KJ_IF_MAYBE (state, inodes.find(inode)) {
       auto kept = kj::addRef(*state);
@@ -116,8 +116,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return learned(outcome->attributes);
   }
 
-  kj::Promise<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
-                                           Credentials caller) override {
+  Async<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
+                                     Credentials caller) override {
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
       fillCreate(change, parent, name, node, node.mode, caller);
       change.getCreate().setExclusive(true);
@@ -127,7 +127,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return learned(outcome->attributes);
   }
 
-  kj::Promise<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) override {
+  Async<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) override {
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
       auto link = change.initLink();
       link.setInode(inode.value());
@@ -139,7 +139,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return learned(outcome->attributes);
   }
 
-  kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) override {
+  Async<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) override {
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
       fillCaller(change, caller);
       auto unlink = change.initUnlink();
@@ -155,7 +155,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return outcome.status();
   }
 
-  kj::Promise<Status> rmdir(InodeId parent, kj::StringPtr name) override {
+  Async<Status> rmdir(InodeId parent, kj::StringPtr name) override {
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
       auto rmdir = change.initRmdir();
       rmdir.setParent(parent.value());
@@ -169,8 +169,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return outcome.status();
   }
 
-  kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
-                             uint32_t flags, Credentials caller) override {
+  Async<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
+                       uint32_t flags, Credentials caller) override {
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
       fillCaller(change, caller);
       auto rename = change.initRename();
@@ -194,7 +194,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return outcome.status();
   }
 
-  kj::Promise<Result<kj::String>> readLink(InodeId inode) override {
+  Async<Result<kj::String>> readLink(InodeId inode) override {
     auto answer = co_await session.query("readLink", [inode](rpc::Session::Client& client) {
       auto request = client.readLinkRequest();
       request.setInode(inode.value());
@@ -204,8 +204,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return kj::str(answer->getTarget());
   }
 
-  kj::Promise<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
-                                                   Detail detail) override {
+  Async<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
+                                             Detail detail) override {
     auto answer = co_await session.query("readDirectory", [=](rpc::Session::Client& client) {
       auto request = client.readDirectoryRequest();
       request.setInode(inode.value());
@@ -235,7 +235,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
   // open files
   // -------------------------------------------------------------------------------------------------
 
-  kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access) override {
+  Async<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access) override {
     InodeTable::Opening opening(inodes);
     auto answer = co_await session.query("open", [inode, access](rpc::Session::Client& client) {
       auto request = client.openRequest();
@@ -252,8 +252,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return kj::mv(file);
   }
 
-  kj::Promise<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
-                                                Credentials caller, NewNode node, bool exclusive) override {
+  Async<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
+                                          Credentials caller, NewNode node, bool exclusive) override {
     InodeTable::Opening opening(inodes);
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
       fillCreate(change, parent, name, node, mode, caller);
@@ -270,8 +270,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return kj::mv(file);
   }
 
-  kj::Promise<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode,
-                                                         Credentials caller) override {
+  Async<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode,
+                                                   Credentials caller) override {
     InodeTable::Opening opening(inodes);
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
       fillCreate(change, directory, "", NewNode{}, mode, caller);
@@ -295,7 +295,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
   // the rest
   // ---------------------------------------------------------------------------------------------------
 
-  kj::Promise<Result<SpaceStatistics>> statistics(InodeId inode) override {
+  Async<Result<SpaceStatistics>> statistics(InodeId inode) override {
     auto answer = co_await session.query("statistics", [inode](rpc::Session::Client& client) {
       auto request = client.statisticsRequest();
       request.setInode(inode.value());
@@ -306,7 +306,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
                               answer->getInodesFree()};
   }
 
-  kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) override {
+  Async<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) override {
     auto answer =
         co_await session.query("getXattr", [inode, name = kj::str(name)](rpc::Session::Client& client) {
           auto request = client.getXattrRequest();
@@ -318,8 +318,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return kj::heapArray<kj::byte>(answer->getValue());
   }
 
-  kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
-                               uint32_t flags) override {
+  Async<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
+                         uint32_t flags) override {
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
       auto set = change.initSetXattr();
       set.setOwner(inode.value());
@@ -331,7 +331,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return outcome.status();
   }
 
-  kj::Promise<Status> removeXattr(InodeId inode, kj::StringPtr name) override {
+  Async<Status> removeXattr(InodeId inode, kj::StringPtr name) override {
     auto outcome = co_await session.change([&](rpc::Change::Builder change) {
       auto remove = change.initRemoveXattr();
       remove.setFrom(inode.value());
@@ -341,7 +341,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return outcome.status();
   }
 
-  kj::Promise<Result<kj::Array<kj::String>>> listXattr(InodeId inode) override {
+  Async<Result<kj::Array<kj::String>>> listXattr(InodeId inode) override {
     auto answer = co_await session.query("listXattr", [inode](rpc::Session::Client& client) {
       auto request = client.listXattrRequest();
       request.setInode(inode.value());
@@ -354,14 +354,14 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return builder.finish();
   }
 
-  kj::Promise<Status> syncNames() override { return session.sync(); }
+  Async<Status> syncNames() override { return session.sync(); }
 
   kj::Promise<Status> setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) override {
     return locks.set(lock, kj::mv(givenUp));
   }
   kj::Promise<Result<FileLock>> testLock(FileLock lock) override { return locks.test(lock); }
 
-  kj::Promise<Status> syncAll() override {
+  Async<Status> syncAll() override {
     auto states = inodes.all();
     std::vector<kj::Promise<Status>> syncs;
     for (auto& state : states) syncs.push_back(state->sync().eagerlyEvaluate(nullptr));
@@ -377,7 +377,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return ok(result) ? names : result;
   }
 
-  kj::Promise<void> shutdown() override {
+  Async<void> shutdown() override {
     auto states = inodes.all();
     std::vector<kj::Promise<Status>> flushes;
     for (auto& state : states) flushes.push_back(state->settle().eagerlyEvaluate(nullptr));
@@ -538,7 +538,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
   // what happens to leases
   // --------------------------------------------------------------------------------
 
-  kj::Promise<void> writeOut(InodeId inode) override {
+  Async<void> writeOut(InodeId inode) override {
     KJ_IF_MAYBE (state, inodes.find(inode)) {
       auto kept = kj::addRef(*state);
       co_await kept->writeOut();
@@ -555,7 +555,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
 
 }  // namespace
 
-kj::Promise<kj::Own<Filesystem>> connectFilesystem(FilesystemOptions options) {
+Async<kj::Own<Filesystem>> connectFilesystem(FilesystemOptions options) {
   auto filesystem = kj::heap<RemoteFilesystem>(kj::mv(options));
   co_await filesystem->start();
   co_return kj::Own<Filesystem>(kj::mv(filesystem));

@@ -10,6 +10,7 @@
 #include "client/write_buffer.h"
 #include "env/log.h"
 #include "rpc/buffer_pool.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -29,7 +30,7 @@ struct FilesystemOptions {
   client::WriteBuffer::Limits limits = {};
 };
 
-kj::Promise<kj::Own<Filesystem>> connectFilesystem(FilesystemOptions options);
+Async<kj::Own<Filesystem>> connectFilesystem(FilesystemOptions options);
 // Resolves when the session is open. Throws with a sentence for the user when the metaserver refuses (another
 // cluster or protocol version) or cannot be reached for `patience`.
 

@@ -83,13 +83,13 @@ rpc::Session::Client& Session::current() {
   return KJ_REQUIRE_NONNULL(session, "a call went out before the session was attached");
 }
 
-kj::Promise<Status> Session::start() {
+Async<Status> Session::start() {
   auto status = co_await renew();
   if (ok(status)) renewing = renewForEver().eagerlyEvaluate([this](kj::Exception&& e) { renewingBroke(e); });
   co_return status;
 }
 
-kj::Promise<Status> Session::renew() {
+Async<Status> Session::renew() {
   auto sent = options.timer.now();
   auto answer = co_await query("renew", [this, &sent](rpc::Session::Client& session) {
     sent = options.timer.now();
@@ -99,7 +99,7 @@ kj::Promise<Status> Session::renew() {
   co_return answer.status();
 }
 
-kj::Promise<void> Session::close() {
+Async<void> Session::close() {
   renewing = nullptr;
   if (session == nullptr) co_return;
   auto closed = co_await tryOnce(
@@ -119,7 +119,7 @@ kj::StringPtr Session::refusal() const {
 // ---------------------------------------------------------------------------------- attaching to a
 // connection
 
-kj::Promise<void> Session::attach(rpc::Metaserver::Client service, ConnectionGeneration connection) {
+Async<void> Session::attach(rpc::Metaserver::Client service, ConnectionGeneration connection) {
   // Runs on each new connection, before any other call.
   co_await begin(service);
   if (id) {
@@ -136,7 +136,7 @@ kj::Promise<void> Session::attach(rpc::Metaserver::Client service, ConnectionGen
   co_await reclaimLocks();
 }
 
-kj::Promise<void> Session::reclaimLocks() {
+Async<void> Session::reclaimLocks() {
   auto locks = events.heldLocks();
   if (locks.empty()) co_return;
   auto request = current().reclaimLocksRequest();
@@ -150,7 +150,7 @@ kj::Promise<void> Session::reclaimLocks() {
   }
 }
 
-kj::Promise<void> Session::begin(rpc::Metaserver::Client service) {
+Async<void> Session::begin(rpc::Metaserver::Client service) {
   auto request = service.openSessionRequest();
   auto client = request.initClient();
   client.setHost(options.host);
@@ -201,7 +201,7 @@ kj::Promise<void> Session::begin(rpc::Metaserver::Client service) {
   events.resumed(sent, response.getLeaseMs() * kj::MILLISECONDS, response.getVoidUpTo(), refused);
 }
 
-kj::Promise<void> Session::reopen(InodeId inode) {
+Async<void> Session::reopen(InodeId inode) {
   auto request = current().openRequest();
   request.setInode(inode.value());
   auto response = co_await request.send();
@@ -214,7 +214,7 @@ kj::Promise<void> Session::reopen(InodeId inode) {
   }
 }
 
-kj::Promise<void> Session::renewForEver() {
+Async<void> Session::renewForEver() {
   for (;;) {
     co_await options.timer.afterDelay(options.timing.renewInterval);
     auto status = co_await renew();
@@ -283,7 +283,7 @@ class Session::Number {
   uint64_t sequence = 0, generation = 0;
 };
 
-kj::Promise<Status> Session::sync(Covered covered) {
+Async<Status> Session::sync(Covered covered) {
   auto answer = co_await query("sync", [&covered](rpc::Session::Client& client) {
     auto request = client.syncRequest();
     request.setIndex(0);
@@ -293,8 +293,7 @@ kj::Promise<Status> Session::sync(Covered covered) {
   co_return answer.status();
 }
 
-kj::Promise<Result<Session::ChangeOutcome>> Session::change(Fill fill, Durability durability,
-                                                            Covered covered) {
+Async<Result<Session::ChangeOutcome>> Session::change(Fill fill, Durability durability, Covered covered) {
   capnp::MallocMessageBuilder message;
   auto change = message.initRoot<rpc::Change>();
   fill(change);

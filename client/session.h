@@ -17,6 +17,7 @@
 #include "client/filesystem.h"
 #include "client/lease_cache.h"
 #include "env/log.h"
+#include "rpc/coroutine.h"
 #include "rpc/metaserver.capnp.h"
 #include "rpc/peer.h"
 
@@ -56,9 +57,9 @@ class Session {
   ~Session() noexcept(false);
   KJ_DISALLOW_COPY(Session);
 
-  kj::Promise<Status> start();  // resolves once the session is there, or patience has run out
-  kj::Promise<void> close();
-  kj::Promise<Status> renew();
+  Async<Status> start();  // resolves once the session is there, or patience has run out
+  Async<void> close();
+  Async<Status> renew();
   kj::StringPtr refusal() const;  // why the metaserver does not want us; empty: it does
 
   struct ChangeOutcome {
@@ -71,10 +72,10 @@ class Session {
   using Fill = kj::Function<void(rpc::Change::Builder)>;
   enum class Durability { LOGGED, STABLE };  // STABLE: it and all before it survive a loss of power
   using Covered = std::vector<ChunkHandle>;  // chunks that are about to be called synced, and were not before
-  kj::Promise<Result<ChangeOutcome>> change(Fill fill, Durability durability = Durability::LOGGED,
-                                            Covered covered = {});
+  Async<Result<ChangeOutcome>> change(Fill fill, Durability durability = Durability::LOGGED,
+                                      Covered covered = {});
   // `fill` sets everything but the sequence. Done exactly once, or a Status says why not.
-  kj::Promise<Status> sync(Covered covered = {});
+  Async<Status> sync(Covered covered = {});
   // All that has been answered is on stable storage.
 
   template <typename Send>
@@ -118,11 +119,11 @@ class Session {
   kj::Own<Callback> callback;
   kj::Promise<void> renewing = nullptr;
 
-  kj::Promise<void> attach(rpc::Metaserver::Client service, ConnectionGeneration connection);
-  kj::Promise<void> begin(rpc::Metaserver::Client service);
-  kj::Promise<void> reopen(InodeId inode);
-  kj::Promise<void> reclaimLocks();
-  kj::Promise<void> renewForEver();
+  Async<void> attach(rpc::Metaserver::Client service, ConnectionGeneration connection);
+  Async<void> begin(rpc::Metaserver::Client service);
+  Async<void> reopen(InodeId inode);
+  Async<void> reclaimLocks();
+  Async<void> renewForEver();
   void moveOn();
   rpc::Session::Client& current();
   Patience patience() { return Patience(options.timer, options.entropy, options.timing); }
@@ -143,8 +144,8 @@ class Session {
   static Status statusOf(capnp::Response<rpc::Session::ReportCorruptResults>&) { return Status::OK; }
 
   template <typename Remote, typename Send>
-  kj::Promise<Result<typename AnswerOf<Remote>::Type>> queryTyped(kj::StringPtr method, Send send,
-                                                                  Refusals refusals = Refusals::STATUS) {
+  Async<Result<typename AnswerOf<Remote>::Type>> queryTyped(kj::StringPtr method, Send send,
+                                                            Refusals refusals = Refusals::STATUS) {
     auto patient = patience();
     for (;;) {
       auto tried =

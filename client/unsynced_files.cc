@@ -32,7 +32,7 @@ UnsyncedFile UnsyncedFiles::reopened(InodeId inode) {
   return left;
 }
 
-kj::Promise<Status> UnsyncedFiles::sync(InodeId inode) {
+Async<Status> UnsyncedFiles::sync(InodeId inode) {
   // The entry stays while its sync is under way: whoever opens the file meanwhile must not miss it.
   auto found = files.find(inode);
   if (found == files.end()) co_return Status::OK;
@@ -49,7 +49,7 @@ kj::Promise<Status> UnsyncedFiles::sync(InodeId inode) {
   co_return status;
 }
 
-kj::Promise<Status> UnsyncedFiles::syncAll() {
+Async<Status> UnsyncedFiles::syncAll() {
   std::vector<InodeId> inodes;
   auto result = Status::OK;
   for (auto& [inode, entry] : files) {
@@ -73,7 +73,7 @@ kj::Promise<Status> UnsyncedFiles::syncAll() {
   co_return ok(result) ? told : result;
 }
 
-kj::Promise<Status> UnsyncedFiles::tellCovered() {
+Async<Status> UnsyncedFiles::tellCovered() {
   auto telling = std::exchange(toCover, {});
   if (telling.empty()) co_return Status::OK;
   auto status = co_await parts.session.sync(telling);
@@ -81,7 +81,7 @@ kj::Promise<Status> UnsyncedFiles::tellCovered() {
   co_return status;
 }
 
-kj::Promise<void> UnsyncedFiles::sweep() {
+Async<void> UnsyncedFiles::sweep() {
   // One after the other, in the background. What cannot be synced stays: its next fsync will say so.
   while (!order.empty()) {
     auto due = order.front();

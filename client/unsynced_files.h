@@ -13,6 +13,7 @@
 #include <map>
 
 #include "client/open_file.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -25,7 +26,7 @@ class UnsyncedFiles {
   UnsyncedFile reopened(InodeId inode);  // they are the open file's from now on
   void removed(InodeId inode) { files.erase(inode); }
 
-  kj::Promise<Status> syncAll();
+  Async<Status> syncAll();
   size_t size() const { return files.size(); }
 
  private:
@@ -50,9 +51,9 @@ class UnsyncedFiles {
   bool sweeping = false;
   kj::Promise<void> sweeper = nullptr;
 
-  kj::Promise<Status> tellCovered();
-  kj::Promise<Status> sync(InodeId inode);  // of its chunks; leaves an error for its owner
-  kj::Promise<void> sweep();
+  Async<Status> tellCovered();
+  Async<Status> sync(InodeId inode);  // of its chunks; leaves an error for its owner
+  Async<void> sweep();
 };
 
 }  // namespace cairn::client

@@ -53,7 +53,7 @@ void merge(DirtyChunks& into, DirtyChunks&& later) {
   }
 }
 
-kj::Promise<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
+Async<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
   auto [index, offset] = locate(FileOffset(extent.offset));
   auto at = offset.value();
   auto checksums = checksumsOf(at, extent.bytes);  // once, as early as the bytes cannot change any more

@@ -11,6 +11,7 @@
 #include "client/buffer_budget.h"
 #include "client/locator.h"
 #include "client/write_buffer.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::client {
 
@@ -45,7 +46,7 @@ class Writer {
         servers(servers) {}
   KJ_DISALLOW_COPY(Writer);
 
-  kj::Promise<Result<DirtyChunk>> write(InodeId inode, Extent extent);
+  Async<Result<DirtyChunk>> write(InodeId inode, Extent extent);
   // Applied on every replica of the lease. NO_SPACE and the answers of locate surface; IO_ERROR when out of
   // patience.
 

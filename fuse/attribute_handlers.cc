@@ -10,13 +10,13 @@
 
 namespace cairn::fuse {
 
-kj::Promise<void> Handlers::getAttributes(Request request, InodeId inode) {
+Async<void> Handlers::getAttributes(Request request, InodeId inode) {
   auto attributes = co_await filesystem.getAttributes(inode);
   replyAttributes(request, attributes);
 }
 
-kj::Promise<void> Handlers::setAttributes(Request request, InodeId inode, AttributeChange change,
-                                          Privileges privileges) {
+Async<void> Handlers::setAttributes(Request request, InodeId inode, AttributeChange change,
+                                    Privileges privileges) {
   if (privileges == Privileges::KILL && change.mode == nullptr) {
     auto before = co_await filesystem.getAttributes(inode);
     if (!before.ok()) {
@@ -37,7 +37,7 @@ void Handlers::accessed(const FileAttributes& attributes) {
   filesystem.accessed(attributes);
 }
 
-kj::Promise<void> Handlers::statistics(Request request, InodeId inode) {
+Async<void> Handlers::statistics(Request request, InodeId inode) {
   auto space = co_await filesystem.statistics(inode);
   if (!space.ok()) {
     request.status(space.status());

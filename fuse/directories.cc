@@ -66,8 +66,8 @@ kj::Promise<void> Handlers::openDirectory(Request request, InodeId inode, fuse_f
   return kj::READY_NOW;
 }
 
-kj::Promise<void> Handlers::readDirectory(Request request, fuse_file_info file, uint64_t offset, size_t size,
-                                          Detail detail) {
+Async<void> Handlers::readDirectory(Request request, fuse_file_info file, uint64_t offset, size_t size,
+                                    Detail detail) {
   auto directory = kj::addRef(*reinterpret_cast<DirectoryHandle*>(file.fh));
   Listing listing(nullptr, size, detail);  // libfuse does not look at the request
   if (offset == 0) {
@@ -112,7 +112,7 @@ bool Handlers::serves(const DirectoryHandle& directory, uint64_t cookie, Detail 
   return detail == Detail::NAMES || directory.detail == Detail::ATTRIBUTES;
 }
 
-kj::Promise<Status> Handlers::readPage(kj::Own<DirectoryHandle> directory, uint64_t cookie, Detail detail) {
+Async<Status> Handlers::readPage(kj::Own<DirectoryHandle> directory, uint64_t cookie, Detail detail) {
   auto page = co_await filesystem.readDirectory(directory->inode, cookie, PAGE_ENTRIES, detail);
   if (!page.ok()) co_return page.status();
   directory->page = kj::mv(page).value();
@@ -152,7 +152,7 @@ void Handlers::dropDirectory(DirectoryHandle& directory) {
   auto drop = kj::mv(directory.self);
 }
 
-kj::Promise<void> Handlers::syncDirectory(Request request) {
+Async<void> Handlers::syncDirectory(Request request) {
   request.status(co_await filesystem.syncNames());
 }
 

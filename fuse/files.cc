@@ -19,8 +19,8 @@ Origin FileHandle::originOf(const fuse_file_info& request) const {
   return appends() || (request.flags & O_DIRECT) ? Origin::PROGRAM : Origin::PAGES;
 }
 
-kj::Promise<void> Handlers::create(Request request, InodeId parent, kj::String name, mode_t mode,
-                                   fuse_file_info file) {
+Async<void> Handlers::create(Request request, InodeId parent, kj::String name, mode_t mode,
+                             fuse_file_info file) {
   NewNode node{.mode = uint16_t(mode & 07777)};
   auto opened =
       co_await filesystem.create(parent, name, node.mode, request.caller(), node, file.flags & O_EXCL);
@@ -43,8 +43,7 @@ kj::Promise<void> Handlers::create(Request request, InodeId parent, kj::String n
   created(request, parent, name, file, kj::mv(handle));
 }
 
-kj::Promise<void> Handlers::createTemporary(Request request, InodeId directory, mode_t mode,
-                                            fuse_file_info file) {
+Async<void> Handlers::createTemporary(Request request, InodeId directory, mode_t mode, fuse_file_info file) {
   auto opened = co_await filesystem.createTemporary(directory, uint16_t(mode & 07777), request.caller());
   if (!opened.ok()) {
     request.status(opened.status());
@@ -68,7 +67,7 @@ void Handlers::created(Request& request, InodeId parent, kj::StringPtr name, fus
   }
 }
 
-kj::Promise<void> Handlers::open(Request request, InodeId inode, fuse_file_info file, Privileges privileges) {
+Async<void> Handlers::open(Request request, InodeId inode, fuse_file_info file, Privileges privileges) {
   bool writes = (file.flags & O_ACCMODE) != O_RDONLY || (file.flags & O_TRUNC) != 0;
   auto opened = co_await filesystem.open(inode, writes ? Access::WRITE : Access::READ);
   if (!opened.ok()) {
@@ -101,8 +100,7 @@ void Handlers::decideCaching(fuse_file_info& reply, const FileHandle& handle) {
   reply.noflush = !handle.mayWrite();
 }
 
-kj::Promise<Status> Handlers::truncate(InodeId inode, const FileAttributes& attributes,
-                                       Privileges privileges) {
+Async<Status> Handlers::truncate(InodeId inode, const FileAttributes& attributes, Privileges privileges) {
   AttributeChange change;
   change.size = uint64_t(0);
   auto mode = withoutPrivileges(attributes.mode);
@@ -111,14 +109,14 @@ kj::Promise<Status> Handlers::truncate(InodeId inode, const FileAttributes& attr
   co_return truncated.status();
 }
 
-kj::Promise<Status> Handlers::killPrivileges(InodeId inode, uint16_t mode) {
+Async<Status> Handlers::killPrivileges(InodeId inode, uint16_t mode) {
   AttributeChange change;
   change.mode = withoutPrivileges(mode);
   auto changed = co_await filesystem.setAttributes(inode, kj::mv(change));
   co_return changed.status();
 }
 
-kj::Promise<void> Handlers::read(Request request, fuse_file_info file, FileOffset offset, uint32_t size) {
+Async<void> Handlers::read(Request request, fuse_file_info file, FileOffset offset, uint32_t size) {
   auto handle = handleOf(file);
   auto data = co_await handle->file->read(offset, size, handle->originOf(file));
   if (!data.ok()) {
@@ -129,8 +127,8 @@ kj::Promise<void> Handlers::read(Request request, fuse_file_info file, FileOffse
   }
 }
 
-kj::Promise<void> Handlers::write(Request request, fuse_file_info file, FileOffset offset, Bytes bytes,
-                                  Privileges privileges) {
+Async<void> Handlers::write(Request request, fuse_file_info file, FileOffset offset, Bytes bytes,
+                            Privileges privileges) {
   auto handle = handleOf(file);
   auto inode = handle->file->inode();
   auto size = bytes.view.size();
@@ -160,7 +158,7 @@ kj::Promise<void> Handlers::write(Request request, fuse_file_info file, FileOffs
     co_await append(kj::mv(request), file, offset, kj::mv(bytes));
     co_return;
   }
-  auto writing = handle->file->write(offset, kj::mv(bytes), handle->originOf(file));
+  kj::Promise<Status> writing = handle->file->write(offset, kj::mv(bytes), handle->originOf(file));
   locked = nullptr;
   auto status = co_await writing;
   if (status == Status::OK && handle->flags & (O_SYNC | O_DSYNC)) status = co_await handle->file->sync();
@@ -171,7 +169,7 @@ kj::Promise<void> Handlers::write(Request request, fuse_file_info file, FileOffs
   }
 }
 
-kj::Promise<void> Handlers::append(Request request, fuse_file_info file, FileOffset offset, Bytes bytes) {
+Async<void> Handlers::append(Request request, fuse_file_info file, FileOffset offset, Bytes bytes) {
   // At the end that is true for all mounts; `offset` is what our kernel takes for it.
   auto handle = handleOf(file);
   auto inode = handle->file->inode();
@@ -202,7 +200,7 @@ kj::Promise<void> Handlers::append(Request request, fuse_file_info file, FileOff
   }
 }
 
-kj::Promise<void> Handlers::flush(Request request, fuse_file_info file) {
+Async<void> Handlers::flush(Request request, fuse_file_info file) {
   auto handle = handleOf(file);
   co_await unlock(handle->file->inode(), LockKind::POSIX, file.lock_owner);  // POSIX: closing gives them back
   if (!handle->mayWrite()) {
@@ -212,7 +210,7 @@ kj::Promise<void> Handlers::flush(Request request, fuse_file_info file) {
   request.status(co_await handle->file->flush());
 }
 
-kj::Promise<void> Handlers::release(Request request, fuse_file_info file) {
+Async<void> Handlers::release(Request request, fuse_file_info file) {
   auto handle = handleOf(file);
   dropHandle(*handle);
   for (auto& [kind, owner] : handle->lockOwners) co_await unlock(handle->file->inode(), kind, owner);
@@ -229,7 +227,7 @@ kj::Promise<void> Handlers::release(Request request, fuse_file_info file) {
   request.fail(0);
 }
 
-kj::Promise<void> Handlers::sync(Request request, fuse_file_info file) {
+Async<void> Handlers::sync(Request request, fuse_file_info file) {
   auto handle = handleOf(file);
   request.status(co_await handle->file->sync());
 }

@@ -20,6 +20,7 @@
 #include "env/log.h"
 #include "fuse/inode_table.h"
 #include "fuse/request.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::fuse {
 
@@ -93,62 +94,59 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   }
 
   // names.cc
-  kj::Promise<void> lookup(Request request, InodeId parent, kj::String name);
+  Async<void> lookup(Request request, InodeId parent, kj::String name);
   void forget(InodeId inode, uint64_t lookups);
-  kj::Promise<void> make(Request request, InodeId parent, kj::String name, mode_t mode, dev_t device);
-  kj::Promise<void> symlink(Request request, InodeId parent, kj::String name, kj::String target);
-  kj::Promise<void> link(Request request, InodeId inode, InodeId parent, kj::String name);
-  kj::Promise<void> unlink(Request request, InodeId parent, kj::String name);
-  kj::Promise<void> rmdir(Request request, InodeId parent, kj::String name);
-  kj::Promise<void> rename(Request request, InodeId parent, kj::String name, InodeId newParent,
-                           kj::String newName, uint32_t flags);
-  kj::Promise<void> readLink(Request request, InodeId inode);
+  Async<void> make(Request request, InodeId parent, kj::String name, mode_t mode, dev_t device);
+  Async<void> symlink(Request request, InodeId parent, kj::String name, kj::String target);
+  Async<void> link(Request request, InodeId inode, InodeId parent, kj::String name);
+  Async<void> unlink(Request request, InodeId parent, kj::String name);
+  Async<void> rmdir(Request request, InodeId parent, kj::String name);
+  Async<void> rename(Request request, InodeId parent, kj::String name, InodeId newParent, kj::String newName,
+                     uint32_t flags);
+  Async<void> readLink(Request request, InodeId inode);
 
   // attribute_handlers.cc
-  kj::Promise<void> getAttributes(Request request, InodeId inode);
-  kj::Promise<void> setAttributes(Request request, InodeId inode, AttributeChange change,
-                                  Privileges privileges);
-  kj::Promise<void> statistics(Request request, InodeId inode);
+  Async<void> getAttributes(Request request, InodeId inode);
+  Async<void> setAttributes(Request request, InodeId inode, AttributeChange change, Privileges privileges);
+  Async<void> statistics(Request request, InodeId inode);
 
   // files.cc
-  kj::Promise<void> create(Request request, InodeId parent, kj::String name, mode_t mode,
-                           fuse_file_info file);
-  kj::Promise<void> createTemporary(Request request, InodeId directory, mode_t mode, fuse_file_info file);
-  kj::Promise<void> open(Request request, InodeId inode, fuse_file_info file, Privileges privileges);
-  kj::Promise<void> read(Request request, fuse_file_info file, FileOffset offset, uint32_t size);
-  kj::Promise<void> write(Request request, fuse_file_info file, FileOffset offset, Bytes bytes,
-                          Privileges privileges);
-  kj::Promise<void> flush(Request request, fuse_file_info file);
-  kj::Promise<void> release(Request request, fuse_file_info file);
-  kj::Promise<void> sync(Request request, fuse_file_info file);
+  Async<void> create(Request request, InodeId parent, kj::String name, mode_t mode, fuse_file_info file);
+  Async<void> createTemporary(Request request, InodeId directory, mode_t mode, fuse_file_info file);
+  Async<void> open(Request request, InodeId inode, fuse_file_info file, Privileges privileges);
+  Async<void> read(Request request, fuse_file_info file, FileOffset offset, uint32_t size);
+  Async<void> write(Request request, fuse_file_info file, FileOffset offset, Bytes bytes,
+                    Privileges privileges);
+  Async<void> flush(Request request, fuse_file_info file);
+  Async<void> release(Request request, fuse_file_info file);
+  Async<void> sync(Request request, fuse_file_info file);
 
   // space.cc
-  kj::Promise<void> allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length,
-                             int mode);
-  kj::Promise<void> copyRange(Request request, fuse_file_info source, fuse_file_info target,
-                              OpenFile::CopyRange range, int flags);
-  kj::Promise<void> seek(Request request, fuse_file_info file, FileOffset offset, int whence);
+  Async<void> allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length, int mode);
+  Async<void> copyRange(Request request, fuse_file_info source, fuse_file_info target,
+                        OpenFile::CopyRange range, int flags);
+  Async<void> seek(Request request, fuse_file_info file, FileOffset offset, int whence);
 
   // locks.cc
   enum class Waiting { NO, YES };
-  kj::Promise<void> getLock(Request request, InodeId inode, fuse_file_info file, struct flock lock);
+  Async<void> getLock(Request request, InodeId inode, fuse_file_info file, struct flock lock);
   kj::Promise<void> setLock(Request request, InodeId inode, fuse_file_info file, struct flock lock,
                             Waiting waiting);
   kj::Promise<void> lockWhole(Request request, InodeId inode, fuse_file_info file, int operation);
 
   // directories.cc
   kj::Promise<void> openDirectory(Request request, InodeId inode, fuse_file_info file);
-  kj::Promise<void> readDirectory(Request request, fuse_file_info file, uint64_t offset, size_t size,
-                                  Detail detail);
+  Async<void> readDirectory(Request request, fuse_file_info file, uint64_t offset, size_t size,
+                            Detail detail);
   kj::Promise<void> releaseDirectory(Request request, fuse_file_info file);
-  kj::Promise<void> syncDirectory(Request request);
+  Async<void> syncDirectory(Request request);
 
   // xattrs.cc
-  kj::Promise<void> getXattr(Request request, InodeId inode, kj::String name, size_t size);
-  kj::Promise<void> setXattr(Request request, InodeId inode, kj::String name, kj::Array<kj::byte> value,
-                             uint32_t flags);
-  kj::Promise<void> listXattr(Request request, InodeId inode, size_t size);
-  kj::Promise<void> removeXattr(Request request, InodeId inode, kj::String name);
+  Async<void> getXattr(Request request, InodeId inode, kj::String name, size_t size);
+  Async<void> setXattr(Request request, InodeId inode, kj::String name, kj::Array<kj::byte> value,
+                       uint32_t flags);
+  Async<void> listXattr(Request request, InodeId inode, size_t size);
+  Async<void> removeXattr(Request request, InodeId inode, kj::String name);
 
   InodeTable& inodeTable() { return inodes; }
   size_t openFiles() const { return fileHandles.size(); }
@@ -162,24 +160,24 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   void replyAttributes(Request& request, const Result<FileAttributes>& result);
   void nameChanged(InodeId parent, kj::StringPtr name);  // locally: pages read ahead forget it
 
-  kj::Promise<Status> truncate(InodeId inode, const FileAttributes& attributes, Privileges privileges);
-  kj::Promise<Status> killPrivileges(InodeId inode, uint16_t mode);
+  Async<Status> truncate(InodeId inode, const FileAttributes& attributes, Privileges privileges);
+  Async<Status> killPrivileges(InodeId inode, uint16_t mode);
   kj::Own<FileHandle> handleOf(const fuse_file_info& file);
   uint64_t addHandle(kj::Own<FileHandle> handle);
   void dropHandle(FileHandle& handle);
   void accessed(const FileAttributes& attributes);
-  kj::Promise<Status> dropSetgid(InodeId inode, std::set<gid_t> groups);
-  kj::Promise<void> takeLock(Request request, fuse_file_info file, FileLock lock, Waiting waiting);
-  kj::Promise<void> unlock(InodeId inode, LockKind kind, uint64_t owner);
+  Async<Status> dropSetgid(InodeId inode, std::set<gid_t> groups);
+  Async<void> takeLock(Request request, fuse_file_info file, FileLock lock, Waiting waiting);
+  Async<void> unlock(InodeId inode, LockKind kind, uint64_t owner);
   void created(Request& request, InodeId parent, kj::StringPtr name, fuse_file_info file,
                kj::Own<FileHandle> handle);
-  kj::Promise<void> append(Request request, fuse_file_info file, FileOffset offset, Bytes bytes);
+  Async<void> append(Request request, fuse_file_info file, FileOffset offset, Bytes bytes);
   bool knowsNone(InodeId inode, uint8_t extended) const;  // of these extended attributes the inode has none
   void decideCaching(fuse_file_info& reply, const FileHandle& handle);
 
   struct Listing;
   bool serves(const DirectoryHandle& directory, uint64_t cookie, Detail detail) const;
-  kj::Promise<Status> readPage(kj::Own<DirectoryHandle> directory, uint64_t cookie, Detail detail);
+  Async<Status> readPage(kj::Own<DirectoryHandle> directory, uint64_t cookie, Detail detail);
   void appendPage(Listing& listing, DirectoryHandle& directory);
   void dropDirectory(DirectoryHandle& directory);
 

@@ -34,7 +34,7 @@ FileLock lockOf(InodeId inode, const fuse_file_info& file, const struct flock& l
 
 }  // namespace
 
-kj::Promise<void> Handlers::getLock(Request request, InodeId inode, fuse_file_info file, struct flock lock) {
+Async<void> Handlers::getLock(Request request, InodeId inode, fuse_file_info file, struct flock lock) {
   auto found = co_await filesystem.testLock(lockOf(inode, file, lock));
   if (found.status() == Status::NOT_SUPPORTED) {
     request.fail(ENOSYS);  // the kernel then keeps locks by itself
@@ -67,7 +67,7 @@ kj::Promise<void> Handlers::lockWhole(Request request, InodeId inode, fuse_file_
   return takeLock(kj::mv(request), file, lock, operation & LOCK_NB ? Waiting::NO : Waiting::YES);
 }
 
-kj::Promise<void> Handlers::takeLock(Request request, fuse_file_info file, FileLock lock, Waiting waiting) {
+Async<void> Handlers::takeLock(Request request, fuse_file_info file, FileLock lock, Waiting waiting) {
   auto handle = handleOf(file);
   kj::Maybe<kj::Promise<void>> givenUp;
   if (waiting == Waiting::YES && lock.range.type != LockType::UNLOCK) givenUp = request.whenInterrupted();
@@ -88,7 +88,7 @@ kj::Promise<void> Handlers::takeLock(Request request, fuse_file_info file, FileL
   }
 }
 
-kj::Promise<void> Handlers::unlock(InodeId inode, LockKind kind, uint64_t owner) {
+Async<void> Handlers::unlock(InodeId inode, LockKind kind, uint64_t owner) {
   auto status =
       co_await filesystem.setLock({.inode = inode, .kind = kind, .owner = owner, .range = {}}, nullptr);
   if (status != Status::OK && status != Status::NOT_SUPPORTED) {

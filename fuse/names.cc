@@ -11,7 +11,7 @@
 
 namespace cairn::fuse {
 
-kj::Promise<void> Handlers::lookup(Request request, InodeId parent, kj::String name) {
+Async<void> Handlers::lookup(Request request, InodeId parent, kj::String name) {
   auto found = co_await filesystem.lookup(parent, name);
   if (found.status() == Status::NOT_FOUND) {
     fuse_entry_param nothing = {};
@@ -29,48 +29,47 @@ void Handlers::forget(InodeId inode, uint64_t lookups) {
   if (!inodes.knows(inode)) filesystem.forgotten(inode);
 }
 
-kj::Promise<void> Handlers::make(Request request, InodeId parent, kj::String name, mode_t mode,
-                                 dev_t device) {
+Async<void> Handlers::make(Request request, InodeId parent, kj::String name, mode_t mode, dev_t device) {
   NewNode node{.type = typeOf(mode), .mode = uint16_t(mode & 07777), .device = uint32_t(device)};
   auto made = co_await filesystem.make(parent, name, node, request.caller());
   nameChanged(parent, name);
   replyEntry(request, parent, name, made);
 }
 
-kj::Promise<void> Handlers::symlink(Request request, InodeId parent, kj::String name, kj::String target) {
+Async<void> Handlers::symlink(Request request, InodeId parent, kj::String name, kj::String target) {
   NewNode node{.type = FileType::SYMLINK, .mode = 0777, .target = target};
   auto made = co_await filesystem.make(parent, name, node, request.caller());
   nameChanged(parent, name);
   replyEntry(request, parent, name, made);
 }
 
-kj::Promise<void> Handlers::link(Request request, InodeId inode, InodeId parent, kj::String name) {
+Async<void> Handlers::link(Request request, InodeId inode, InodeId parent, kj::String name) {
   auto linked = co_await filesystem.link(inode, parent, name);
   nameChanged(parent, name);
   replyEntry(request, parent, name, linked);
 }
 
-kj::Promise<void> Handlers::unlink(Request request, InodeId parent, kj::String name) {
+Async<void> Handlers::unlink(Request request, InodeId parent, kj::String name) {
   auto status = co_await filesystem.unlink(parent, name, request.caller());
   nameChanged(parent, name);
   request.status(status);
 }
 
-kj::Promise<void> Handlers::rmdir(Request request, InodeId parent, kj::String name) {
+Async<void> Handlers::rmdir(Request request, InodeId parent, kj::String name) {
   auto status = co_await filesystem.rmdir(parent, name);
   nameChanged(parent, name);
   request.status(status);
 }
 
-kj::Promise<void> Handlers::rename(Request request, InodeId parent, kj::String name, InodeId newParent,
-                                   kj::String newName, uint32_t flags) {
+Async<void> Handlers::rename(Request request, InodeId parent, kj::String name, InodeId newParent,
+                             kj::String newName, uint32_t flags) {
   auto status = co_await filesystem.rename(parent, name, newParent, newName, flags, request.caller());
   nameChanged(parent, name);
   nameChanged(newParent, newName);
   request.status(status);
 }
 
-kj::Promise<void> Handlers::readLink(Request request, InodeId inode) {
+Async<void> Handlers::readLink(Request request, InodeId inode) {
   auto target = co_await filesystem.readLink(inode);
   if (!target.ok()) {
     request.status(target.status());

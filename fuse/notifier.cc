@@ -80,7 +80,7 @@ kj::Duration Notifier::keepNames(kj::Duration wanted) {
   return wanted;
 }
 
-kj::Promise<void> Notifier::forgetNames() {
+Async<void> Notifier::forgetNames() {
   if (epochs != Epochs::YES || timer.now() > namesEnd) co_return;
   if (nested->any()) {
     log.info("something is mounted in this mount -> the names that the kernel was given before run out");
@@ -99,7 +99,7 @@ kj::Promise<void> Notifier::forget(InodeId inode, std::vector<Filesystem::Range>
   return kj::READY_NOW;
 }
 
-kj::Promise<void> Notifier::forgetNow(InodeId inode, std::vector<Filesystem::Range> except) {
+Async<void> Notifier::forgetNow(InodeId inode, std::vector<Filesystem::Range> except) {
   bool hasNames = false;
   KJ_IF_MAYBE (table, inodes) hasNames = table->takeNames(inode);
   auto pages = send(inode, without(std::move(except)));

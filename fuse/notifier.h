@@ -25,6 +25,7 @@
 #include "env/worker.h"
 #include "fuse/handlers.h"
 #include "fuse/mount_table.h"
+#include "rpc/coroutine.h"
 
 struct fuse_session;
 
@@ -66,8 +67,8 @@ class Notifier final : public Filesystem::Observer, public KernelCaches, private
       kj::origin<kj::TimePoint>();  // until then the kernel may keep one that it was given
   kj::Own<kj::TaskSet> sending;
 
-  kj::Promise<void> forgetNames();
-  kj::Promise<void> forgetNow(InodeId inode, std::vector<Filesystem::Range> except);
+  Async<void> forgetNames();
+  Async<void> forgetNow(InodeId inode, std::vector<Filesystem::Range> except);
   kj::Promise<void> send(InodeId inode, std::vector<Filesystem::Range> ranges);
   bool nextEpoch();
   void taskFailed(kj::Exception&& exception) override;

@@ -166,7 +166,7 @@ void Interrupts::add(Request::Waiting& waiting) {
   list->waiting.add(waiting);
   if (state == State::IDLE) {
     state = State::WATCHING;
-    tasks.add(kj::evalLater([this]() { return watch(); }));
+    tasks.add(kj::evalLater([this]() -> kj::Promise<void> { return watch(); }));
   }
 }
 
@@ -174,7 +174,7 @@ void Interrupts::remove(Request::Waiting& waiting) {
   list->waiting.remove(waiting);
 }
 
-kj::Promise<void> Interrupts::watch() {
+Async<void> Interrupts::watch() {
   while (!list->waiting.empty()) {
     for (auto& waiting : list->waiting) {
       KJ_IF_MAYBE (fulfiller, waiting.onInterrupt) {

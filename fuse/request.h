@@ -19,6 +19,7 @@
 #include "client/filesystem.h"
 #include "env/log.h"
 #include "fuse/libfuse.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::fuse {
 
@@ -91,7 +92,7 @@ class Interrupts final : private kj::TaskSet::ErrorHandler {
   friend class Request::Waiting;
   void add(Request::Waiting& waiting);
   void remove(Request::Waiting& waiting);
-  kj::Promise<void> watch();
+  Async<void> watch();
   void taskFailed(kj::Exception&& exception) override;
 
   struct List;

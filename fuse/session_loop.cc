@@ -105,7 +105,7 @@ void SessionLoop::mount(kj::StringPtr path) {
   filesystem.setObserver(notifier);
 }
 
-kj::Promise<void> SessionLoop::run() {
+Async<void> SessionLoop::run() {
   kj::UnixEventPort::FdObserver observer(events, fuse_session_fd(session),
                                          kj::UnixEventPort::FdObserver::OBSERVE_READ);
   while (true) {

@@ -17,6 +17,7 @@
 #include "fuse/handlers.h"
 #include "fuse/notifier.h"
 #include "fuse/operations.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::fuse {
 
@@ -34,7 +35,7 @@ class SessionLoop final : private IncomingMessage {
   KJ_DISALLOW_COPY(SessionLoop);
 
   void mount(kj::StringPtr mountPoint);  // an absolute path. Throws what went wrong
-  kj::Promise<void> run();
+  Async<void> run();
   // Serves until the file system is unmounted or the connection aborted. To be started right after mount():
   // the kernel waits for us from then on.
 

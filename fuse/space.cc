@@ -16,8 +16,8 @@ namespace {
 constexpr uint64_t COPY_BYTES_MAX = 2ull << 30;  // the answer has 32 bits
 }
 
-kj::Promise<void> Handlers::allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length,
-                                     int mode) {
+Async<void> Handlers::allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length,
+                               int mode) {
   auto handle = handleOf(file);
   auto growth = mode & FALLOC_FL_KEEP_SIZE ? Growth::NO : Growth::YES;
   auto status = Status::NOT_SUPPORTED;
@@ -39,8 +39,8 @@ kj::Promise<void> Handlers::allocate(Request request, fuse_file_info file, FileO
   request.status(status);
 }
 
-kj::Promise<void> Handlers::copyRange(Request request, fuse_file_info source, fuse_file_info target,
-                                      OpenFile::CopyRange range, int flags) {
+Async<void> Handlers::copyRange(Request request, fuse_file_info source, fuse_file_info target,
+                                OpenFile::CopyRange range, int flags) {
   if (flags != 0) {
     request.fail(EINVAL);
     co_return;
@@ -66,7 +66,7 @@ kj::Promise<void> Handlers::copyRange(Request request, fuse_file_info source, fu
   request.written(*copied);
 }
 
-kj::Promise<void> Handlers::seek(Request request, fuse_file_info file, FileOffset offset, int whence) {
+Async<void> Handlers::seek(Request request, fuse_file_info file, FileOffset offset, int whence) {
   if (whence != SEEK_DATA && whence != SEEK_HOLE) {
     request.fail(EINVAL);
     co_return;

@@ -37,7 +37,7 @@ bool Handlers::knowsNone(InodeId inode, uint8_t extended) const {
   return false;
 }
 
-kj::Promise<void> Handlers::getXattr(Request request, InodeId inode, kj::String name, size_t size) {
+Async<void> Handlers::getXattr(Request request, InodeId inode, kj::String name, size_t size) {
   if (auto refusal = check(name); refusal != Status::OK) {
     request.status(refusal);
     co_return;
@@ -58,8 +58,8 @@ kj::Promise<void> Handlers::getXattr(Request request, InodeId inode, kj::String 
   }
 }
 
-kj::Promise<void> Handlers::setXattr(Request request, InodeId inode, kj::String name,
-                                     kj::Array<kj::byte> value, uint32_t flags) {
+Async<void> Handlers::setXattr(Request request, InodeId inode, kj::String name, kj::Array<kj::byte> value,
+                               uint32_t flags) {
   if (auto refusal = check(name); refusal != Status::OK) {
     request.status(refusal);
     co_return;
@@ -71,7 +71,7 @@ kj::Promise<void> Handlers::setXattr(Request request, InodeId inode, kj::String 
   request.status(status);
 }
 
-kj::Promise<Status> Handlers::dropSetgid(InodeId inode, std::set<gid_t> groups) {
+Async<Status> Handlers::dropSetgid(InodeId inode, std::set<gid_t> groups) {
   // Linux posix_acl_update_mode: who is not in the group of a file leaves it no setgid.
   // (FUSE_SETXATTR_ACL_KILL_SGID says the same, in an extension that libfuse does not know.)
   auto attributes = co_await filesystem.getAttributes(inode);
@@ -83,7 +83,7 @@ kj::Promise<Status> Handlers::dropSetgid(InodeId inode, std::set<gid_t> groups) 
   co_return changed.status();
 }
 
-kj::Promise<void> Handlers::listXattr(Request request, InodeId inode, size_t size) {
+Async<void> Handlers::listXattr(Request request, InodeId inode, size_t size) {
   if (knowsNone(inode, rpc::HAS_XATTRS)) {
     if (size == 0) {
       request.xattrSize(0);
@@ -113,7 +113,7 @@ kj::Promise<void> Handlers::listXattr(Request request, InodeId inode, size_t siz
   }
 }
 
-kj::Promise<void> Handlers::removeXattr(Request request, InodeId inode, kj::String name) {
+Async<void> Handlers::removeXattr(Request request, InodeId inode, kj::String name) {
   if (auto refusal = check(name); refusal != Status::OK) {
     request.status(refusal);
     co_return;

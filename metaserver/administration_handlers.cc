@@ -15,7 +15,7 @@ constexpr uint32_t CHUNKS_PER_LOOK = 2000;
 
 }  // namespace
 
-kj::Promise<void> AdministrationHandlers::draining(DrainContext context) {
+Async<void> AdministrationHandlers::draining(DrainContext context) {
   auto params = context.getParams();
   ServerId server(params.getServer());
   bool undo = params.getUndo();
@@ -37,7 +37,7 @@ kj::Promise<void> AdministrationHandlers::draining(DrainContext context) {
                    undo ? "it is one like any other" : "its chunks are copied away");
 }
 
-kj::Promise<uint64_t> AdministrationHandlers::countOn(ServerId server) {
+Async<uint64_t> AdministrationHandlers::countOn(ServerId server) {
   // Chunks that have no other good replica on a store that is there.
   uint64_t count = 0;
   ChunkHandle after;
@@ -59,7 +59,7 @@ kj::Promise<uint64_t> AdministrationHandlers::countOn(ServerId server) {
   co_return count;
 }
 
-kj::Promise<void> AdministrationHandlers::removing(RemoveContext context) {
+Async<void> AdministrationHandlers::removing(RemoveContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   ServerId server(params.getServer());
@@ -109,7 +109,7 @@ kj::Promise<void> AdministrationHandlers::rebalance(RebalanceContext context) {
   return kj::READY_NOW;
 }
 
-kj::Promise<Status> AdministrationHandlers::setOne(InodeId inode, uint8_t replicas, uint64_t& chunks) {
+Async<Status> AdministrationHandlers::setOne(InodeId inode, uint8_t replicas, uint64_t& chunks) {
   auto found = service.names.inode(inode);
   if (!found.ok()) co_return found.status();
   for (uint64_t from = 0;;) {
@@ -137,7 +137,7 @@ kj::Promise<Status> AdministrationHandlers::setOne(InodeId inode, uint8_t replic
   co_return Status::OK;
 }
 
-kj::Promise<void> AdministrationHandlers::settingReplicas(SetReplicasContext context) {
+Async<void> AdministrationHandlers::settingReplicas(SetReplicasContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto replicas = params.getReplicas();

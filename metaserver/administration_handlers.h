@@ -7,6 +7,7 @@
 
 #include "metaserver/meta_service.h"
 #include "rpc/administration.capnp.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -44,18 +45,18 @@ class AdministrationHandlers final : public rpc::Administration::Server {
   kj::Promise<void> quotas(QuotasContext context) override { return service.guard(listingQuotas(context)); }
 
  private:
-  kj::Promise<void> takingSnapshot(SnapshotContext context);
-  kj::Promise<void> listingTrash(TrashContext context);
-  kj::Promise<void> restoring(RestoreContext context);
-  kj::Promise<void> purgingTrash(PurgeTrashContext context);
-  kj::Promise<void> keepingTrash(KeepTrashContext context);
-  kj::Promise<void> settingQuota(SetQuotaContext context);
-  kj::Promise<void> listingQuotas(QuotasContext context);
-  kj::Promise<void> draining(DrainContext context);
-  kj::Promise<void> removing(RemoveContext context);
-  kj::Promise<void> settingReplicas(SetReplicasContext context);
-  kj::Promise<Status> setOne(InodeId inode, uint8_t replicas, uint64_t& chunks);
-  kj::Promise<uint64_t> countOn(ServerId server);
+  Async<void> takingSnapshot(SnapshotContext context);
+  Async<void> listingTrash(TrashContext context);
+  Async<void> restoring(RestoreContext context);
+  Async<void> purgingTrash(PurgeTrashContext context);
+  Async<void> keepingTrash(KeepTrashContext context);
+  Async<void> settingQuota(SetQuotaContext context);
+  Async<void> listingQuotas(QuotasContext context);
+  Async<void> draining(DrainContext context);
+  Async<void> removing(RemoveContext context);
+  Async<void> settingReplicas(SetReplicasContext context);
+  Async<Status> setOne(InodeId inode, uint8_t replicas, uint64_t& chunks);
+  Async<uint64_t> countOn(ServerId server);
 
   MetaService& service;
 };

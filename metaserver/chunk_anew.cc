@@ -23,7 +23,7 @@ bool ChunkGrants::mayBeGone(ChunkHandle handle, const ChunkRecord& record) const
          view.noneLeft(timer.now()) == Status::IO_ERROR;
 }
 
-kj::Promise<bool> ChunkGrants::isGone(ChunkHandle handle) {
+Async<bool> ChunkGrants::isGone(ChunkHandle handle) {
   kj::Vector<kj::Promise<StoreOrders::Description>> questions;
   for (auto& [id, server] : view.servers.all()) questions.add(orders.describe(id, handle));
   auto answers = co_await kj::joinPromises(questions.releaseAsArray());
@@ -39,7 +39,7 @@ kj::Promise<bool> ChunkGrants::isGone(ChunkHandle handle) {
   co_return gone&& record.map([&](auto& known) { return mayBeGone(handle, known); }).orDefault(false);
 }
 
-kj::Promise<ChunkGrants::Members> ChunkGrants::placeAnew(ChunkHandle handle, kj::StringPtr host) {
+Async<ChunkGrants::Members> ChunkGrants::placeAnew(ChunkHandle handle, kj::StringPtr host) {
   if (!co_await isGone(handle)) co_return Members{Status::REPLICA_FAILED, {}};
   auto record = KJ_ASSERT_NONNULL(names.chunk(handle));
   auto candidates = placementCandidates(nullptr);

@@ -37,8 +37,9 @@ bool ChunkGrants::mustOwn(const ChunkReference& reference, const ChunkRecord& re
 kj::Promise<Status> ChunkGrants::joinOwning(Place place, kj::StringPtr host) {
   auto running = creations.find(place);
   if (running == creations.end()) {
-    auto work =
-        kj::evalLater([this, place, host = kj::str(host)]() mutable { return own(place, kj::mv(host)); });
+    auto work = kj::evalLater([this, place, host = kj::str(host)]() mutable -> kj::Promise<Status> {
+      return own(place, kj::mv(host));
+    });
     running = creations.emplace(place, work.fork()).first;
     tasks.add(running->second.addBranch().then([this, place](Status) { creations.erase(place); },
                                                [this, place](kj::Exception&& exception) {
@@ -49,7 +50,7 @@ kj::Promise<Status> ChunkGrants::joinOwning(Place place, kj::StringPtr host) {
   return running->second.addBranch();
 }
 
-kj::Promise<Status> ChunkGrants::own(Place place, kj::String host) {
+Async<Status> ChunkGrants::own(Place place, kj::String host) {
   kj::Vector<ServerId> left;  // stores that failed in this
   auto status = Status::NOT_READY;
   bool full = false;
@@ -62,7 +63,7 @@ kj::Promise<Status> ChunkGrants::own(Place place, kj::String host) {
   co_return status == Status::NOT_READY&& full ? Status::NO_SPACE : status;
 }
 
-kj::Promise<Status> ChunkGrants::proposeOwn(Place place, ReplicaId shared, ChunkHandle clone) {
+Async<Status> ChunkGrants::proposeOwn(Place place, ReplicaId shared, ChunkHandle clone) {
   auto operation = kj::heap<LoggedOperation>();
   auto own = operation->body().initOwnChunk();
   own.setOwner(place.first.value());
@@ -74,7 +75,7 @@ kj::Promise<Status> ChunkGrants::proposeOwn(Place place, ReplicaId shared, Chunk
   co_return outcome.status;
 }
 
-kj::Promise<Status> ChunkGrants::ownOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left) {
+Async<Status> ChunkGrants::ownOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left) {
   auto inode = names.inode(place.first);
   if (!inode.ok()) co_return inode.status();
   auto reference = names.referenceAt(place.first, place.second);

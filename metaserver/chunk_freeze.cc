@@ -35,23 +35,23 @@ bool ChunkFreeze::isMember(ServerId server) const {
   return std::find(members.begin(), members.end(), server) != members.end();
 }
 
-kj::Promise<kj::Own<ChunkFreeze>> ChunkGrants::freeze(ChunkHandle handle, kj::Array<ServerId> without,
-                                                      kj::Duration most) {
+Async<kj::Own<ChunkFreeze>> ChunkGrants::freeze(ChunkHandle handle, kj::Array<ServerId> without,
+                                                kj::Duration most) {
   for (auto running = grants.find(handle); running != grants.end(); running = grants.find(handle)) {
     co_await running->second.addBranch().ignoreResult().catch_([](kj::Exception&&) {});
     co_await kj::evalLast([]() {});  // it leaves the table in the same turn
   }
   auto frozenPair = kj::newPromiseAndFulfiller<kj::Own<ChunkFreeze>>();
-  auto work = kj::evalLater(
-      [this, handle, without = kj::mv(without), most, fulfiller = kj::mv(frozenPair.fulfiller)]() mutable {
-        return holdStill(handle, kj::mv(without), most, kj::mv(fulfiller));
-      });
+  auto work = kj::evalLater([this, handle, without = kj::mv(without), most,
+                             fulfiller = kj::mv(frozenPair.fulfiller)]() mutable -> kj::Promise<Status> {
+    return holdStill(handle, kj::mv(without), most, kj::mv(fulfiller));
+  });
   occupy(handle, kj::mv(work));
   co_return co_await frozenPair.promise;
 }
 
-kj::Promise<Status> ChunkGrants::holdStill(ChunkHandle handle, kj::Array<ServerId> without, kj::Duration most,
-                                           kj::Own<kj::PromiseFulfiller<kj::Own<ChunkFreeze>>> fulfiller) {
+Async<Status> ChunkGrants::holdStill(ChunkHandle handle, kj::Array<ServerId> without, kj::Duration most,
+                                     kj::Own<kj::PromiseFulfiller<kj::Own<ChunkFreeze>>> fulfiller) {
   auto result = kj::heap<ChunkFreeze>();
   result->status = co_await makeStill(handle, without, *result);
   if (!ok(result->status)) {
@@ -66,8 +66,8 @@ kj::Promise<Status> ChunkGrants::holdStill(ChunkHandle handle, kj::Array<ServerI
   co_return Status::OK;
 }
 
-kj::Promise<Status> ChunkGrants::makeStill(ChunkHandle handle, kj::ArrayPtr<const ServerId> without,
-                                           ChunkFreeze& result) {
+Async<Status> ChunkGrants::makeStill(ChunkHandle handle, kj::ArrayPtr<const ServerId> without,
+                                     ChunkFreeze& result) {
   auto members = [&]() {
     kj::Vector<ReplicaFacts> good;
     auto record = names.chunk(handle);

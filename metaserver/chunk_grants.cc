@@ -159,9 +159,8 @@ Result<ChunkLocation> ChunkGrants::readable(const ChunkReference& reference, con
   return location;
 }
 
-kj::Promise<Result<ChunkLocation>> ChunkGrants::forReading(InodeId inode, ChunkIndex index,
-                                                           kj::StringPtr host,
-                                                           kj::ArrayPtr<const ServerId> suspects) {
+Async<Result<ChunkLocation>> ChunkGrants::forReading(InodeId inode, ChunkIndex index, kj::StringPtr host,
+                                                     kj::ArrayPtr<const ServerId> suspects) {
   auto handle = names.chunkAt(inode, index);
   if (handle == ChunkHandle()) {
     ChunkLocation hole;
@@ -192,7 +191,7 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forReading(InodeId inode, ChunkI
   co_return Status::STALE;
 }
 
-kj::Promise<Result<ChunkLocation>> ChunkGrants::forWriting(GrantRequest request) {
+Async<Result<ChunkLocation>> ChunkGrants::forWriting(GrantRequest request) {
   if (request.index.value() > FILE_SIZE_MAX / CHUNK_SIZE) co_return Status::TOO_BIG;
   for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX; ++attempt) {
     auto handle = names.chunkAt(request.inode, request.index);
@@ -241,7 +240,7 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forWriting(GrantRequest request)
   co_return Status::NOT_READY;
 }
 
-kj::Promise<Result<ChunkLocation>> ChunkGrants::forSyncing(GrantRequest request) {
+Async<Result<ChunkLocation>> ChunkGrants::forSyncing(GrantRequest request) {
   for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX; ++attempt) {
     auto located = co_await forReading(request.inode, request.index, request.host, request.suspects);
     if (!located.ok() || located->handle == ChunkHandle()) co_return kj::mv(located);
@@ -257,8 +256,8 @@ kj::Promise<Result<ChunkLocation>> ChunkGrants::forSyncing(GrantRequest request)
   co_return Status::NOT_READY;
 }
 
-kj::Promise<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const ServerId> suspects,
-                                                            ChunkHandle handle) {
+Async<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const ServerId> suspects,
+                                                      ChunkHandle handle) {
   // Which of them to do without: those who do not answer us either, and a primary that this client has
   // complained about repeatedly though it does (they may not reach each other, or it fails for this chunk
   // only).
@@ -274,7 +273,7 @@ kj::Promise<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const S
     }
     probes.add(!answers ? kj::Promise<Life>(Life::NO_ANSWER)
                : failed ? kj::Promise<Life>(Life::ALIVE)
-                        : orders.probe(suspect));
+                        : kj::Promise<Life>(orders.probe(suspect)));
   }
   auto lives = co_await kj::joinPromises(probes.finish());
   kj::Vector<ServerId> out;
@@ -314,7 +313,7 @@ void ChunkGrants::occupy(ChunkHandle handle, kj::Promise<Status> work) {
 
 kj::Promise<Status> ChunkGrants::joinGrant(ChunkHandle handle, Order order) {
   if (!granting(handle)) {
-    occupy(handle, kj::evalLater([this, handle, order = kj::mv(order)]() mutable {
+    occupy(handle, kj::evalLater([this, handle, order = kj::mv(order)]() mutable -> kj::Promise<Status> {
              return grant(handle, kj::mv(order));
            }));
   }
@@ -324,8 +323,9 @@ kj::Promise<Status> ChunkGrants::joinGrant(ChunkHandle handle, Order order) {
 kj::Promise<Status> ChunkGrants::joinCreation(Place place, kj::StringPtr host) {
   auto running = creations.find(place);
   if (running == creations.end()) {
-    auto work =
-        kj::evalLater([this, place, host = kj::str(host)]() mutable { return create(place, kj::mv(host)); });
+    auto work = kj::evalLater([this, place, host = kj::str(host)]() mutable -> kj::Promise<Status> {
+      return create(place, kj::mv(host));
+    });
     running = creations.emplace(place, work.fork()).first;
     tasks.add(running->second.addBranch().then([this, place](Status) { creations.erase(place); },
                                                [this, place](kj::Exception&& exception) {
@@ -339,7 +339,7 @@ kj::Promise<Status> ChunkGrants::joinCreation(Place place, kj::StringPtr host) {
 // ---------------------------------------------------------------------------------------------------------------
 // A new chunk
 
-kj::Promise<Status> ChunkGrants::create(Place where, kj::String host) {
+Async<Status> ChunkGrants::create(Place where, kj::String host) {
   kj::Vector<ServerId> left;  // stores that failed in this creation
   auto status = Status::NOT_READY;
   bool full = false;  // some failed for want of space
@@ -363,7 +363,7 @@ kj::Vector<PlacementCandidate> ChunkGrants::placementCandidates(kj::ArrayPtr<con
   return candidates;
 }
 
-kj::Promise<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj::Vector<ServerId>& left) {
+Async<Status> ChunkGrants::createOnce(Place where, kj::StringPtr host, kj::Vector<ServerId>& left) {
   auto inode = names.inode(where.first);
   if (!inode.ok()) co_return inode.status();
   if (!inode->attributes.isRegular()) co_return Status::INVALID;
@@ -450,7 +450,7 @@ kj::Promise<void> ChunkGrants::abandon(ChunkHandle handle, kj::Array<AdoptAnswer
 // ---------------------------------------------------------------------------------------------------------------
 // A further grant
 
-kj::Promise<Status> ChunkGrants::grant(ChunkHandle handle, Order order) {
+Async<Status> ChunkGrants::grant(ChunkHandle handle, Order order) {
   for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX; ++attempt) {
     auto status = co_await grantOnce(handle, order);
     if (status != Status::REPLICA_FAILED) co_return status;
@@ -499,7 +499,7 @@ ChunkGrants::Members ChunkGrants::chooseMembers(ChunkHandle handle, const ChunkR
   return members;
 }
 
-kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, const Order& order) {
+Async<Status> ChunkGrants::grantOnce(ChunkHandle handle, const Order& order) {
   // REPLICA_FAILED: try again, the tables have changed.
   auto record = names.chunk(handle);
   if (record == nullptr) co_return Status::STALE;
@@ -552,7 +552,7 @@ kj::Promise<Status> ChunkGrants::grantOnce(ChunkHandle handle, const Order& orde
   co_return status;
 }
 
-kj::Promise<Status> ChunkGrants::lend(ChunkHandle handle, ChunkVersion version, kj::Array<ServerId> members) {
+Async<Status> ChunkGrants::lend(ChunkHandle handle, ChunkVersion version, kj::Array<ServerId> members) {
   auto record = names.chunk(handle);
   bool shared = record != nullptr && names.isShared(handle, KJ_ASSERT_NONNULL(record));
   if (shared || still.count(handle) > 0) co_return Status::REPLICA_FAILED;  // a new chunk, and shared at once
@@ -606,7 +606,7 @@ kj::Array<ServerId> ChunkGrants::chain(kj::ArrayPtr<const ReplicaFacts> members,
 // ---------------------------------------------------------------------------------------------------------------
 // Truncate
 
-kj::Promise<void> ChunkGrants::cut(ChunkHandle handle) {
+Async<void> ChunkGrants::cut(ChunkHandle handle) {
   for (;;) {
     auto running = grants.find(handle);
     if (running != grants.end()) co_await running->second.addBranch();
@@ -638,7 +638,7 @@ kj::Promise<void> ChunkGrants::cut(ChunkHandle handle) {
   }
 }
 
-kj::Promise<void> ChunkGrants::fence(ChunkHandle handle) {
+Async<void> ChunkGrants::fence(ChunkHandle handle) {
   ChunkVersion given;
   {
     auto record = names.chunk(handle);

@@ -60,6 +60,7 @@
 #include "metaserver/namespace_reader.h"
 #include "metaserver/placement.h"
 #include "metaserver/store_orders.h"
+#include "rpc/coroutine.h"
 #include "rpc/result.h"
 
 namespace cairn {
@@ -124,24 +125,24 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
               kj::Timer& timer, kj::EntropySource& entropy, env::Logger logger);
   KJ_DISALLOW_COPY(ChunkGrants);
 
-  kj::Promise<Result<ChunkLocation>> forWriting(GrantRequest request);
+  Async<Result<ChunkLocation>> forWriting(GrantRequest request);
   // With a lease that runs. NOT_READY, NO_SPACE, NO_REPLICA, STALE, NOT_FOUND, INVALID, TOO_BIG.
 
-  kj::Promise<Result<ChunkLocation>> forReading(InodeId inode, ChunkIndex index, kj::StringPtr host,
-                                                kj::ArrayPtr<const ServerId> suspects);
+  Async<Result<ChunkLocation>> forReading(InodeId inode, ChunkIndex index, kj::StringPtr host,
+                                          kj::ArrayPtr<const ServerId> suspects);
   // Waits for a grant under way, a little. NO_REPLICA, NOT_READY. Arguments live until it answers.
 
-  kj::Promise<Result<ChunkLocation>> forSyncing(GrantRequest request);
+  Async<Result<ChunkLocation>> forSyncing(GrantRequest request);
   // As for reading, but complete; when some of `version` have not synced, of a higher one.
 
-  kj::Promise<void> cut(ChunkHandle chunk);
+  Async<void> cut(ChunkHandle chunk);
   // A truncate has set validBytes: returns when no lease from before it can be written under any more.
 
-  kj::Promise<void> fence(ChunkHandle chunk);
+  Async<void> fence(ChunkHandle chunk);
   // Returns when nothing that was sent under a version given out until now can be written any more.
 
   // -- for repair (chunk_freeze.cc)
-  kj::Promise<kj::Own<ChunkFreeze>> freeze(ChunkHandle chunk, kj::Array<ServerId> without, kj::Duration most);
+  Async<kj::Own<ChunkFreeze>> freeze(ChunkHandle chunk, kj::Array<ServerId> without, kj::Duration most);
   // Waits for a grant under way, ends the lease, and has all good replicas but `without` adopt a version that
   // nobody writes under. Grants wait as long as the answer lives, at most `most`. NOT_READY, STALE (the chunk
   // is gone).
@@ -150,7 +151,7 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   // Replicas of older versions are stale from now on. STALE_VERSION: somebody has raised it again.
 
   // -- for sharing (chunk_share.cc)
-  kj::Promise<kj::Own<StillChunks>> standStill(kj::Array<ChunkHandle> chunks);
+  Async<kj::Own<StillChunks>> standStill(kj::Array<ChunkHandle> chunks);
   // Ends their leases: what their primaries have accepted is applied on all replicas, and these are equal.
   // NOT_READY, NO_REPLICA, STALE (one is gone). Costs one order for each primary, unless a replica has failed
   // or does not answer.
@@ -167,7 +168,7 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   // Its replicas may differ in writes that nobody was told had succeeded, or some are suspects: they are made
   // equal after a while, if no grant has done so before.
   void told(ChunkHandle chunk, const ReplicaFacts& replica, bool unsynced);  // a store's report
-  kj::Promise<void> settleForEver();
+  Async<void> settleForEver();
   size_t unsettledCount() const { return restless.size(); }
 
  private:
@@ -199,58 +200,57 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
                                  kj::StringPtr host, kj::ArrayPtr<const ServerId> suspects);
   kj::Maybe<ChunkLocation> leased(ChunkIndex index, ChunkHandle handle, const ChunkRecord& record) const;
 
-  kj::Promise<Status> create(Place place, kj::String host);
-  kj::Promise<Status> createOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left);
+  Async<Status> create(Place place, kj::String host);
+  Async<Status> createOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left);
   kj::Promise<void> abandon(ChunkHandle handle, kj::Array<AdoptAnswer> answers);
-  kj::Promise<Status> grant(ChunkHandle handle, Order order);
-  kj::Promise<Status> grantOnce(ChunkHandle handle, const Order& order);
+  Async<Status> grant(ChunkHandle handle, Order order);
+  Async<Status> grantOnce(ChunkHandle handle, const Order& order);
   Members chooseMembers(ChunkHandle handle, const ChunkRecord& record, const Order& order);
 
   kj::Vector<PlacementCandidate> placementCandidates(kj::ArrayPtr<const ServerId> without);
 
   // chunk_anew.cc
   bool mayBeGone(ChunkHandle handle, const ChunkRecord& record) const;
-  kj::Promise<bool> isGone(ChunkHandle handle);
-  kj::Promise<Members> placeAnew(ChunkHandle handle, kj::StringPtr host);
+  Async<bool> isGone(ChunkHandle handle);
+  Async<Members> placeAnew(ChunkHandle handle, kj::StringPtr host);
 
   // chunk_rounds.cc
-  kj::Promise<Round> round(ChunkHandle handle, ChunkVersion from, kj::Array<ReplicaFacts> members);
-  kj::Promise<void> adopt(ChunkHandle handle, Round& round, kj::ArrayPtr<const ReplicaFacts> members,
-                          kj::Vector<AdoptedReplica>& adopted);
-  kj::Promise<void> makeEqual(ChunkHandle handle, Round& round, kj::ArrayPtr<const AdoptedReplica> adopted);
+  Async<Round> round(ChunkHandle handle, ChunkVersion from, kj::Array<ReplicaFacts> members);
+  Async<void> adopt(ChunkHandle handle, Round& round, kj::ArrayPtr<const ReplicaFacts> members,
+                    kj::Vector<AdoptedReplica>& adopted);
+  Async<void> makeEqual(ChunkHandle handle, Round& round, kj::ArrayPtr<const AdoptedReplica> adopted);
   void judge(ChunkHandle handle, Round& round, const ReconcileReport& report);
-  kj::Promise<Status> confirm(ChunkHandle handle, ChunkVersion version, uint32_t truncated);
+  Async<Status> confirm(ChunkHandle handle, ChunkVersion version, uint32_t truncated);
 
   // chunk_settling.cc
   kj::Promise<Status> settle(ChunkHandle handle);
-  kj::Promise<void> settleOne(ChunkHandle handle);
+  Async<void> settleOne(ChunkHandle handle);
   enum class Rest { EQUAL, UNEQUAL, NOT_KNOWN };
-  kj::Promise<Rest> compare(ChunkHandle handle);
-  kj::Promise<Status> lend(ChunkHandle handle, ChunkVersion version, kj::Array<ServerId> members);
+  Async<Rest> compare(ChunkHandle handle);
+  Async<Status> lend(ChunkHandle handle, ChunkVersion version, kj::Array<ServerId> members);
   kj::Array<ServerId> chain(kj::ArrayPtr<const ReplicaFacts> members, ChunkHandle handle, kj::StringPtr host,
                             kj::ArrayPtr<const ServerId> avoided) const;
 
   void occupy(ChunkHandle handle, kj::Promise<Status> work);
-  kj::Promise<Status> holdStill(ChunkHandle handle, kj::Array<ServerId> without, kj::Duration most,
-                                kj::Own<kj::PromiseFulfiller<kj::Own<ChunkFreeze>>> fulfiller);
-  kj::Promise<Status> makeStill(ChunkHandle handle, kj::ArrayPtr<const ServerId> without,
-                                ChunkFreeze& result);
+  Async<Status> holdStill(ChunkHandle handle, kj::Array<ServerId> without, kj::Duration most,
+                          kj::Own<kj::PromiseFulfiller<kj::Own<ChunkFreeze>>> fulfiller);
+  Async<Status> makeStill(ChunkHandle handle, kj::ArrayPtr<const ServerId> without, ChunkFreeze& result);
 
   // chunk_share.cc
   bool allGood(ChunkHandle handle, const ChunkRecord& record) const;
-  kj::Promise<void> endLeases(ServerId primary, kj::Array<ReplicaId> chunks, kj::Vector<ChunkHandle>& left);
-  kj::Promise<void> stillByVersion(ChunkHandle handle, Status& worst);
+  Async<void> endLeases(ServerId primary, kj::Array<ReplicaId> chunks, kj::Vector<ChunkHandle>& left);
+  Async<void> stillByVersion(ChunkHandle handle, Status& worst);
 
   // chunk_clone.cc
   bool mustOwn(const ChunkReference& reference, const ChunkRecord& record) const;
   kj::Promise<Status> joinOwning(Place place, kj::StringPtr host);
-  kj::Promise<Status> own(Place place, kj::String host);
-  kj::Promise<Status> ownOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left);
-  kj::Promise<Status> proposeOwn(Place place, ReplicaId shared, ChunkHandle clone);
+  Async<Status> own(Place place, kj::String host);
+  Async<Status> ownOnce(Place place, kj::StringPtr host, kj::Vector<ServerId>& left);
+  Async<Status> proposeOwn(Place place, ReplicaId shared, ChunkHandle clone);
 
   kj::Promise<Status> joinGrant(ChunkHandle handle, Order order);
   kj::Promise<Status> joinCreation(Place place, kj::StringPtr host);
-  kj::Promise<kj::Array<ServerId>> judgeSuspects(kj::ArrayPtr<const ServerId> suspects, ChunkHandle handle);
+  Async<kj::Array<ServerId>> judgeSuspects(kj::ArrayPtr<const ServerId> suspects, ChunkHandle handle);
   uint64_t random();
   void taskFailed(kj::Exception&& exception) override;
 

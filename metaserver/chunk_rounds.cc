@@ -16,8 +16,8 @@
 
 namespace cairn {
 
-kj::Promise<ChunkGrants::Round> ChunkGrants::round(ChunkHandle handle, ChunkVersion from,
-                                                   kj::Array<ReplicaFacts> members) {
+Async<ChunkGrants::Round> ChunkGrants::round(ChunkHandle handle, ChunkVersion from,
+                                             kj::Array<ReplicaFacts> members) {
   Round result;
   auto operation = kj::heap<LoggedOperation>();
   auto raise = operation->body().initRaiseVersion();
@@ -65,9 +65,8 @@ kj::Promise<ChunkGrants::Round> ChunkGrants::round(ChunkHandle handle, ChunkVers
   co_return kj::mv(result);
 }
 
-kj::Promise<void> ChunkGrants::adopt(ChunkHandle handle, Round& round,
-                                     kj::ArrayPtr<const ReplicaFacts> members,
-                                     kj::Vector<AdoptedReplica>& adopted) {
+Async<void> ChunkGrants::adopt(ChunkHandle handle, Round& round, kj::ArrayPtr<const ReplicaFacts> members,
+                               kj::Vector<AdoptedReplica>& adopted) {
   auto order = kj::heapArrayBuilder<AdoptOrder>(members.size());
   for (auto& replica : members) {
     order.add(AdoptOrder{replica.server, handle, replica.version, round.version, round.truncated});
@@ -103,8 +102,8 @@ kj::Promise<void> ChunkGrants::adopt(ChunkHandle handle, Round& round,
   }
 }
 
-kj::Promise<void> ChunkGrants::makeEqual(ChunkHandle handle, Round& round,
-                                         kj::ArrayPtr<const AdoptedReplica> adopted) {
+Async<void> ChunkGrants::makeEqual(ChunkHandle handle, Round& round,
+                                   kj::ArrayPtr<const AdoptedReplica> adopted) {
   if (isMutant(Mutant::SKIP_RECONCILE)) co_return;
   auto plan = planReconcile(adopted);
   if (!plan.needed()) co_return;
@@ -165,7 +164,7 @@ void ChunkGrants::judge(ChunkHandle handle, Round& round, const ReconcileReport&
   }
 }
 
-kj::Promise<Status> ChunkGrants::confirm(ChunkHandle handle, ChunkVersion version, uint32_t truncated) {
+Async<Status> ChunkGrants::confirm(ChunkHandle handle, ChunkVersion version, uint32_t truncated) {
   if (isMutant(Mutant::KEEP_FLOOR) && truncated == ALL_BYTES_VALID) co_return Status::OK;
   auto operation = kj::heap<LoggedOperation>();
   auto confirm = operation->body().initConfirmVersion();

@@ -51,7 +51,7 @@ kj::Promise<Status> ChunkGrants::settle(ChunkHandle handle) {
   return joinGrant(handle, kj::mv(order));
 }
 
-kj::Promise<ChunkGrants::Rest> ChunkGrants::compare(ChunkHandle handle) {
+Async<ChunkGrants::Rest> ChunkGrants::compare(ChunkHandle handle) {
   auto record = names.chunk(handle);
   if (record == nullptr) co_return Rest::EQUAL;  // it is gone
   auto replicas = view.chunks.candidates(handle, KJ_ASSERT_NONNULL(record));
@@ -82,7 +82,7 @@ kj::Promise<ChunkGrants::Rest> ChunkGrants::compare(ChunkHandle handle) {
   co_return Rest::EQUAL;
 }
 
-kj::Promise<void> ChunkGrants::settleOne(ChunkHandle handle) {
+Async<void> ChunkGrants::settleOne(ChunkHandle handle) {
   ++settling;
   KJ_DEFER(--settling);
   auto rest = co_await compare(handle);
@@ -99,7 +99,7 @@ kj::Promise<void> ChunkGrants::settleOne(ChunkHandle handle) {
   }
 }
 
-kj::Promise<void> ChunkGrants::settleForEver() {
+Async<void> ChunkGrants::settleForEver() {
   for (;;) {
     co_await timer.afterDelay(SETTLE_INTERVAL);
     if (view.safeMode.on()) continue;

@@ -46,7 +46,7 @@ bool ChunkGrants::knowsAllLeases() const {
   return operations.epoch() == Epoch(1) || timer.now() - started > LEASE_TERM + CLOCK_ERROR_MAX;
 }
 
-kj::Promise<kj::Own<StillChunks>> ChunkGrants::standStill(kj::Array<ChunkHandle> handles) {
+Async<kj::Own<StillChunks>> ChunkGrants::standStill(kj::Array<ChunkHandle> handles) {
   auto still = kj::heap<StillChunks>();
   std::sort(handles.begin(), handles.end());  // two of these at once do not wait for each other in a circle
   auto end = std::unique(handles.begin(), handles.end());
@@ -101,8 +101,8 @@ kj::Promise<Outcome> ChunkGrants::proposeStill(kj::Own<StillChunks> chunks,
   return applied.addBranch();
 }
 
-kj::Promise<void> ChunkGrants::endLeases(ServerId primary, kj::Array<ReplicaId> chunks,
-                                         kj::Vector<ChunkHandle>& left) {
+Async<void> ChunkGrants::endLeases(ServerId primary, kj::Array<ReplicaId> chunks,
+                                   kj::Vector<ChunkHandle>& left) {
   // `left`, in the frame of standStill(), gets those of which it is not certain.
   auto asked = kj::heapArray<ReplicaId>(chunks.begin(), chunks.size());
   auto answer = co_await orders.revokeAll(primary, kj::mv(asked));
@@ -116,7 +116,7 @@ kj::Promise<void> ChunkGrants::endLeases(ServerId primary, kj::Array<ReplicaId> 
   }
 }
 
-kj::Promise<void> ChunkGrants::stillByVersion(ChunkHandle handle, Status& worst) {
+Async<void> ChunkGrants::stillByVersion(ChunkHandle handle, Status& worst) {
   ChunkFreeze freeze;
   auto status = co_await makeStill(handle, nullptr, freeze);
   auto record = names.chunk(handle);

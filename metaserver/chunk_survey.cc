@@ -106,7 +106,7 @@ void ChunkSurvey::slice() {
   }
 }
 
-kj::Promise<void> ChunkSurvey::collectRecords() {
+Async<void> ChunkSurvey::collectRecords() {
   auto page = names.garbage(garbageCursor, RECORDS_PER_TURN);
   garbageCursor = page.size() < RECORDS_PER_TURN ? ChunkHandle() : page[page.size() - 1].handle;
   bool everyStoreTold = !view.safeMode.on();
@@ -129,7 +129,7 @@ kj::Promise<void> ChunkSurvey::collectRecords() {
   if (!outcome.ok()) log.warning("records of ", gone.size(), " dropped chunks stay: ", outcome.status);
 }
 
-kj::Promise<void> ChunkSurvey::deleteAt(ServerId server) {
+Async<void> ChunkSurvey::deleteAt(ServerId server) {
   auto due = view.garbage.due(server, timer.now(), operations.durableUpTo());
   kj::Vector<DoomedReplica> doomed;
   uint32_t byVerdict[5] = {};
@@ -167,7 +167,7 @@ kj::Promise<void> ChunkSurvey::deleteAt(ServerId server) {
            byVerdict[uint32_t(Verdict::UNKNOWN)], " ", Verdict::UNKNOWN);
 }
 
-kj::Promise<void> ChunkSurvey::run() {
+Async<void> ChunkSurvey::run() {
   uint64_t turn = 0;
   for (;;) {
     co_await timer.afterDelay(SLICE_INTERVAL);

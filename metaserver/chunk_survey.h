@@ -16,6 +16,7 @@
 #include "metaserver/operation_log.h"
 #include "metaserver/repair.h"
 #include "metaserver/store_orders.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -36,13 +37,13 @@ class ChunkSurvey : private kj::TaskSet::ErrorHandler {
   // drained.
   void startAnew();  // with counting
 
-  kj::Promise<void> run();  // for ever
+  Async<void> run();  // for ever
 
  private:
   ChunkFacts facts(ChunkHandle chunk, ServerId server) const;
   void slice();
-  kj::Promise<void> collectRecords();
-  kj::Promise<void> deleteAt(ServerId server);
+  Async<void> collectRecords();
+  Async<void> deleteAt(ServerId server);
   void taskFailed(kj::Exception&& exception) override;
 
   ClusterView& view;

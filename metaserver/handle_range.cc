@@ -8,7 +8,7 @@
 
 namespace cairn {
 
-kj::Promise<Status> HandleRange::reserve() {
+Async<Status> HandleRange::reserve() {
   auto operation = kj::heap<LoggedOperation>();
   operation->body().setReserveHandles(RESERVATION);
   auto outcome = co_await log.propose(kj::mv(operation));
@@ -22,12 +22,12 @@ kj::Promise<Status> HandleRange::reserve() {
   co_return outcome.status;
 }
 
-kj::Promise<Result<ChunkHandle>> HandleRange::take() {
+Async<Result<ChunkHandle>> HandleRange::take() {
   while (next == end) {
     if (state == State::IDLE) {
       // Shared by all who wait: whoever goes away does not take the reservation along.
       state = State::RESERVING;
-      reserving = kj::evalLater([this]() { return reserve(); }).fork();
+      reserving = kj::evalLater([this]() -> kj::Promise<Status> { return reserve(); }).fork();
     }
     auto status = co_await KJ_ASSERT_NONNULL(reserving).addBranch();
     if (!ok(status)) co_return status;

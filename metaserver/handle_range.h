@@ -9,6 +9,7 @@
 #include <kj/async.h>
 
 #include "metaserver/operation_log.h"
+#include "rpc/coroutine.h"
 #include "rpc/result.h"
 #include "rpc/units.h"
 
@@ -17,11 +18,11 @@ namespace cairn {
 class HandleRange {
  public:
   explicit HandleRange(OperationLog& log) : log(log) {}
-  kj::Promise<Result<ChunkHandle>> take();
+  Async<Result<ChunkHandle>> take();
 
  private:
   static constexpr uint32_t RESERVATION = 1000;
-  kj::Promise<Status> reserve();
+  Async<Status> reserve();
 
   OperationLog& log;
   ChunkHandle next, end;

@@ -61,7 +61,7 @@ void check(const env::IoOutcome& outcome, kj::StringPtr what, kj::StringPtr name
   KJ_REQUIRE(outcome.ok(), kj::str("cannot ", what, " in ", name, ": ", env::describeError(outcome.error)));
 }
 
-kj::Promise<void> write(env::Disk& disk, kj::StringPtr name, ClusterId cluster) {
+Async<void> write(env::Disk& disk, kj::StringPtr name, ClusterId cluster) {
   auto text = kj::str("cairn metaserver\nformat ", DIRECTORY_FORMAT, "\ncluster ", cluster, "\n");
   (void)co_await disk.remove(IDENTITY_NEW);  // of an attempt that was cut off
   auto opened = co_await disk.open(IDENTITY_NEW, env::OpenMode::CREATE);
@@ -75,8 +75,7 @@ kj::Promise<void> write(env::Disk& disk, kj::StringPtr name, ClusterId cluster) 
 
 }  // namespace
 
-kj::Promise<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name,
-                                              kj::EntropySource& entropy) {
+Async<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name, kj::EntropySource& entropy) {
   auto opened = co_await disk.open(IDENTITY, env::OpenMode::READ);
   KJ_REQUIRE(opened.error == 0 || opened.error == ENOENT,
              kj::str("cannot open ", name, "/IDENTITY: ", env::describeError(opened.error)));

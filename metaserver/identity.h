@@ -15,6 +15,7 @@
 #include <kj/compat/http.h>  // EntropySource
 
 #include "env/disk.h"
+#include "rpc/coroutine.h"
 #include "rpc/units.h"
 
 namespace cairn {
@@ -27,8 +28,7 @@ struct DirectoryIdentity {
   enum class Age { NEW, FOUND } age = Age::FOUND;
 };
 
-kj::Promise<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name,
-                                              kj::EntropySource& entropy);
+Async<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name, kj::EntropySource& entropy);
 // Throws with a sentence for the user: in use, another program's, of a newer format, damaged. `name` is for
 // sentences.
 

@@ -22,8 +22,8 @@ void SessionHandlers::answer(const Attributes& attributes, rpc::Attributes::Buil
   service.leases.grant(session, builder, most);
 }
 
-kj::Promise<Status> SessionHandlers::ascertain(InodeId inode, kj::Maybe<Attributes>& described,
-                                               LeaseRecalls::Turn& turn) {
+Async<Status> SessionHandlers::ascertain(InodeId inode, kj::Maybe<Attributes>& described,
+                                         LeaseRecalls::Turn& turn) {
   // How the file is now, if its writer says so. Else, as long as `turn` lives, the namespace knows it all.
   for (uint32_t attempt = 0; attempt < ASK_AGAIN_MAX; ++attempt) {
     auto found = service.names.inode(inode);
@@ -51,7 +51,7 @@ void SessionHandlers::answerSure(const Attributes& known, const kj::Maybe<Attrib
   }
 }
 
-kj::Promise<void> SessionHandlers::gettingAttributes(GetAttributesContext context) {
+Async<void> SessionHandlers::gettingAttributes(GetAttributesContext context) {
   auto results = context.getResults();
   InodeId inode(context.getParams().getInode());
   kj::Maybe<Attributes> described;
@@ -62,7 +62,7 @@ kj::Promise<void> SessionHandlers::gettingAttributes(GetAttributesContext contex
   if (ok(status) && found.ok()) answerSure(found->attributes, described, results.initAttributes());
 }
 
-kj::Promise<void> SessionHandlers::lookingUp(LookupContext context) {
+Async<void> SessionHandlers::lookingUp(LookupContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   InodeId parent(params.getParent());
@@ -88,7 +88,7 @@ kj::Promise<void> SessionHandlers::lookingUp(LookupContext context) {
 
 // ---------------------------------------------------------------------------------------------------- calls
 
-kj::Promise<void> SessionHandlers::acquiring(AcquireContext context) {
+Async<void> SessionHandlers::acquiring(AcquireContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   if (fenced()) {
@@ -132,8 +132,8 @@ bool SessionHandlers::mayWrite(InodeId inode) {
 
 // -------------------------------------------------------------------------------------------------- changes
 
-kj::Promise<Status> SessionHandlers::excludeOthers(rpc::Change::Reader change, ChangeSubjects& subjects,
-                                                   LeaseRecalls::Turn& turn) {
+Async<Status> SessionHandlers::excludeOthers(rpc::Change::Reader change, ChangeSubjects& subjects,
+                                             LeaseRecalls::Turn& turn) {
   if (change.isPublish() && service.leases.isCaching(session)) {
     // The word of the file's authority, and no other's counts. Beside it nobody can have cached anything.
     InodeId file(change.getPublish().getFile());
@@ -152,8 +152,7 @@ kj::Promise<Status> SessionHandlers::excludeOthers(rpc::Change::Reader change, C
   co_return turn.isReady() ? Status::OK : Status::NOT_READY;
 }
 
-kj::Promise<Status> SessionHandlers::excludeOthersAfter(rpc::Change::Reader change,
-                                                        kj::Vector<InodeId> touched) {
+Async<Status> SessionHandlers::excludeOthersAfter(rpc::Change::Reader change, kj::Vector<InodeId> touched) {
   kj::Vector<InodeId> left;
   for (auto inode : touched) {
     if (service.leases.anyBeside(session, inode)) left.add(inode);

@@ -100,7 +100,7 @@ bool LeaseRecalls::isUnsure(SessionId id, const Attributes& attributes) const {
   return !leases.known() || leases.writerBeside(id, attributes.inode) != nullptr;
 }
 
-kj::Promise<Result<Attributes>> LeaseRecalls::ask(SessionId id, InodeId inode) {
+Async<Result<Attributes>> LeaseRecalls::ask(SessionId id, InodeId inode) {
   auto holder = leases.writerBeside(id, inode);
   if (holder == nullptr) co_return Status::NOT_READY;
   auto writer = KJ_ASSERT_NONNULL(holder);
@@ -169,8 +169,7 @@ ClaimId LeaseRecalls::keptPlace(Caller caller, kj::ArrayPtr<const InodeId> inode
   return ClaimId();
 }
 
-kj::Promise<LeaseRecalls::Turn> LeaseRecalls::claim(SessionId id, kj::Array<InodeId> inodes,
-                                                    Purpose purpose) {
+Async<LeaseRecalls::Turn> LeaseRecalls::claim(SessionId id, kj::Array<InodeId> inodes, Purpose purpose) {
   auto claim = keptPlace({id, purpose}, inodes);
   if (!claim) claim = leases.claim(id, inodes, purpose.wish, timer.now());
   carryOut();
@@ -196,7 +195,7 @@ kj::Promise<LeaseRecalls::Turn> LeaseRecalls::claim(SessionId id, kj::Array<Inod
   co_return Turn();
 }
 
-kj::Promise<LeaseRecalls::Turn> LeaseRecalls::excludeAll(kj::Array<InodeId> inodes) {
+Async<LeaseRecalls::Turn> LeaseRecalls::excludeAll(kj::Array<InodeId> inodes) {
   Purpose purpose{.wish = Wish::CHANGE, .number = ++ownChanges};
   for (;;) {
     auto turn = co_await claim(SessionId(), kj::heapArray(inodes.asPtr()), purpose);
@@ -239,7 +238,7 @@ kj::Promise<void> LeaseRecalls::flush() {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> LeaseRecalls::send(SessionId id, kj::Array<LeaseRecall> batch) {
+Async<void> LeaseRecalls::send(SessionId id, kj::Array<LeaseRecall> batch) {
   auto callback = sessions.callback(id);
   if (callback == nullptr) co_return;
   auto request = KJ_ASSERT_NONNULL(callback).recallRequest();
@@ -264,7 +263,7 @@ kj::Promise<void> LeaseRecalls::send(SessionId id, kj::Array<LeaseRecall> batch)
   carryOut();
 }
 
-kj::Promise<void> LeaseRecalls::fence(InodeId inode) {
+Async<void> LeaseRecalls::fence(InodeId inode) {
   // What the lost writer has on its way meets no lease any more.
   uint64_t fencedChunks = 0;
   ChunkIndex first;
@@ -285,7 +284,7 @@ kj::Promise<void> LeaseRecalls::fence(InodeId inode) {
   carryOut();
 }
 
-kj::Promise<void> LeaseRecalls::run() {
+Async<void> LeaseRecalls::run() {
   for (;;) {
     auto pair = kj::newPromiseAndFulfiller<void>();
     wake = kj::mv(pair.fulfiller);

@@ -25,6 +25,7 @@
 #include "metaserver/cache_leases.h"
 #include "metaserver/chunk_grants.h"
 #include "metaserver/sessions.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -75,8 +76,8 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
     uint64_t beside = 0;  // a second call like it, while the first one still waits: some number
     auto operator<=>(const Purpose&) const = default;
   };
-  kj::Promise<Turn> claim(SessionId id, kj::Array<InodeId> inodes, Purpose purpose);
-  kj::Promise<Turn> excludeAll(kj::Array<InodeId> inodes);
+  Async<Turn> claim(SessionId id, kj::Array<InodeId> inodes, Purpose purpose);
+  Async<Turn> excludeAll(kj::Array<InodeId> inodes);
   // For a change of the metaserver's own: however long it takes. Nobody is left out.
 
   Turn publish(SessionId id, InodeId inode) { return Turn(*this, leases.publish(id, inode)); }
@@ -92,11 +93,11 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
   bool isUnsure(SessionId id, const Attributes& attributes) const;
   // Another session may know more of its size and times than the namespace.
 
-  kj::Promise<Result<Attributes>> ask(SessionId id, InodeId inode);
+  Async<Result<Attributes>> ask(SessionId id, InodeId inode);
   // The attributes with what the holder of the write lease says. NOT_LEASED: it is no longer the one to say
   // so; NOT_READY: it does not answer, or is not known yet.
 
-  kj::Promise<void> run();  // for ever
+  Async<void> run();  // for ever
   CacheLeases::Counts counts() const { return leases.counts(); }
   CacheLeases::Counts counts(SessionId id) const { return leases.counts(id); }
   void checkInvariants() const { leases.checkInvariants(); }
@@ -114,8 +115,8 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
   void forgetCallers();
   ClaimId keptPlace(Caller caller, kj::ArrayPtr<const InodeId> inodes);
   kj::Promise<void> flush();
-  kj::Promise<void> send(SessionId id, kj::Array<LeaseRecall> batch);
-  kj::Promise<void> fence(InodeId inode);
+  Async<void> send(SessionId id, kj::Array<LeaseRecall> batch);
+  Async<void> fence(InodeId inode);
   void sessionEnded(SessionId id, SessionEnd how) override;
   void purged(kj::ArrayPtr<const InodeId> inodes) override;
   void taskFailed(kj::Exception&& exception) override;

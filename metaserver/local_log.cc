@@ -73,12 +73,12 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
         whenBrokenFork(broken.promise.fork()),
         tasks(*this) {}
 
-  kj::Promise<void> start();
+  Async<void> start();
 
   kj::Promise<Outcome> propose(kj::Own<LoggedOperation> operation) override;
-  kj::Promise<Status> durable(LogIndex index) override;
+  Async<Status> durable(LogIndex index) override;
   kj::Promise<void> whenBroken() override { return whenBrokenFork.addBranch(); }
-  kj::Promise<void> close() override;
+  Async<void> close() override;
   LogIndex last() const override { return names.state().applied; }
   LogIndex durableUpTo() const override { return synced; }
   uint32_t inFlight() const override { return unapplied; }
@@ -117,22 +117,22 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
 
   Segment& segment() { return *KJ_REQUIRE_NONNULL(current); }
 
-  kj::Promise<void> found();
+  Async<void> found();
   void enqueue(Proposal proposal);
-  kj::Promise<void> pump();
-  kj::Promise<void> commitBatch();
+  Async<void> pump();
+  Async<void> commitBatch();
   Batch takeBatch();
   void refuseWithoutSpace(Batch& batch);
   kj::Array<kj::byte> encodeBatch(Batch& batch);
   void applyBatch(Batch& batch);
-  kj::Promise<Status> append(kj::ArrayPtr<const kj::byte> bytes);
-  kj::Promise<Status> syncNow();
-  kj::Promise<void> syncLoop();
+  Async<Status> append(kj::ArrayPtr<const kj::byte> bytes);
+  Async<Status> syncNow();
+  Async<void> syncLoop();
   void startSync();
   void advanceSynced(LogIndex index);
-  kj::Promise<void> rotate();
-  kj::Promise<Status> beginSegment();
-  kj::Promise<void> dropRetired();
+  Async<void> rotate();
+  Async<Status> beginSegment();
+  Async<void> dropRetired();
   void refuseAll(Batch& batch, Status status);
   void answer(Proposal& proposal, Outcome outcome);
   void breakDown(kj::String sentence);
@@ -143,7 +143,7 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
 // -- start
 // ------------------------------------------------------------------------------------------------------
 
-kj::Promise<void> FileLog::start() {
+Async<void> FileLog::start() {
   auto made = co_await disk.makeDirectory(directory);
   if (!made.ok()) refuseToStart(kj::str("cannot make ", directory, ": ", env::describeError(made.error)));
   auto recovered = co_await recoverLog(disk, kj::str(directory), names, options.cluster, logger);
@@ -183,7 +183,7 @@ kj::Promise<void> FileLog::start() {
               " of them not yet in the namespace -> applied, begin epoch ", thisEpoch);
 }
 
-kj::Promise<void> FileLog::found() {
+Async<void> FileLog::found() {
   auto operation = kj::heap<LoggedOperation>();
   auto request = operation->body().initFound();
   request.setClusterHigh(cluster.high);
@@ -219,7 +219,7 @@ void FileLog::enqueue(Proposal proposal) {
   }
 }
 
-kj::Promise<Status> FileLog::durable(LogIndex index) {
+Async<Status> FileLog::durable(LogIndex index) {
   if (!index) {
     if (pumping) {
       auto paf = kj::newPromiseAndFulfiller<Outcome>();
@@ -236,7 +236,7 @@ kj::Promise<Status> FileLog::durable(LogIndex index) {
   co_return co_await paf.promise;
 }
 
-kj::Promise<void> FileLog::pump() {
+Async<void> FileLog::pump() {
   while (!queue.empty()) {
     co_await kj::evalLast([]() {});  // all that this turn of the loop proposes goes into one write
     co_await commitBatch();
@@ -255,7 +255,7 @@ FileLog::Batch FileLog::takeBatch() {
   return batch;
 }
 
-kj::Promise<void> FileLog::commitBatch() {
+Async<void> FileLog::commitBatch() {
   // Write, (mode disk: sync,) apply, answer. A crash in between leaves operations in the log that nobody has
   // an answer to: the next start applies them, and a client that asks again gets the answer then.
   if (!failed && segment().size >= options.segmentBytes) co_await rotate();
@@ -298,7 +298,7 @@ kj::Array<kj::byte> FileLog::encodeBatch(Batch& batch) {
   return bytes;
 }
 
-kj::Promise<Status> FileLog::append(kj::ArrayPtr<const kj::byte> bytes) {
+Async<Status> FileLog::append(kj::ArrayPtr<const kj::byte> bytes) {
   auto& into = segment();
   auto outcome = co_await into.file->write(into.size, bytes);
   if (outcome.ok()) {
@@ -400,7 +400,7 @@ void FileLog::startSync() {
   tasks.add(syncLoop());
 }
 
-kj::Promise<void> FileLog::syncLoop() {
+Async<void> FileLog::syncLoop() {
   while (synced < logged && !failed) {
     auto status = co_await syncNow();
     if (!ok(status)) break;
@@ -408,7 +408,7 @@ kj::Promise<void> FileLog::syncLoop() {
   syncing = false;
 }
 
-kj::Promise<Status> FileLog::syncNow() {
+Async<Status> FileLog::syncNow() {
   // Of the segment that is current now. An earlier one was synced before it was left.
   auto into = kj::addRef(segment());
   LogIndex upTo = logged;
@@ -452,7 +452,7 @@ void FileLog::taskFailed(kj::Exception&& exception) {
 // -- segments
 // ---------------------------------------------------------------------------------------------------
 
-kj::Promise<void> FileLog::rotate() {
+Async<void> FileLog::rotate() {
   // INVARIANT: every segment but the last is wholly on stable storage, so this one is synced before it is
   // left. When a new one cannot be made the old one grows on.
   if (!ok(co_await syncNow())) co_return;
@@ -463,7 +463,7 @@ kj::Promise<void> FileLog::rotate() {
   tasks.add(dropRetired());
 }
 
-kj::Promise<Status> FileLog::beginSegment() {
+Async<Status> FileLog::beginSegment() {
   LogIndex first = logged.next();
   auto path = kj::str(directory, '/', segmentName(first));
   auto opened = co_await disk.open(path, env::OpenMode::CREATE_OR_OPEN);
@@ -498,7 +498,7 @@ kj::Promise<Status> FileLog::beginSegment() {
   co_return error == ENOSPC || error == EDQUOT ? Status::NO_SPACE : Status::IO_ERROR;
 }
 
-kj::Promise<void> FileLog::dropRetired() {
+Async<void> FileLog::dropRetired() {
   LogIndex persisted = names.persisted();
   while (!retired.empty() && retired.front().last <= persisted) {
     auto gone = kj::mv(retired.front());
@@ -511,7 +511,7 @@ kj::Promise<void> FileLog::dropRetired() {
   }
 }
 
-kj::Promise<void> FileLog::close() {
+Async<void> FileLog::close() {
   auto status = co_await durable(LogIndex());
   if (!ok(status)) co_return;
   names.flush();
@@ -521,9 +521,8 @@ kj::Promise<void> FileLog::close() {
 
 }  // namespace
 
-kj::Promise<kj::Own<LocalLog>> LocalLog::open(env::Disk& disk, kj::StringPtr directory, Namespace& names,
-                                              const kj::Clock& clock, LocalLogOptions options,
-                                              env::Logger logger) {
+Async<kj::Own<LocalLog>> LocalLog::open(env::Disk& disk, kj::StringPtr directory, Namespace& names,
+                                        const kj::Clock& clock, LocalLogOptions options, env::Logger logger) {
   auto log = kj::heap<FileLog>(disk, directory, names, clock, kj::mv(options), kj::mv(logger));
   co_await log->start();
   co_return kj::mv(log);

@@ -20,6 +20,7 @@
 #include "env/log.h"
 #include "metaserver/namespace.h"
 #include "metaserver/operation_log.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -43,14 +44,13 @@ struct LocalLogOptions {
 
 class LocalLog : public OperationLog {
  public:
-  static kj::Promise<kj::Own<LocalLog>> open(env::Disk& disk, kj::StringPtr directory, Namespace& names,
-                                             const kj::Clock& clock, LocalLogOptions options,
-                                             env::Logger logger);
+  static Async<kj::Own<LocalLog>> open(env::Disk& disk, kj::StringPtr directory, Namespace& names,
+                                       const kj::Clock& clock, LocalLogOptions options, env::Logger logger);
   // Reads the log in `directory` of the disk (made if it is not there), applies what the namespace has not
   // yet, founds the cluster if there is none, and starts a new epoch, durably. Throws with a sentence for the
   // user when it must not start.
 
-  virtual kj::Promise<void> close() = 0;
+  virtual Async<void> close() = 0;
   // A clean stop: everything durable, the namespace flushed, so that the next start replays nothing.
 };
 

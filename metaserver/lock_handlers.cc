@@ -33,7 +33,7 @@ void write(rpc::FileLock::Builder builder, const LockRequest& request) {
 
 }  // namespace
 
-kj::Promise<void> SessionHandlers::locking(LockContext context) {
+Async<void> SessionHandlers::locking(LockContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   if (fenced()) {

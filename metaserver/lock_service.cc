@@ -25,8 +25,7 @@ Status LockService::check(const LockRequest& request) const {
   return request.range.type == LockType::UNLOCK ? Status::OK : inode.status();
 }
 
-kj::Promise<LockService::Answer> LockService::lock(LockRequest request, kj::Duration wait,
-                                                   LockTicket ticket) {
+Async<LockService::Answer> LockService::lock(LockRequest request, kj::Duration wait, LockTicket ticket) {
   auto status = check(request);
   if (!ok(status)) co_return Answer{status, nullptr};
   if (request.range.type != LockType::UNLOCK && !sessions.everyoneKnown()) {

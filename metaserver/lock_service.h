@@ -16,6 +16,7 @@
 #include "env/log.h"
 #include "metaserver/file_locks.h"
 #include "metaserver/sessions.h"
+#include "rpc/coroutine.h"
 #include "rpc/result.h"
 
 namespace cairn {
@@ -30,7 +31,7 @@ class LockService final : private SessionListener {
     Status status = Status::OK;
     kj::Maybe<LockRequest> conflict;
   };
-  kj::Promise<Answer> lock(LockRequest request, kj::Duration wait, LockTicket ticket);
+  Async<Answer> lock(LockRequest request, kj::Duration wait, LockTicket ticket);
   Answer test(const LockRequest& request) const;
   void cancel(LockTicket ticket);
   Status reclaim(const LockRequest& request);

@@ -61,7 +61,7 @@ class Recovery {
     wantedCluster = result.cluster;
   }
 
-  kj::Promise<RecoveredLog> run() {
+  Async<RecoveredLog> run() {
     auto files = co_await listSegments(disk, directory);
     kj::Vector<LogIndex> firsts;
     for (auto& name : files) firsts.add(KJ_REQUIRE_NONNULL(parseSegmentName(name)));
@@ -100,19 +100,19 @@ class Recovery {
 
   kj::String pathOf(kj::StringPtr name) { return kj::str(directory, '/', name); }
 
-  kj::Promise<void> persistNames() {
+  Async<void> persistNames() {
     auto outcome = co_await disk.syncDirectory(directory);
     requireDone("sync", directory, outcome.error);
   }
 
-  kj::Promise<void> drop(kj::StringPtr name, kj::String why) {
+  Async<void> drop(kj::StringPtr name, kj::String why) {
     auto path = pathOf(name);
     logger.info("log segment ", name, ": ", why, " -> remove it");
     auto outcome = co_await disk.remove(path);
     requireDone("remove", path, outcome.error);
   }
 
-  kj::Promise<void> replay(kj::StringPtr name, LogIndex first, LogIndex end) {
+  Async<void> replay(kj::StringPtr name, LogIndex first, LogIndex end) {
     // `end`: the last operation it must have, because the next segment goes on after it. 0: it is the last
     // segment.
     auto path = pathOf(name);
@@ -168,7 +168,7 @@ class Recovery {
     if (inBatch > 0) names.commit();
   }
 
-  kj::Promise<void> finish(kj::String path, const SegmentScan& scan, size_t size, LogIndex found) {
+  Async<void> finish(kj::String path, const SegmentScan& scan, size_t size, LogIndex found) {
     // What was read counts from now on: it must not be lost to a power cut that comes next.
     auto opened = co_await disk.open(path, env::OpenMode::WRITE);
     requireDone("open", path, opened.error);
@@ -186,7 +186,7 @@ class Recovery {
 
 }  // namespace
 
-kj::Promise<kj::Vector<kj::String>> listSegments(env::Disk& disk, kj::StringPtr directory) {
+Async<kj::Vector<kj::String>> listSegments(env::Disk& disk, kj::StringPtr directory) {
   auto listing = co_await disk.list(directory);
   requireDone("list", directory, listing.error);
   kj::Vector<kj::String> names;
@@ -197,7 +197,7 @@ kj::Promise<kj::Vector<kj::String>> listSegments(env::Disk& disk, kj::StringPtr 
   co_return kj::mv(names);
 }
 
-kj::Promise<kj::Array<kj::byte>> loadFile(env::Disk& disk, kj::String path) {
+Async<kj::Array<kj::byte>> loadFile(env::Disk& disk, kj::String path) {
   auto opened = co_await disk.open(path, env::OpenMode::READ);
   requireDone("open", path, opened.error);
   auto file = kj::mv(KJ_REQUIRE_NONNULL(opened.file));
@@ -210,8 +210,8 @@ kj::Promise<kj::Array<kj::byte>> loadFile(env::Disk& disk, kj::String path) {
   co_return kj::mv(bytes);
 }
 
-kj::Promise<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Namespace& names,
-                                     kj::Maybe<ClusterId> expected, env::Logger& logger) {
+Async<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Namespace& names,
+                               kj::Maybe<ClusterId> expected, env::Logger& logger) {
   Recovery recovery(disk, kj::mv(directory), names, expected, logger);
   co_return co_await recovery.run();
 }

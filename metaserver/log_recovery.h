@@ -9,6 +9,7 @@
 #include "env/log.h"
 #include "metaserver/log_segment.h"
 #include "metaserver/namespace.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -19,8 +20,8 @@ struct RecoveredLog {
   uint64_t replayed = 0;            // operations that the namespace did not have
 };
 
-kj::Promise<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Namespace& names,
-                                     kj::Maybe<ClusterId> expected, env::Logger& logger);
+Async<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Namespace& names,
+                               kj::Maybe<ClusterId> expected, env::Logger& logger);
 // Afterwards the namespace has every operation of the log, and all of them are on stable storage.
 
 struct LoadedSegment {
@@ -28,9 +29,9 @@ struct LoadedSegment {
   LogIndex first;  // from its name
   kj::Array<kj::byte> bytes;
 };
-kj::Promise<kj::Vector<kj::String>> listSegments(env::Disk& disk,
-                                                 kj::StringPtr directory);  // names, oldest first
-kj::Promise<kj::Array<kj::byte>> loadFile(env::Disk& disk, kj::String path);
+Async<kj::Vector<kj::String>> listSegments(env::Disk& disk,
+                                           kj::StringPtr directory);  // names, oldest first
+Async<kj::Array<kj::byte>> loadFile(env::Disk& disk, kj::String path);
 
 [[noreturn]] void refuseToStart(kj::String sentence);
 

@@ -49,7 +49,7 @@ struct CommandOptions {
   std::string trashKeep = "1d", trashAge = "60s";
 };
 
-kj::Promise<env::PresenceFile> announce(MetaServer& server, const CommandOptions& options) {
+Async<env::PresenceFile> announce(MetaServer& server, const CommandOptions& options) {
   auto port = co_await server.listen(options.listen.c_str());
   auto local = env::localAddress("metaserver", port);
   // Refused only when the same port is in use on another address of this machine: then callers use the

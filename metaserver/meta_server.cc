@@ -14,8 +14,7 @@ MetaServer::MetaServer(MetaServerEnvironment environment) : environment(kj::mv(e
 
 MetaServer::~MetaServer() noexcept(false) = default;
 
-kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment,
-                                                   MetaServerOptions options) {
+Async<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, MetaServerOptions options) {
   auto server = kj::heap<MetaServer>(kj::mv(environment));
   auto& world = server->environment;
   server->identity = co_await claimDirectory(world.disk, options.directory, world.entropy);
@@ -62,7 +61,7 @@ kj::Promise<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environ
   co_return kj::mv(server);
 }
 
-kj::Promise<void> MetaServer::configureTrash(TrashOptions wanted) {
+Async<void> MetaServer::configureTrash(TrashOptions wanted) {
   // Kept in the namespace: what is deleted must go where it went when the log is applied once more.
   auto& state = names->state();
   if (state.trashKeep == wanted.keepSeconds && state.trashAge == wanted.ageSeconds) co_return;
@@ -87,7 +86,7 @@ kj::Promise<void> MetaServer::whenBroken() {
   return log->whenBroken();
 }
 
-kj::Promise<void> MetaServer::stop() {
+Async<void> MetaServer::stop() {
   acceptor = nullptr;
   co_await log->close();
 }

@@ -17,6 +17,7 @@
 #include "metaserver/local_log.h"
 #include "metaserver/meta_service.h"
 #include "metaserver/namespace.h"
+#include "rpc/coroutine.h"
 
 namespace rocksdb {
 class Env;
@@ -57,7 +58,7 @@ struct MetaServerOptions {
 
 class MetaServer {
  public:
-  static kj::Promise<kj::Own<MetaServer>> start(MetaServerEnvironment environment, MetaServerOptions options);
+  static Async<kj::Own<MetaServer>> start(MetaServerEnvironment environment, MetaServerOptions options);
   // Throws with a sentence for the user when it must not start. `options` lives until it answers.
 
   explicit MetaServer(MetaServerEnvironment environment);  // use start()
@@ -66,14 +67,14 @@ class MetaServer {
 
   kj::Promise<uint16_t> listen(kj::StringPtr address);  // answers the port
   kj::Promise<void> whenBroken();  // fails, with a sentence, when it can only be started again
-  kj::Promise<void> stop();        // refuses new connections, drops the others, makes everything durable
+  Async<void> stop();              // refuses new connections, drops the others, makes everything durable
 
   ClusterId cluster() const { return identity.cluster; }
   Epoch epoch() const { return currentEpoch; }
   MetaService& service() { return *metaService; }
 
  private:
-  kj::Promise<void> configureTrash(TrashOptions wanted);
+  Async<void> configureTrash(TrashOptions wanted);
 
   MetaServerEnvironment environment;
   DirectoryIdentity identity;

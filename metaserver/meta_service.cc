@@ -61,7 +61,7 @@ void MetaService::reportsChanged() {
   if (change == SafeMode::Change::LEFT) log.info(view.safeMode.leftBecause(), " -> safe mode is over");
 }
 
-kj::Promise<void> MetaService::watch() {
+Async<void> MetaService::watch() {
   for (;;) {
     co_await timer.afterDelay(HEARTBEAT_INTERVAL);
     reportsChanged();
@@ -74,8 +74,8 @@ kj::Promise<void> MetaService::watch() {
   }
 }
 
-kj::Promise<MetaService::Membership> MetaService::join(rpc::StoreDescription::Reader store,
-                                                       rpc::ChunkServer::Client client) {
+Async<MetaService::Membership> MetaService::join(rpc::StoreDescription::Reader store,
+                                                 rpc::ChunkServer::Client client) {
   Membership membership;
   auto uuid = store.getStore();
   ServerId id(store.getServer());
@@ -157,7 +157,7 @@ kj::Maybe<ReplicaFacts> MetaService::replicaAt(ChunkHandle chunk, ServerId serve
   return nullptr;
 }
 
-kj::Promise<void> MetaService::corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server) {
+Async<void> MetaService::corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server) {
   // A client's word alone takes nothing out: bytes may go bad on their way, too. The store reads them all.
   auto verifying = std::make_pair(chunk, server);
   if (!verified.insert(verifying).second) co_return;  // asked already

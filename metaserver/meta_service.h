@@ -26,6 +26,7 @@
 #include "metaserver/sessions.h"
 #include "metaserver/store_orders.h"
 #include "metaserver/trash_keeper.h"
+#include "rpc/coroutine.h"
 #include "rpc/metaserver.capnp.h"
 
 namespace cairn {
@@ -53,7 +54,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
     Status status = Status::OK;
     kj::String message;  // why it was refused
   };
-  kj::Promise<Membership> join(rpc::StoreDescription::Reader store, rpc::ChunkServer::Client orders);
+  Async<Membership> join(rpc::StoreDescription::Reader store, rpc::ChunkServer::Client orders);
   // `store` lives until it answers.
   void left(ServerId server, uint32_t registration);  // its connection is gone
   void reportsChanged();                              // a store has reported, or come: safe mode may end
@@ -67,7 +68,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   void doubt(ServerId server);
   // Somebody says that it did not answer: asked at once, so that a hung store counts as silent for all.
 
-  kj::Promise<void> corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server);
+  Async<void> corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server);
   // A client has read bytes there that fail their checksum.
 
   kj::Promise<void> guard(kj::Promise<void> handler) { return canceler.wrap(kj::mv(handler)); }
@@ -91,7 +92,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   QuotaKeeper quotas;
 
  private:
-  kj::Promise<void> watch();
+  Async<void> watch();
   kj::Maybe<ReplicaFacts> replicaAt(ChunkHandle chunk, ServerId server) const;  // if it is a candidate
   std::set<std::pair<ChunkHandle, ServerId>> verified;  // by their stores, at this moment
   void taskFailed(kj::Exception&& exception) override;

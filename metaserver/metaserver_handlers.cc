@@ -21,7 +21,7 @@ constexpr uint32_t TEXT_SIZE_MAX = 4096;
 
 }  // namespace
 
-kj::Promise<void> MetaserverHandlers::openingSession(OpenSessionContext context) {
+Async<void> MetaserverHandlers::openingSession(OpenSessionContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   SessionId id(params.getResume());
@@ -68,7 +68,7 @@ kj::Promise<void> MetaserverHandlers::openingSession(OpenSessionContext context)
   results.setReplicas(service.names.state().replicas);
 }
 
-kj::Promise<void> MetaserverHandlers::registering(RegisterContext context) {
+Async<void> MetaserverHandlers::registering(RegisterContext context) {
   auto params = context.getParams();
   auto membership = co_await service.join(params.getStore(), params.getOrders());
   auto results = context.getResults();

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "metaserver/meta_service.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -25,8 +26,8 @@ class MetaserverHandlers final : public rpc::Metaserver::Server {
   kj::Promise<void> administration(AdministrationContext context) override;
 
  private:
-  kj::Promise<void> openingSession(OpenSessionContext context);
-  kj::Promise<void> registering(RegisterContext context);
+  Async<void> openingSession(OpenSessionContext context);
+  Async<void> registering(RegisterContext context);
 
   MetaService& service;
   kj::String caller;

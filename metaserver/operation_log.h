@@ -9,6 +9,7 @@
 #include <kj/async.h>
 
 #include "metaserver/operation.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -29,7 +30,7 @@ class OperationLog {
   // answers come in that order. Dropping the promise does not take the operation back. Refuses, having logged
   // and changed nothing: noSpace (the log's disk is full), ioError (the log is broken, see below).
 
-  virtual kj::Promise<Status> durable(LogIndex index) = 0;
+  virtual Async<Status> durable(LogIndex index) = 0;
   // Waits until everything up to `index` is on stable storage (0: all that has been proposed until now).
   // ioError: the disk refused a sync. What it held is in doubt from then on, so the log is broken: it takes
   // no more operations until the metaserver is started again.

@@ -10,7 +10,7 @@
 
 namespace cairn {
 
-kj::Promise<std::string> PathFinder::nameIn(InodeId parent, InodeId directory) {
+Async<std::string> PathFinder::nameIn(InodeId parent, InodeId directory) {
   for (uint64_t cookie = 0;;) {
     auto page = names.list(parent, cookie, LISTING_LIMIT_MAX, ListingDetail::NAMES);
     if (!page.ok()) co_return "?";
@@ -23,7 +23,7 @@ kj::Promise<std::string> PathFinder::nameIn(InodeId parent, InodeId directory) {
   }
 }
 
-kj::Promise<std::string> PathFinder::pathOf(InodeId directory) {
+Async<std::string> PathFinder::pathOf(InodeId directory) {
   std::vector<std::pair<InodeId, std::string>> below;  // what is not known yet, from the bottom up
   std::string path;
   for (auto id = directory; id != ROOT_INODE;) {

@@ -13,6 +13,7 @@
 #include <unordered_map>
 
 #include "metaserver/namespace_reader.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -21,12 +22,12 @@ class PathFinder {
   explicit PathFinder(const NamespaceReader& names) : names(names) {}
   KJ_DISALLOW_COPY(PathFinder);
 
-  kj::Promise<std::string> pathOf(InodeId directory);
+  Async<std::string> pathOf(InodeId directory);
   // "" for the root, else "/a/b". What cannot be told (it moves just now) is shown as "/?", which is no name
   // that there can be twice.
 
  private:
-  kj::Promise<std::string> nameIn(InodeId parent, InodeId directory);
+  Async<std::string> nameIn(InodeId parent, InodeId directory);
   const NamespaceReader& names;
   std::unordered_map<InodeId, std::string> known;
 };

@@ -12,7 +12,7 @@ namespace {
 constexpr uint32_t QUOTAS_LIMIT_MAX = 1000;
 }
 
-kj::Promise<void> AdministrationHandlers::settingQuota(SetQuotaContext context) {
+Async<void> AdministrationHandlers::settingQuota(SetQuotaContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto operation = kj::heap<LoggedOperation>();
@@ -29,7 +29,7 @@ kj::Promise<void> AdministrationHandlers::settingQuota(SetQuotaContext context) 
                    params.getBytes(), " bytes and ", params.getInodes(), " inodes (0: any) -> from now on");
 }
 
-kj::Promise<void> AdministrationHandlers::listingQuotas(QuotasContext context) {
+Async<void> AdministrationHandlers::listingQuotas(QuotasContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto& state = service.names.state();

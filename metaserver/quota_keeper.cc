@@ -18,7 +18,7 @@ constexpr uint32_t TRASH_PER_PAGE = 200;
 
 }  // namespace
 
-kj::Promise<void> QuotaKeeper::countTree() {
+Async<void> QuotaKeeper::countTree() {
   for (auto more = More::YES; more == More::YES;) {
     auto operation = kj::heap<LoggedOperation>();
     operation->body().setCountTree(ENTRIES_PER_STEP);
@@ -33,7 +33,7 @@ kj::Promise<void> QuotaKeeper::countTree() {
   log.info("all ", names.state().counted, " inodes that were there are counted -> quotas hold from now on");
 }
 
-kj::Promise<void> QuotaKeeper::relieve(NamespaceReader::DirectoryQuota quota) {
+Async<void> QuotaKeeper::relieve(NamespaceReader::DirectoryQuota quota) {
   // What goes next anyway goes first.
   int64_t until = 0;
   InodeId after;
@@ -61,7 +61,7 @@ kj::Promise<void> QuotaKeeper::relieve(NamespaceReader::DirectoryQuota quota) {
   }
 }
 
-kj::Promise<void> QuotaKeeper::relieve() {
+Async<void> QuotaKeeper::relieve() {
   InodeId after;
   for (bool more = true; more;) {
     auto page = names.quotas(after, QUOTAS_PER_PAGE);
@@ -74,7 +74,7 @@ kj::Promise<void> QuotaKeeper::relieve() {
   }
 }
 
-kj::Promise<void> QuotaKeeper::run() {
+Async<void> QuotaKeeper::run() {
   for (;;) {
     co_await timer.afterDelay(TURN);
     auto& state = names.state();

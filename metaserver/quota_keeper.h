@@ -13,6 +13,7 @@
 #include "metaserver/namespace_reader.h"
 #include "metaserver/operation_log.h"
 #include "metaserver/trash_keeper.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -23,12 +24,12 @@ class QuotaKeeper {
       : operations(log), names(names), trash(trash), timer(timer), log(kj::mv(logger)) {}
   KJ_DISALLOW_COPY(QuotaKeeper);
 
-  kj::Promise<void> run();  // for ever
+  Async<void> run();  // for ever
 
  private:
-  kj::Promise<void> countTree();
-  kj::Promise<void> relieve();
-  kj::Promise<void> relieve(NamespaceReader::DirectoryQuota quota);
+  Async<void> countTree();
+  Async<void> relieve();
+  Async<void> relieve(NamespaceReader::DirectoryQuota quota);
 
   OperationLog& operations;
   const NamespaceReader& names;

@@ -105,7 +105,7 @@ void Rebalance::turn() {
   }
 }
 
-kj::Promise<void> Rebalance::run() {
+Async<void> Rebalance::run() {
   for (;;) {
     co_await timer.afterDelay(TURN);
     if (!view.safeMode.on()) turn();

@@ -13,6 +13,7 @@
 #include "metaserver/namespace_reader.h"
 #include "metaserver/rebalance_plan.h"
 #include "metaserver/repair.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -23,7 +24,7 @@ class Rebalance {
       : plan(automatic), view(view), repair(repair), names(names), timer(timer), log(kj::mv(logger)) {}
   KJ_DISALLOW_COPY(Rebalance);
 
-  kj::Promise<void> run();  // for ever
+  Async<void> run();  // for ever
   void begin();
   bool running() const { return plan.running(); }
   uint64_t moves() const { return plan.moves(); }

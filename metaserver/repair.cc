@@ -161,7 +161,7 @@ void Repair::beginWhatIsNext() {
   }
 }
 
-kj::Promise<void> Repair::run() {
+Async<void> Repair::run() {
   for (;;) {
     co_await timer.afterDelay(TURN);
     if (view.safeMode.on()) continue;
@@ -174,7 +174,7 @@ kj::Promise<void> Repair::run() {
 // ---------------------------------------------------------------------------------------------------------------
 // What is done
 
-kj::Promise<void> Repair::carryOut(RepairJob job) {
+Async<void> Repair::carryOut(RepairJob job) {
   auto outcome = Ended::FAILED;
   kj::Maybe<kj::Exception> problem;
   try {
@@ -234,7 +234,7 @@ void Repair::useUp(ChunkHandle chunk, ServerId target) {
   view.garbage.done(target, chunk);
 }
 
-kj::Promise<CopyReport> Repair::slice(const RepairJob& job, CopyRequest request) {
+Async<CopyReport> Repair::slice(const RepairJob& job, CopyRequest request) {
   // What was copied before is paid for first, by both; then this, by what it turns out to be.
   auto source = request.sources[0], target = request.target;
   auto start = plan.reserve(source, target, 0, timer.now());
@@ -246,7 +246,7 @@ kj::Promise<CopyReport> Repair::slice(const RepairJob& job, CopyRequest request)
   co_return kj::mv(report);
 }
 
-kj::Promise<Ended> Repair::judge(const RepairJob& job, const CopyReport& report) {
+Async<Ended> Repair::judge(const RepairJob& job, const CopyReport& report) {
   // Why a slice was not copied, and whether to go on.
   for (auto server : report.bad) {
     auto record = names.chunk(job.chunk);
@@ -288,7 +288,7 @@ kj::Promise<Ended> Repair::judge(const RepairJob& job, const CopyReport& report)
   co_return Ended::FAILED;
 }
 
-kj::Promise<Ended> Repair::copy(const RepairJob& job) {
+Async<Ended> Repair::copy(const RepairJob& job) {
   log.debug("chunk ", job.chunk, ": ", job.urgency, " -> store ", job.target, " copies it from store ",
             job.sources[0]);
   uint32_t overtaken = 0;
@@ -315,7 +315,7 @@ kj::Promise<Ended> Repair::copy(const RepairJob& job) {
   co_return co_await finish(job);
 }
 
-kj::Promise<Ended> Repair::finish(const RepairJob& job) {
+Async<Ended> Repair::finish(const RepairJob& job) {
   if (request(job) == nullptr) co_return Ended::AGAIN;  // nothing is raised for a copy that is not needed
   auto freeze = co_await grants.freeze(job.chunk, kj::heapArray<ServerId>({job.target}), FREEZE_MAX);
   if (!ok(freeze->status)) {
@@ -365,7 +365,7 @@ bool Repair::enoughHold(ChunkHandle chunk, ChunkVersion version) const {
   return false;
 }
 
-kj::Promise<Ended> Repair::trim(const RepairJob& job) {
+Async<Ended> Repair::trim(const RepairJob& job) {
   auto freeze = co_await grants.freeze(
       job.chunk, kj::heapArray<ServerId>(job.leftBehind.begin(), job.leftBehind.size()), FREEZE_MAX);
   if (!ok(freeze->status)) co_return freeze->status == Status::STALE ? Ended::AGAIN : Ended::FAILED;

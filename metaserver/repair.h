@@ -29,6 +29,7 @@
 #include "metaserver/namespace_reader.h"
 #include "metaserver/repair_plan.h"
 #include "metaserver/store_orders.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -44,7 +45,7 @@ class Repair : private kj::TaskSet::ErrorHandler {
   bool mayBuildOn(ChunkHandle chunk, ServerId server) const;
   // A stale replica there may save a copy from reading most of the chunk: it is not to be deleted yet.
 
-  kj::Promise<void> run();  // for ever
+  Async<void> run();  // for ever
   RepairProgress progress() const { return plan.progress(timer.now()); }
   bool surveyed() const { return !sweeping && !sweepWanted && !view.safeMode.on(); }
   uint32_t copiesTo(ServerId server) const { return plan.copiesTo(server); }
@@ -56,13 +57,13 @@ class Repair : private kj::TaskSet::ErrorHandler {
   void noticeChanges(kj::ArrayPtr<const RepairStore> present);
   void sweepSlice();
   void beginWhatIsNext();
-  kj::Promise<void> carryOut(RepairJob job);
-  kj::Promise<RepairPlan::Outcome> copy(const RepairJob& job);
-  kj::Promise<RepairPlan::Outcome> trim(const RepairJob& job);
+  Async<void> carryOut(RepairJob job);
+  Async<RepairPlan::Outcome> copy(const RepairJob& job);
+  Async<RepairPlan::Outcome> trim(const RepairJob& job);
   kj::Maybe<CopyRequest> request(const RepairJob& job) const;
-  kj::Promise<CopyReport> slice(const RepairJob& job, CopyRequest request);
-  kj::Promise<RepairPlan::Outcome> finish(const RepairJob& job);
-  kj::Promise<RepairPlan::Outcome> judge(const RepairJob& job, const CopyReport& report);
+  Async<CopyReport> slice(const RepairJob& job, CopyRequest request);
+  Async<RepairPlan::Outcome> finish(const RepairJob& job);
+  Async<RepairPlan::Outcome> judge(const RepairJob& job, const CopyReport& report);
   void useUp(ChunkHandle chunk, ServerId target);
   bool enoughHold(ChunkHandle chunk, ChunkVersion version) const;
   void taskFailed(kj::Exception&& exception) override;

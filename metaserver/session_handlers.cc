@@ -28,7 +28,7 @@ kj::Promise<void> SessionHandlers::closing(CloseContext context) {
   return service.sessions.close(session);
 }
 
-kj::Promise<void> SessionHandlers::changing(ChangeContext context) {
+Async<void> SessionHandlers::changing(ChangeContext context) {
   auto results = context.getResults();
   auto change = context.getParams().getChange();
   if (fenced()) {
@@ -181,7 +181,7 @@ kj::Promise<void> SessionHandlers::readLink(ReadLinkContext context) {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> SessionHandlers::opening(OpenContext context) {
+Async<void> SessionHandlers::opening(OpenContext context) {
   auto results = context.getResults();
   if (fenced()) {
     results.setStatus(Status::SESSION_EXPIRED);
@@ -216,7 +216,7 @@ kj::Promise<void> SessionHandlers::release(ReleaseContext context) {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> SessionHandlers::locating(LocateContext context) {
+Async<void> SessionHandlers::locating(LocateContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   if (fenced()) {
@@ -278,7 +278,7 @@ kj::Promise<void> SessionHandlers::locating(LocateContext context) {
   for (size_t i = 0; i < locations.size(); ++i) service.writeLocation(list[i], locations[i]);
 }
 
-kj::Promise<void> SessionHandlers::syncing(SyncContext context) {
+Async<void> SessionHandlers::syncing(SyncContext context) {
   if (fenced()) {
     context.getResults().setStatus(Status::SESSION_EXPIRED);
     co_return;

@@ -9,6 +9,7 @@
 
 #include "metaserver/change_subjects.h"
 #include "metaserver/meta_service.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -48,26 +49,25 @@ class SessionHandlers final : public rpc::Session::Server {
 
  private:
   kj::Promise<void> closing(CloseContext context);
-  kj::Promise<void> changing(ChangeContext context);
+  Async<void> changing(ChangeContext context);
   kj::Promise<Outcome> carryOut(rpc::Change::Reader change);
   kj::Promise<Outcome> cover(capnp::List<uint64_t>::Reader covered);
-  kj::Promise<Outcome> share(rpc::Change::Reader change);  // share_handlers.cc
-  kj::Promise<void> opening(OpenContext context);
-  kj::Promise<void> locating(LocateContext context);
-  kj::Promise<void> syncing(SyncContext context);
+  Async<Outcome> share(rpc::Change::Reader change);  // share_handlers.cc
+  Async<void> opening(OpenContext context);
+  Async<void> locating(LocateContext context);
+  Async<void> syncing(SyncContext context);
   kj::Promise<void> reporting(ReportCorruptContext context);
-  kj::Promise<void> locking(LockContext context);
-  kj::Promise<void> acquiring(AcquireContext context);
+  Async<void> locking(LockContext context);
+  Async<void> acquiring(AcquireContext context);
 
   // lease_handlers.cc: other mounts, while this one asks or changes something
-  kj::Promise<void> lookingUp(LookupContext context);
-  kj::Promise<void> gettingAttributes(GetAttributesContext context);
-  kj::Promise<Status> ascertain(InodeId inode, kj::Maybe<Attributes>& described, LeaseRecalls::Turn& turn);
+  Async<void> lookingUp(LookupContext context);
+  Async<void> gettingAttributes(GetAttributesContext context);
+  Async<Status> ascertain(InodeId inode, kj::Maybe<Attributes>& described, LeaseRecalls::Turn& turn);
   void answerSure(const Attributes& known, const kj::Maybe<Attributes>& described,
                   rpc::Attributes::Builder builder);
-  kj::Promise<Status> excludeOthers(rpc::Change::Reader change, ChangeSubjects& subjects,
-                                    LeaseRecalls::Turn& turn);
-  kj::Promise<Status> excludeOthersAfter(rpc::Change::Reader change, kj::Vector<InodeId> touched);
+  Async<Status> excludeOthers(rpc::Change::Reader change, ChangeSubjects& subjects, LeaseRecalls::Turn& turn);
+  Async<Status> excludeOthersAfter(rpc::Change::Reader change, kj::Vector<InodeId> touched);
   enum class Applied { NOW, EARLIER };
   void grantAfter(rpc::Change::Reader change, const Outcome& outcome, Applied applied,
                   rpc::Outcome::Builder builder);

@@ -27,8 +27,8 @@ void Sessions::taskFailed(kj::Exception&& exception) {
   log.error("session work ended with a bug: ", exception);
 }
 
-kj::Promise<Result<SessionId>> Sessions::begin(kj::String host, kj::String name,
-                                               rpc::ClientCallback::Client callback, Told told) {
+Async<Result<SessionId>> Sessions::begin(kj::String host, kj::String name,
+                                         rpc::ClientCallback::Client callback, Told told) {
   auto operation = kj::heap<LoggedOperation>();
   auto open = operation->body().initOpenSession();
   open.setHost(host);
@@ -69,7 +69,7 @@ kj::Maybe<rpc::ClientCallback::Client> Sessions::callback(SessionId id) {
   return line->second.callback;
 }
 
-kj::Promise<void> Sessions::end(SessionId id, SessionEnd how, kj::StringPtr why) {
+Async<void> Sessions::end(SessionId id, SessionEnd how, kj::StringPtr why) {
   if (!ending.insert(id).second) co_return;
   auto unheld = table.ended(id);  // from here on its calls are refused
   lines.erase(id);
@@ -110,7 +110,7 @@ void Sessions::wakePurge() {
   tasks.add(purge());
 }
 
-kj::Promise<void> Sessions::purge() {
+Async<void> Sessions::purge() {
   co_await timer.afterDelay(PURGE_DELAY);
   while (!doomed.empty() && table.everyoneKnown()) {
     kj::Vector<InodeId> batch;
@@ -155,7 +155,7 @@ void Sessions::changed(InodeId inode, SessionId by) {
   }
 }
 
-kj::Promise<void> Sessions::notify(SessionId id, uint64_t generation) {
+Async<void> Sessions::notify(SessionId id, uint64_t generation) {
   for (;;) {
     auto line = lines.find(id);
     if (line == lines.end() || line->second.generation != generation) co_return;
@@ -181,11 +181,11 @@ kj::Promise<void> Sessions::notify(SessionId id, uint64_t generation) {
   }
 }
 
-kj::Promise<void> Sessions::fenceOverdue() {
+Async<void> Sessions::fenceOverdue() {
   for (auto id : table.overdue(timer.now())) co_await fence(id, "silent for longer than its term");
 }
 
-kj::Promise<void> Sessions::run() {
+Async<void> Sessions::run() {
   for (;;) {
     co_await timer.afterDelay(1 * kj::SECONDS);
     co_await fenceOverdue();

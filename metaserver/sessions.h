@@ -23,6 +23,7 @@
 #include "metaserver/namespace_reader.h"
 #include "metaserver/operation_log.h"
 #include "metaserver/session_table.h"
+#include "rpc/coroutine.h"
 #include "rpc/metaserver.capnp.h"
 
 namespace cairn {
@@ -42,8 +43,8 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   KJ_DISALLOW_COPY(Sessions);
 
   enum class Told { NO, YES };  // of changes: not a session that knows leases, which are recalled before them
-  kj::Promise<Result<SessionId>> begin(kj::String host, kj::String name, rpc::ClientCallback::Client callback,
-                                       Told told);
+  Async<Result<SessionId>> begin(kj::String host, kj::String name, rpc::ClientCallback::Client callback,
+                                 Told told);
   Status resume(SessionId id, kj::ArrayPtr<const InodeId> open, rpc::ClientCallback::Client callback,
                 Told told);
   kj::Promise<void> close(SessionId id);
@@ -65,7 +66,7 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   // The other sessions that hold it open, and know no leases, are told to forget what they cached. Best
   // effort; merged while one is under way.
 
-  kj::Promise<void> run();  // fences and purges, for ever
+  Async<void> run();  // fences and purges, for ever
   size_t count() const { return table.size(); }
   void visit(kj::FunctionParam<void(const SessionTable::View&)> visit) const { table.visit(visit); }
 
@@ -78,10 +79,10 @@ class Sessions : private kj::TaskSet::ErrorHandler {
     uint64_t generation = 0;
     Told told = Told::YES;
   };
-  kj::Promise<void> notify(SessionId id, uint64_t generation);
-  kj::Promise<void> end(SessionId id, SessionEnd how, kj::StringPtr why);
-  kj::Promise<void> purge();
-  kj::Promise<void> fenceOverdue();
+  Async<void> notify(SessionId id, uint64_t generation);
+  Async<void> end(SessionId id, SessionEnd how, kj::StringPtr why);
+  Async<void> purge();
+  Async<void> fenceOverdue();
   void consider(kj::ArrayPtr<const InodeId> unheld);
   void wakePurge();
   void taskFailed(kj::Exception&& exception) override;

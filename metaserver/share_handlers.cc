@@ -13,7 +13,7 @@ namespace {
 constexpr uint64_t SHARED_BYTES_MAX = 1024 * uint64_t(CHUNK_SIZE);  // as metaserver/ops/share.cc
 }
 
-kj::Promise<Outcome> SessionHandlers::share(rpc::Change::Reader change) {
+Async<Outcome> SessionHandlers::share(rpc::Change::Reader change) {
   auto request = change.getShare();
   if (request.getBytes() == 0 || request.getBytes() > SHARED_BYTES_MAX) co_return refusal(Status::INVALID);
   auto count = (request.getBytes() + CHUNK_SIZE - 1) / CHUNK_SIZE;

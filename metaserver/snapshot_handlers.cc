@@ -59,7 +59,7 @@ Status walk(const NamespaceReader& names, InodeId top, Handles& handles) {
 
 }  // namespace
 
-kj::Promise<void> AdministrationHandlers::takingSnapshot(SnapshotContext context) {
+Async<void> AdministrationHandlers::takingSnapshot(SnapshotContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   InodeId original(params.getOriginal()), directory(params.getDirectory());

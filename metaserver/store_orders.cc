@@ -37,7 +37,7 @@ void StoreOrders::writeReplica(rpc::Replica::Builder replica, ServerId id) const
   }
 }
 
-kj::Promise<void> StoreOrders::patience(ServerId server, kj::Duration most) {
+Async<void> StoreOrders::patience(ServerId server, kj::Duration most) {
   auto sent = timer.now();
   for (;;) {
     co_await timer.afterDelay(ORDER_DEADLINE);
@@ -66,7 +66,7 @@ void StoreOrders::noAnswer(ServerId server, uint32_t registration, kj::StringPtr
               ") -> go on without it");
 }
 
-kj::Promise<AdoptAnswer> StoreOrders::adopt(AdoptOrder order) {
+Async<AdoptAnswer> StoreOrders::adopt(AdoptOrder order) {
   AdoptAnswer answer{order.server, nullptr, 0, registrationOf(order.server)};
   auto found = capability(order.server);
   KJ_IF_MAYBE (store, found) {
@@ -105,8 +105,8 @@ kj::Promise<kj::Array<AdoptAnswer>> StoreOrders::adoptAll(kj::Array<AdoptOrder> 
   return kj::joinPromises(promises.finish());
 }
 
-kj::Promise<kj::Maybe<Status>> StoreOrders::lease(ChunkHandle chunk, ChunkVersion version,
-                                                  kj::Array<ServerId> members) {
+Async<kj::Maybe<Status>> StoreOrders::lease(ChunkHandle chunk, ChunkVersion version,
+                                            kj::Array<ServerId> members) {
   auto primary = members[0];
   auto registration = registrationOf(primary);
   auto found = capability(primary);
@@ -137,7 +137,7 @@ kj::Promise<kj::Maybe<Status>> StoreOrders::revoke(ServerId server, ChunkHandle 
   return revokeAll(server, kj::mv(chunks));
 }
 
-kj::Promise<kj::Maybe<Status>> StoreOrders::revokeAll(ServerId server, kj::Array<ReplicaId> chunks) {
+Async<kj::Maybe<Status>> StoreOrders::revokeAll(ServerId server, kj::Array<ReplicaId> chunks) {
   auto registration = registrationOf(server);
   auto found = capability(server);
   KJ_IF_MAYBE (store, found) {
@@ -160,8 +160,7 @@ kj::Promise<kj::Maybe<Status>> StoreOrders::revokeAll(ServerId server, kj::Array
   co_return nullptr;
 }
 
-kj::Promise<CloneReport> StoreOrders::clone(ServerId server, ReplicaId source, ChunkHandle target,
-                                            uint32_t bytes) {
+Async<CloneReport> StoreOrders::clone(ServerId server, ReplicaId source, ChunkHandle target, uint32_t bytes) {
   CloneReport report;
   report.registration = registrationOf(server);
   auto found = capability(server);
@@ -185,7 +184,7 @@ kj::Promise<CloneReport> StoreOrders::clone(ServerId server, ReplicaId source, C
   co_return kj::mv(report);
 }
 
-kj::Promise<kj::Maybe<Status>> StoreOrders::remove(ServerId server, kj::Array<DoomedReplica> replicas) {
+Async<kj::Maybe<Status>> StoreOrders::remove(ServerId server, kj::Array<DoomedReplica> replicas) {
   auto registration = registrationOf(server);
   auto found = capability(server);
   KJ_IF_MAYBE (store, found) {
@@ -208,7 +207,7 @@ kj::Promise<kj::Maybe<Status>> StoreOrders::remove(ServerId server, kj::Array<Do
   co_return nullptr;
 }
 
-kj::Promise<CopyReport> StoreOrders::copy(CopyRequest order) {
+Async<CopyReport> StoreOrders::copy(CopyRequest order) {
   CopyReport report;
   report.registration = registrationOf(order.target);
   auto found = capability(order.target);
@@ -238,7 +237,7 @@ kj::Promise<CopyReport> StoreOrders::copy(CopyRequest order) {
   co_return kj::mv(report);
 }
 
-kj::Promise<ReconcileReport> StoreOrders::reconcile(ReconcileRequest order) {
+Async<ReconcileReport> StoreOrders::reconcile(ReconcileRequest order) {
   ReconcileReport report{order.target, nullptr};
   report.registration = registrationOf(order.target);
   auto found = capability(order.target);
@@ -263,7 +262,7 @@ kj::Promise<ReconcileReport> StoreOrders::reconcile(ReconcileRequest order) {
   co_return kj::mv(report);
 }
 
-kj::Promise<StoreOrders::Description> StoreOrders::describe(ServerId server, ChunkHandle chunk) {
+Async<StoreOrders::Description> StoreOrders::describe(ServerId server, ChunkHandle chunk) {
   Description description;
   auto registration = registrationOf(server);
   auto found = capability(server);
@@ -290,8 +289,8 @@ kj::Promise<StoreOrders::Description> StoreOrders::describe(ServerId server, Chu
   co_return kj::mv(description);
 }
 
-kj::Promise<kj::Maybe<StoreOrders::Content>> StoreOrders::content(ServerId server, ChunkHandle chunk,
-                                                                  ChunkVersion version) {
+Async<kj::Maybe<StoreOrders::Content>> StoreOrders::content(ServerId server, ChunkHandle chunk,
+                                                            ChunkVersion version) {
   auto registration = registrationOf(server);
   auto found = capability(server);
   KJ_IF_MAYBE (store, found) {
@@ -311,7 +310,7 @@ kj::Promise<kj::Maybe<StoreOrders::Content>> StoreOrders::content(ServerId serve
   co_return nullptr;
 }
 
-kj::Promise<Life> StoreOrders::probe(ServerId server) {
+Async<Life> StoreOrders::probe(ServerId server) {
   auto registration = registrationOf(server);
   auto found = capability(server);
   KJ_IF_MAYBE (store, found) {
@@ -329,7 +328,7 @@ kj::Promise<Life> StoreOrders::probe(ServerId server) {
   co_return Life::NO_ANSWER;
 }
 
-kj::Promise<kj::Maybe<Status>> StoreOrders::verify(ServerId server, ChunkHandle chunk, ChunkVersion version) {
+Async<kj::Maybe<Status>> StoreOrders::verify(ServerId server, ChunkHandle chunk, ChunkVersion version) {
   auto registration = registrationOf(server);
   auto found = capability(server);
   KJ_IF_MAYBE (store, found) {

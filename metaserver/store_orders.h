@@ -13,6 +13,7 @@
 #include "env/log.h"
 #include "metaserver/cluster_view.h"
 #include "metaserver/reconcile_plan.h"
+#include "rpc/coroutine.h"
 #include "rpc/result.h"
 
 namespace cairn {
@@ -92,36 +93,36 @@ class StoreOrders {
   StoreOrders(ClusterView& view, kj::Timer& timer, Epoch epoch, env::Logger logger)
       : view(view), timer(timer), epoch(epoch), log(kj::mv(logger)) {}
 
-  kj::Promise<AdoptAnswer> adopt(AdoptOrder order);
+  Async<AdoptAnswer> adopt(AdoptOrder order);
   kj::Promise<kj::Array<AdoptAnswer>> adoptAll(kj::Array<AdoptOrder> orders);  // in parallel, in that order
 
-  kj::Promise<kj::Maybe<Status>> lease(ChunkHandle chunk, ChunkVersion version, kj::Array<ServerId> members);
+  Async<kj::Maybe<Status>> lease(ChunkHandle chunk, ChunkVersion version, kj::Array<ServerId> members);
   // To members[0]; the others are its chain.
 
   kj::Promise<kj::Maybe<Status>> revoke(ServerId server, ChunkHandle chunk, ChunkVersion version);
-  kj::Promise<kj::Maybe<Status>> revokeAll(ServerId server, kj::Array<ReplicaId> chunks);
-  kj::Promise<CloneReport> clone(ServerId server, ReplicaId source, ChunkHandle target, uint32_t bytes);
-  kj::Promise<kj::Maybe<Status>> remove(ServerId server, kj::Array<DoomedReplica> replicas);
-  kj::Promise<CopyReport> copy(CopyRequest request);
-  kj::Promise<ReconcileReport> reconcile(ReconcileRequest request);
+  Async<kj::Maybe<Status>> revokeAll(ServerId server, kj::Array<ReplicaId> chunks);
+  Async<CloneReport> clone(ServerId server, ReplicaId source, ChunkHandle target, uint32_t bytes);
+  Async<kj::Maybe<Status>> remove(ServerId server, kj::Array<DoomedReplica> replicas);
+  Async<CopyReport> copy(CopyRequest request);
+  Async<ReconcileReport> reconcile(ReconcileRequest request);
   struct Description {
     enum class Answered { NO, YES } answered = Answered::NO;
     kj::Maybe<ReplicaFacts> replica;
   };
-  kj::Promise<Description> describe(ServerId server, ChunkHandle chunk);
-  kj::Promise<Life> probe(ServerId server);
+  Async<Description> describe(ServerId server, ChunkHandle chunk);
+  Async<Life> probe(ServerId server);
   struct Content {
     uint32_t length = 0;
     kj::Array<kj::byte> checksums;
     bool operator==(const Content& other) const = default;
   };
-  kj::Promise<kj::Maybe<Content>> content(ServerId server, ChunkHandle chunk, ChunkVersion version);
+  Async<kj::Maybe<Content>> content(ServerId server, ChunkHandle chunk, ChunkVersion version);
   // Its table of checksums; null: refused, or no answer.
-  kj::Promise<kj::Maybe<Status>> verify(ServerId server, ChunkHandle chunk, ChunkVersion version);
+  Async<kj::Maybe<Status>> verify(ServerId server, ChunkHandle chunk, ChunkVersion version);
   // The store reads all of its replica: OK, CORRUPT, or why it could not. Takes as long as that takes.
 
  private:
-  kj::Promise<void> patience(ServerId server, kj::Duration most);
+  Async<void> patience(ServerId server, kj::Duration most);
   template <typename T>
   kj::Promise<T> bounded(ServerId server, kj::Promise<T> promise, kj::Duration most = ORDER_DEADLINE_MAX);
   kj::Maybe<rpc::ChunkServer::Client> capability(ServerId server);

@@ -27,7 +27,7 @@ void write(rpc::TrashedFile::Builder builder, const TrashedFile& file, kj::Strin
 
 }  // namespace
 
-kj::Promise<void> AdministrationHandlers::listingTrash(TrashContext context) {
+Async<void> AdministrationHandlers::listingTrash(TrashContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   auto limit = kj::min(kj::max(params.getLimit(), 1u), TRASH_LIMIT_MAX);
@@ -44,7 +44,7 @@ kj::Promise<void> AdministrationHandlers::listingTrash(TrashContext context) {
   }
 }
 
-kj::Promise<void> AdministrationHandlers::restoring(RestoreContext context) {
+Async<void> AdministrationHandlers::restoring(RestoreContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   InodeId file(params.getFile().getInode());
@@ -71,7 +71,7 @@ kj::Promise<void> AdministrationHandlers::restoring(RestoreContext context) {
                    ") back from the trash -> it has a name again");
 }
 
-kj::Promise<void> AdministrationHandlers::purgingTrash(PurgeTrashContext context) {
+Async<void> AdministrationHandlers::purgingTrash(PurgeTrashContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
   kj::Vector<TrashedFile> files;
@@ -88,7 +88,7 @@ kj::Promise<void> AdministrationHandlers::purgingTrash(PurgeTrashContext context
   service.log.info("an operator wants space back -> ", *purged, " files are purged from the trash");
 }
 
-kj::Promise<void> AdministrationHandlers::keepingTrash(KeepTrashContext context) {
+Async<void> AdministrationHandlers::keepingTrash(KeepTrashContext context) {
   // Breadth first; what comes or goes meanwhile is as if it had done so before or after.
   auto params = context.getParams();
   auto results = context.getResults();

@@ -34,7 +34,7 @@ Status TrashKeeper::needSpace() {
   return Status::OK;
 }
 
-kj::Promise<Result<uint64_t>> TrashKeeper::purge(kj::Array<TrashedFile> files) {
+Async<Result<uint64_t>> TrashKeeper::purge(kj::Array<TrashedFile> files) {
   uint64_t purged = 0;
   for (size_t start = 0; start < files.size();) {
     auto batch = files.slice(start, kj::min(start + BATCH, files.size()));
@@ -46,7 +46,7 @@ kj::Promise<Result<uint64_t>> TrashKeeper::purge(kj::Array<TrashedFile> files) {
   co_return purged;
 }
 
-kj::Promise<void> TrashKeeper::purgeDue() {
+Async<void> TrashKeeper::purgeDue() {
   for (uint32_t i = 0; i < BATCHES_PER_TURN; ++i) {
     auto page = names.trash(0, InodeId(), BATCH);
     size_t due = 0;
@@ -62,7 +62,7 @@ kj::Promise<void> TrashKeeper::purgeDue() {
   }
 }
 
-kj::Promise<void> TrashKeeper::relieve() {
+Async<void> TrashKeeper::relieve() {
   auto now = timer.now();
   kj::Vector<TrashStore> stores;
   for (auto& [id, server] : view.servers.all()) {
@@ -92,7 +92,7 @@ kj::Promise<void> TrashKeeper::relieve() {
               " are left");
 }
 
-kj::Promise<void> TrashKeeper::run() {
+Async<void> TrashKeeper::run() {
   for (;;) {
     co_await timer.afterDelay(TURN);
     if (names.state().trash == 0) continue;

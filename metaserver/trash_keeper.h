@@ -13,6 +13,7 @@
 #include "metaserver/namespace_reader.h"
 #include "metaserver/operation_log.h"
 #include "metaserver/trash_plan.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -26,14 +27,14 @@ class TrashKeeper {
   Status needSpace();
   // Somebody was refused space. OK: some may come. NO_SPACE: none will.
 
-  kj::Promise<Result<uint64_t>> purge(kj::Array<TrashedFile> files);  // how many went
+  Async<Result<uint64_t>> purge(kj::Array<TrashedFile> files);  // how many went
   uint64_t reclaimed() const { return early; }  // files that went before their time since the start
 
-  kj::Promise<void> run();  // for ever
+  Async<void> run();  // for ever
 
  private:
-  kj::Promise<void> purgeDue();
-  kj::Promise<void> relieve();
+  Async<void> purgeDue();
+  Async<void> relieve();
 
   const ClusterView& view;
   OperationLog& operations;

@@ -28,7 +28,7 @@ class Acceptor::Body final : public kj::TaskSet::ErrorHandler {
         connections(*this),
         listening(kj::heap<kj::TaskSet>(*this)) {}
 
-  kj::Promise<uint16_t> listen(kj::StringPtr text) {
+  Async<uint16_t> listen(kj::StringPtr text) {
     auto address = co_await options.network.parseAddress(text);
     auto receiver = address->listen();
     auto port = receiver->getPort();
@@ -44,7 +44,7 @@ class Acceptor::Body final : public kj::TaskSet::ErrorHandler {
   class Served;
   class Gate;
 
-  kj::Promise<void> acceptLoop(kj::Own<kj::ConnectionReceiver> receiver) {
+  Async<void> acceptLoop(kj::Own<kj::ConnectionReceiver> receiver) {
     using Accepted = kj::Maybe<kj::Own<kj::AsyncIoStream>>;
     for (;;) {
       auto accepted = co_await receiver->accept().then(
@@ -62,7 +62,7 @@ class Acceptor::Body final : public kj::TaskSet::ErrorHandler {
     }
   }
 
-  kj::Promise<void> serve(kj::Own<Served> connection);
+  Async<void> serve(kj::Own<Served> connection);
   void taskFailed(kj::Exception&& exception) override {
     options.log.warning("a connection failed: ", exception.getDescription(), " -> closed");
   }
@@ -154,7 +154,7 @@ void Acceptor::Body::accept(kj::Own<kj::AsyncIoStream> stream) {
   connections.add(serve(kj::heap<Served>(*this, ++lastId, kj::mv(stream))));
 }
 
-kj::Promise<void> Acceptor::Body::serve(kj::Own<Served> connection) {
+Async<void> Acceptor::Body::serve(kj::Own<Served> connection) {
   bool gone =
       co_await connection->gone()
           .then([]() { return true; })

@@ -128,10 +128,10 @@ kj::Promise<kj::Maybe<kj::Own<ReceivedMessage>>> MessageStream::receive(capnp::R
   } catch (const kj::Exception& exception) {
     return kj::cp(exception);  // what is buffered stays: every later call says the same
   }
-  return reading.wrap(receiveSlowly(options));
+  return reading.wrap<kj::Maybe<kj::Own<ReceivedMessage>>>(receiveSlowly(options));
 }
 
-kj::Promise<kj::Maybe<kj::Own<ReceivedMessage>>> MessageStream::receiveSlowly(capnp::ReaderOptions options) {
+Async<kj::Maybe<kj::Own<ReceivedMessage>>> MessageStream::receiveSlowly(capnp::ReaderOptions options) {
   for (;;) {
     size_t wanted = headerBytesWanted();
     KJ_IF_MAYBE (frame, parseHeader()) {
@@ -234,7 +234,7 @@ void MessageStream::gather(Outgoing& message) {
   }
 }
 
-kj::Promise<void> MessageStream::writeQueue() {
+Async<void> MessageStream::writeQueue() {
   co_await kj::evalLast([]() {});  // whatever else this turn of the loop has to say goes out with it
   while (!queue.empty()) {
     inFlight.swap(queue);

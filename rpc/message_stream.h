@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "rpc/buffer_pool.h"
+#include "rpc/coroutine.h"
 
 namespace cairn {
 
@@ -114,12 +115,12 @@ class MessageStream final : public capnp::MessageStream {
   size_t headerBytesWanted() const;  // to know the header's size, or, once known, that
   kj::Maybe<Frame> parseHeader();    // null: not all of it is buffered
   kj::Own<ReceivedMessage> place(const Frame& frame, capnp::ReaderOptions options, kj::byte*& body);
-  kj::Promise<kj::Maybe<kj::Own<ReceivedMessage>>> receiveSlowly(capnp::ReaderOptions options);
+  Async<kj::Maybe<kj::Own<ReceivedMessage>>> receiveSlowly(capnp::ReaderOptions options);
   kj::Promise<void> fill(size_t wanted);
   kj::Exception endedInside();
 
   void write();
-  kj::Promise<void> writeQueue();
+  Async<void> writeQueue();
   void gather(Outgoing& message);
   void dropQueue();
   void settle();

@@ -75,14 +75,14 @@ class PeerCore::Body final : private kj::TaskSet::ErrorHandler {
 
   kj::TimePoint now() const { return environment.timer.now(); }
   void send(kj::Own<Flight> flight);
-  kj::Promise<void> fly(Link& on, kj::Own<Flight> flight);
+  Async<void> fly(Link& on, kj::Own<Flight> flight);
 
   bool somebodyWaits();
   void startConnecting();
-  kj::Promise<void> connectLoop();
-  kj::Promise<void> attempt();
-  kj::Promise<kj::Own<kj::AsyncIoStream>> dial();
-  kj::Promise<void> greet(Link& fresh);
+  Async<void> connectLoop();
+  Async<void> attempt();
+  Async<kj::Own<kj::AsyncIoStream>> dial();
+  Async<void> greet(Link& fresh);
   void attemptFailed(kj::Exception&& exception);
   void failWaiting(const kj::Exception& exception, bool evenTheOnesWhoWait);
   kj::Exception refused();
@@ -180,7 +180,7 @@ void PeerCore::Body::send(kj::Own<Flight> flight) {
   on.tasks.add(fly(on, kj::mv(flight)));
 }
 
-kj::Promise<void> PeerCore::Body::fly(Link& on, kj::Own<Flight> flight) {
+Async<void> PeerCore::Body::fly(Link& on, kj::Own<Flight> flight) {
   // Runs up to the first co_await at once: the request leaves in the order of submit(). `on` owns this frame.
   flight->on = &on;
   ++on.inFlight;
@@ -302,7 +302,7 @@ void PeerCore::Body::startConnecting() {
   tasks.add(connectLoop());
 }
 
-kj::Promise<void> PeerCore::Body::connectLoop() {
+Async<void> PeerCore::Body::connectLoop() {
   // Runs while somebody waits: a peer nobody calls is left alone.
   while (link == nullptr && somebodyWaits()) {
     if (now() < nextAttempt) {
@@ -322,14 +322,14 @@ kj::Promise<void> PeerCore::Body::connectLoop() {
   }
 }
 
-kj::Promise<void> PeerCore::Body::attempt() {
+Async<void> PeerCore::Body::attempt() {
   auto& timer = environment.timer;
   refusal = nullptr;
-  auto stream = co_await withDeadline(timer, dial(), environment.connectDeadline,
-                                      kj::str(name, ": connecting to ", address.network));
+  auto stream = co_await withDeadline<kj::Own<kj::AsyncIoStream>>(
+      timer, dial(), environment.connectDeadline, kj::str(name, ": connecting to ", address.network));
   lastGeneration = lastGeneration.next();
   auto fresh = kj::heap<Link>(*this, lastGeneration, kj::mv(stream));
-  co_await withDeadline(timer, greet(*fresh), environment.connectDeadline, kj::str(name, ": hello"));
+  co_await withDeadline<void>(timer, greet(*fresh), environment.connectDeadline, kj::str(name, ": hello"));
   KJ_IF_MAYBE (hook, connectHook) {
     co_await withDeadline(timer, (*hook)(fresh->service, fresh->generation), environment.onConnectDeadline,
                           kj::str(name, ": registering on a new connection"));
@@ -348,7 +348,7 @@ kj::Promise<void> PeerCore::Body::attempt() {
   link = kj::mv(fresh);
 }
 
-kj::Promise<kj::Own<kj::AsyncIoStream>> PeerCore::Body::dial() {
+Async<kj::Own<kj::AsyncIoStream>> PeerCore::Body::dial() {
   using Dialled = kj::Maybe<kj::Own<kj::AsyncIoStream>>;
   if (address.local != "" && address.host == environment.host) {
     auto local = kj::str(address.local);
@@ -366,7 +366,7 @@ kj::Promise<kj::Own<kj::AsyncIoStream>> PeerCore::Body::dial() {
   co_return co_await parsed->connect();
 }
 
-kj::Promise<void> PeerCore::Body::greet(Link& fresh) {
+Async<void> PeerCore::Body::greet(Link& fresh) {
   auto gate = fresh.connection.bootstrap().castAs<rpc::Gate>();
   auto request = gate.helloRequest();
   request.setProtocol(rpc::PROTOCOL_VERSION);

@@ -138,7 +138,7 @@ class SocketStream final : public kj::AsyncIoStream {
     return size_t(got);
   }
 
-  kj::Promise<size_t> readOn(kj::ArrayPtr<kj::byte> bytes, size_t least, size_t got) {
+  Async<size_t> readOn(kj::ArrayPtr<kj::byte> bytes, size_t least, size_t got) {
     while (got < least) {
       if (empty) {
         watching = false;
@@ -184,7 +184,7 @@ class SocketStream final : public kj::AsyncIoStream {
     }
   }
 
-  kj::Promise<void> writeOn(Pieces pieces) {
+  Async<void> writeOn(Pieces pieces) {
     // A new watch tells at once if there is room already, so no edge since the write is missed.
     Outlet outlet(duplicate(socket), events);
     auto room = outlet.observer.whenBecomesWritable();

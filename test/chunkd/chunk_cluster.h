@@ -282,8 +282,7 @@ class ChunkCluster {
     uint32_t length;
     std::set<uint32_t> bad;
   };
-  kj::Promise<CopyResult> startCopy(uint32_t id, ChunkKey key, std::vector<uint32_t> sources,
-                                    CopyWords words) {
+  Async<CopyResult> startCopy(uint32_t id, ChunkKey key, std::vector<uint32_t> sources, CopyWords words) {
     auto request = orders(id).copyRequest();
     request.setEpoch(words.epoch.orDefault(meta.epoch).value());
     request.getChunk().setHandle(key.handle.value());
@@ -301,7 +300,7 @@ class ChunkCluster {
     for (auto server : answer.getBad()) result.bad.insert(server);
     co_return kj::mv(result);
   }
-  kj::Promise<CopyResult> startReconcile(uint32_t id, ChunkKey key, std::vector<uint32_t> sources) {
+  Async<CopyResult> startReconcile(uint32_t id, ChunkKey key, std::vector<uint32_t> sources) {
     auto request = orders(id).reconcileRequest();
     request.setEpoch(meta.epoch.value());
     request.getChunk().setHandle(key.handle.value());
@@ -337,7 +336,7 @@ class ChunkCluster {
     Status status;
     uint32_t length;
   };
-  kj::Promise<CloneResult> startClone(uint32_t id, ChunkKey key, uint64_t target, uint32_t bytes) {
+  Async<CloneResult> startClone(uint32_t id, ChunkKey key, uint64_t target, uint32_t bytes) {
     auto request = orders(id).cloneRequest();
     request.setEpoch(meta.epoch.value());
     request.getChunk().setHandle(key.handle.value());
@@ -377,8 +376,8 @@ class ChunkCluster {
     for (auto failed : response.getFailed()) answer.failed.insert(failed);
     return answer;
   }
-  kj::Promise<Answer> startWrite(uint32_t id, ChunkKey key, uint32_t offset, kj::Array<kj::byte> data,
-                                 kj::Maybe<kj::Array<uint32_t>> sums = nullptr) {
+  Async<Answer> startWrite(uint32_t id, ChunkKey key, uint32_t offset, kj::Array<kj::byte> data,
+                           kj::Maybe<kj::Array<uint32_t>> sums = nullptr) {
     auto checksums = pieceSums(data, offset);
     KJ_IF_MAYBE (given, sums) checksums = kj::mv(*given);
     auto response =

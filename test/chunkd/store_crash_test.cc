@@ -83,7 +83,8 @@ TEST_F(StoreCrash, ATruncationCutOffByTheDeathOfTheProcessIsDoneAgain) {
     auto data = pattern(40000, 1);
     ASSERT_EQ(house.write(chunk, 0, data), Status::OK);
     disk.setDelay(house.timer, 1 * kj::MILLISECONDS);
-    auto underWay = house.store().adopt({chunk.handle, chunk.version, chunk.version.next(), 10000u});
+    kj::Promise<ChunkStore::AdoptAnswer> underWay =
+        house.store().adopt({chunk.handle, chunk.version, chunk.version.next(), 10000u});
     for (uint64_t i = 0; i < steps; i++) {
       underWay.poll(house.waitScope);
       house.timer.advanceTo(house.timer.now() + 1 * kj::MILLISECONDS);
@@ -163,7 +164,7 @@ TEST_F(StoreCrash, AWriteBesideASyncIsNotCoveredByIt) {
   auto sums = pieceSums(data, 0);
   auto writing = house.store().write(chunk, 0, data, sums);
   writing.poll(house.waitScope);
-  auto syncing = house.store().sync(chunk);  // begins while the write is under way
+  kj::Promise<Status> syncing = house.store().sync(chunk);  // begins while the write is under way
   while (!writing.poll(house.waitScope) || !syncing.poll(house.waitScope)) {
     house.timer.advanceTo(house.timer.now() + 1 * kj::MILLISECONDS);
   }

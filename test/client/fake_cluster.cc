@@ -22,7 +22,9 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
   FakeChunkServer(FakeCluster& cluster, FakeStore& store) : cluster(cluster), store(store) {}
 
  protected:
-  kj::Promise<void> write(WriteContext context) override {
+  kj::Promise<void> write(WriteContext context) override { return writing(context); }
+
+  Async<void> writing(WriteContext context) {
     auto params = context.getParams();
     auto results = context.getResults();
     store.writesInFlightMax = std::max(store.writesInFlightMax, ++store.writesInFlight);
@@ -203,7 +205,9 @@ class FakeSessionServer final : public rpc::Session::Server {
     return kj::READY_NOW;
   }
 
-  kj::Promise<void> change(ChangeContext context) override {
+  kj::Promise<void> change(ChangeContext context) override { return changing(context); }
+
+  Async<void> changing(ChangeContext context) {
     auto change = context.getParams().getChange();
     auto outcome = context.getResults().initOutcome();
     auto status = alive();
@@ -283,7 +287,8 @@ class FakeSessionServer final : public rpc::Session::Server {
     return kj::READY_NOW;
   }
 
-  kj::Promise<void> lookup(LookupContext context) override {
+  kj::Promise<void> lookup(LookupContext context) override { return lookingUp(context); }
+  Async<void> lookingUp(LookupContext context) {
     auto params = context.getParams();
     auto results = context.getResults();
     ++cluster.lookups;
@@ -298,6 +303,9 @@ class FakeSessionServer final : public rpc::Session::Server {
     if (ok(status)) co_await describe(results.initAttributes(), found->second);
   }
   kj::Promise<void> getAttributes(GetAttributesContext context) override {
+    return gettingAttributes(context);
+  }
+  Async<void> gettingAttributes(GetAttributesContext context) {
     auto inode = context.getParams().getInode();
     ++cluster.questions;
     auto status = alive();
@@ -316,7 +324,8 @@ class FakeSessionServer final : public rpc::Session::Server {
          context.getParams().getForWrite() ? rpc::LeaseKind::WRITE : rpc::LeaseKind::READ);
     return kj::READY_NOW;
   }
-  kj::Promise<void> acquire(AcquireContext context) override {
+  kj::Promise<void> acquire(AcquireContext context) override { return acquiring(context); }
+  Async<void> acquiring(AcquireContext context) {
     auto inode = context.getParams().getInode();
     auto kind = context.getParams().getKind();
     ++cluster.acquires;
@@ -424,7 +433,7 @@ class FakeSessionServer final : public rpc::Session::Server {
       if (holder != id && kind == rpc::LeaseKind::WRITE) builder.setUnsure(true);
     }
   }
-  kj::Promise<void> describe(rpc::Attributes::Builder builder, uint64_t inode) {
+  Async<void> describe(rpc::Attributes::Builder builder, uint64_t inode) {
     tell(builder, inode, rpc::LeaseKind::READ);
     if (!builder.getUnsure()) co_return;
     for (auto& [holder, kind] : cluster.leases[inode]) {
@@ -626,8 +635,7 @@ rpc::LeaseKind FakeCluster::grantInBand(uint64_t session, uint64_t inode, rpc::L
   return has;
 }
 
-kj::Promise<FakeCluster::Alone> FakeCluster::recallOthers(uint64_t session, uint64_t inode,
-                                                          rpc::LeaseKind kept) {
+Async<FakeCluster::Alone> FakeCluster::recallOthers(uint64_t session, uint64_t inode, rpc::LeaseKind kept) {
   if (leaseMs == 0 || inode == 0) co_return Alone();
   while (underWay.count(inode)) co_await underWay.at(inode).addBranch();
   auto paf = kj::newPromiseAndFulfiller<void>();

@@ -18,6 +18,7 @@
 #include "env/checksum.h"
 #include "rpc/acceptor.h"
 #include "rpc/chunkd.capnp.h"
+#include "rpc/coroutine.h"
 #include "rpc/metaserver.capnp.h"
 #include "test/sim/seeded_entropy.h"
 #include "test/sim/sim_network.h"
@@ -68,8 +69,8 @@ class FakeCluster {
   // the client side
   FilesystemOptions options();
   kj::Own<Filesystem> mount();
-  template <typename T>
-  T run(kj::Promise<T> promise) {
+  template <typename Promise>
+  auto run(Promise&& promise) {
     return time.run(kj::mv(promise), scope);
   }
   void pass(kj::Duration duration) { time.timer().afterDelay(duration).wait(scope); }
@@ -143,7 +144,7 @@ class FakeCluster {
   struct Alone {
     kj::Own<void> keeper;
   };
-  kj::Promise<Alone> recallOthers(uint64_t session, uint64_t inode, rpc::LeaseKind kept);
+  Async<Alone> recallOthers(uint64_t session, uint64_t inode, rpc::LeaseKind kept);
   // While what it answers lives, nobody else is granted a lease on the inode.
   void loseLeases(uint64_t session);  // it was silent for too long
 

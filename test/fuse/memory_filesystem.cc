@@ -41,12 +41,12 @@ class MemoryFilesystem::File final : public OpenFile {
   InodeId inode() const override { return id; }
   FileAttributes attributes() const override { return filesystem.nodes.at(id).attributes; }
 
-  kj::Promise<Result<ReadData>> read(FileOffset offset, uint32_t size, Origin) override {
+  Async<Result<ReadData>> read(FileOffset offset, uint32_t size, Origin) override {
     auto self = kj::addRef(*this);
     co_await filesystem.start("read", id);
     co_return filesystem.readNow(filesystem.nodes.at(id), offset.value(), size);
   }
-  kj::Promise<Status> write(FileOffset offset, Bytes bytes, Origin) override {
+  Async<Status> write(FileOffset offset, Bytes bytes, Origin) override {
     auto self = kj::addRef(*this);
     if (bytes.view.size() >= 65536 && reinterpret_cast<uintptr_t>(bytes.view.begin()) % 4096 == 80) {
       filesystem.handedOver += bytes.view.size();
@@ -55,14 +55,14 @@ class MemoryFilesystem::File final : public OpenFile {
     filesystem.writeNow(filesystem.nodes.at(id), offset.value(), bytes.view);
     co_return Status::OK;
   }
-  kj::Promise<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange>) override {
+  Async<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange>) override {
     auto self = kj::addRef(*this);
     co_await filesystem.start(rest == Rest::FOLLOWS ? "append piece" : "append", id);
     auto end = attributes().size;
     filesystem.writeNow(filesystem.nodes.at(id), end, bytes.view);
     co_return FileOffset(end);
   }
-  kj::Promise<Status> flush() override {
+  Async<Status> flush() override {
     auto self = kj::addRef(*this);
     co_await filesystem.start("flush", id);
     auto found = filesystem.flushFailures.find(id);
@@ -71,7 +71,7 @@ class MemoryFilesystem::File final : public OpenFile {
     filesystem.flushFailures.erase(found);
     co_return status;
   }
-  kj::Promise<Status> sync() override {
+  Async<Status> sync() override {
     auto self = kj::addRef(*this);
     co_await filesystem.start("sync", id);
     co_return Status::OK;
@@ -231,19 +231,18 @@ Status MemoryFilesystem::renameNow(InodeId parent, kj::StringPtr name, InodeId n
   return Status::OK;
 }
 
-kj::Promise<Result<FileAttributes>> MemoryFilesystem::lookup(InodeId parent, kj::StringPtr name) {
+Async<Result<FileAttributes>> MemoryFilesystem::lookup(InodeId parent, kj::StringPtr name) {
   co_await start("lookup", parent);
   co_return lookupNow(parent, name);
 }
 
-kj::Promise<Result<FileAttributes>> MemoryFilesystem::make(InodeId parent, kj::StringPtr name, NewNode node,
-                                                           Credentials caller) {
+Async<Result<FileAttributes>> MemoryFilesystem::make(InodeId parent, kj::StringPtr name, NewNode node,
+                                                     Credentials caller) {
   co_await start("make", parent);
   co_return makeNow(parent, name, node, caller);
 }
 
-kj::Promise<Result<FileAttributes>> MemoryFilesystem::link(InodeId inode, InodeId parent,
-                                                           kj::StringPtr name) {
+Async<Result<FileAttributes>> MemoryFilesystem::link(InodeId inode, InodeId parent, kj::StringPtr name) {
   co_await start("link", inode);
   if (nodeOf(inode) == nullptr) co_return Status::STALE;
   auto existing = lookupNow(parent, name);
@@ -253,23 +252,23 @@ kj::Promise<Result<FileAttributes>> MemoryFilesystem::link(InodeId inode, InodeI
   co_return nodes.at(inode).attributes;
 }
 
-kj::Promise<Status> MemoryFilesystem::unlink(InodeId parent, kj::StringPtr name, Credentials) {
+Async<Status> MemoryFilesystem::unlink(InodeId parent, kj::StringPtr name, Credentials) {
   co_await start("unlink", parent);
   co_return unlinkNow(parent, name, false);
 }
 
-kj::Promise<Status> MemoryFilesystem::rmdir(InodeId parent, kj::StringPtr name) {
+Async<Status> MemoryFilesystem::rmdir(InodeId parent, kj::StringPtr name) {
   co_await start("rmdir", parent);
   co_return unlinkNow(parent, name, true);
 }
 
-kj::Promise<Status> MemoryFilesystem::rename(InodeId parent, kj::StringPtr name, InodeId newParent,
-                                             kj::StringPtr newName, uint32_t flags, Credentials) {
+Async<Status> MemoryFilesystem::rename(InodeId parent, kj::StringPtr name, InodeId newParent,
+                                       kj::StringPtr newName, uint32_t flags, Credentials) {
   co_await start("rename", parent);
   co_return renameNow(parent, name, newParent, newName, flags);
 }
 
-kj::Promise<Result<kj::String>> MemoryFilesystem::readLink(InodeId inode) {
+Async<Result<kj::String>> MemoryFilesystem::readLink(InodeId inode) {
   co_await start("readLink", inode);
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
@@ -277,8 +276,8 @@ kj::Promise<Result<kj::String>> MemoryFilesystem::readLink(InodeId inode) {
   co_return kj::str(node->target.c_str());
 }
 
-kj::Promise<Result<DirectoryPage>> MemoryFilesystem::readDirectory(InodeId inode, uint64_t cookie,
-                                                                   uint32_t limit, Detail detail) {
+Async<Result<DirectoryPage>> MemoryFilesystem::readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
+                                                             Detail detail) {
   co_await start("readDirectory", inode);
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
@@ -299,14 +298,14 @@ kj::Promise<Result<DirectoryPage>> MemoryFilesystem::readDirectory(InodeId inode
 
 // ---------------------------------------------------------------------------------------- attributes
 
-kj::Promise<Result<FileAttributes>> MemoryFilesystem::getAttributes(InodeId inode) {
+Async<Result<FileAttributes>> MemoryFilesystem::getAttributes(InodeId inode) {
   co_await start("getAttributes", inode);
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
   co_return node->attributes;
 }
 
-kj::Promise<Result<FileAttributes>> MemoryFilesystem::setAttributes(InodeId inode, AttributeChange change) {
+Async<Result<FileAttributes>> MemoryFilesystem::setAttributes(InodeId inode, AttributeChange change) {
   co_await start("setAttributes", inode);
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
@@ -326,12 +325,12 @@ kj::Promise<Result<FileAttributes>> MemoryFilesystem::setAttributes(InodeId inod
   co_return attributes;
 }
 
-kj::Promise<Result<SpaceStatistics>> MemoryFilesystem::statistics(InodeId) {
+Async<Result<SpaceStatistics>> MemoryFilesystem::statistics(InodeId) {
   co_await start("statistics", ROOT_INODE);
   co_return SpaceStatistics{.blocksTotal = 1 << 20, .blocksFree = 1 << 19, .inodes = nodes.size()};
 }
 
-kj::Promise<Result<kj::Array<kj::byte>>> MemoryFilesystem::getXattr(InodeId inode, kj::StringPtr name) {
+Async<Result<kj::Array<kj::byte>>> MemoryFilesystem::getXattr(InodeId inode, kj::StringPtr name) {
   co_await start("getXattr", inode);
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
@@ -352,20 +351,20 @@ Status MemoryFilesystem::setXattrNow(InodeId inode, kj::StringPtr name, kj::Arra
   return Status::OK;
 }
 
-kj::Promise<Status> MemoryFilesystem::setXattr(InodeId inode, kj::StringPtr name,
-                                               kj::ArrayPtr<const kj::byte> value, uint32_t flags) {
+Async<Status> MemoryFilesystem::setXattr(InodeId inode, kj::StringPtr name,
+                                         kj::ArrayPtr<const kj::byte> value, uint32_t flags) {
   co_await start("setXattr", inode);
   co_return setXattrNow(inode, name, value, flags);
 }
 
-kj::Promise<Status> MemoryFilesystem::removeXattr(InodeId inode, kj::StringPtr name) {
+Async<Status> MemoryFilesystem::removeXattr(InodeId inode, kj::StringPtr name) {
   co_await start("removeXattr", inode);
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
   co_return node->xattrs.erase(name.cStr()) == 0 ? Status::NO_DATA : Status::OK;
 }
 
-kj::Promise<Result<kj::Array<kj::String>>> MemoryFilesystem::listXattr(InodeId inode) {
+Async<Result<kj::Array<kj::String>>> MemoryFilesystem::listXattr(InodeId inode) {
   co_await start("listXattr", inode);
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
@@ -376,15 +375,15 @@ kj::Promise<Result<kj::Array<kj::String>>> MemoryFilesystem::listXattr(InodeId i
 
 // ---------------------------------------------------------------------------------------- files
 
-kj::Promise<Result<kj::Own<OpenFile>>> MemoryFilesystem::open(InodeId inode, Access) {
+Async<Result<kj::Own<OpenFile>>> MemoryFilesystem::open(InodeId inode, Access) {
   co_await start("open", inode);
   if (nodeOf(inode) == nullptr) co_return Status::STALE;
   co_return kj::Own<OpenFile>(kj::refcounted<File>(*this, inode));
 }
 
-kj::Promise<Result<kj::Own<OpenFile>>> MemoryFilesystem::create(InodeId parent, kj::StringPtr name,
-                                                                uint16_t mode, Credentials caller,
-                                                                NewNode options, bool exclusive) {
+Async<Result<kj::Own<OpenFile>>> MemoryFilesystem::create(InodeId parent, kj::StringPtr name, uint16_t mode,
+                                                          Credentials caller, NewNode options,
+                                                          bool exclusive) {
   co_await start("create", parent);
   options.mode = mode;
   auto made = makeNow(parent, name, options, caller);
@@ -450,15 +449,15 @@ void MemoryFilesystem::truncateNow(Node& node, uint64_t size) {
   touch(node);
 }
 
-kj::Promise<Status> MemoryFilesystem::syncAll() {
+Async<Status> MemoryFilesystem::syncAll() {
   co_await start("syncAll", ROOT_INODE);
   co_return Status::OK;
 }
-kj::Promise<Status> MemoryFilesystem::syncNames() {
+Async<Status> MemoryFilesystem::syncNames() {
   co_await start("syncNames", ROOT_INODE);
   co_return Status::OK;
 }
-kj::Promise<void> MemoryFilesystem::shutdown() {
+Async<void> MemoryFilesystem::shutdown() {
   return start("shutdown", ROOT_INODE);
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "client/filesystem.h"
+#include "rpc/coroutine.h"
 
 namespace cairn::fuse {
 
@@ -38,33 +39,33 @@ class MemoryFilesystem final : public Filesystem {
   InodeId find(kj::StringPtr path) const;
   void checkInvariants() const;
 
-  kj::Promise<Result<FileAttributes>> lookup(InodeId parent, kj::StringPtr name) override;
-  kj::Promise<Result<FileAttributes>> getAttributes(InodeId inode) override;
-  kj::Promise<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) override;
-  kj::Promise<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
-                                           Credentials caller) override;
-  kj::Promise<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) override;
-  kj::Promise<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) override;
-  kj::Promise<Status> rmdir(InodeId parent, kj::StringPtr name) override;
-  kj::Promise<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
-                             uint32_t flags, Credentials caller) override;
-  kj::Promise<Result<kj::String>> readLink(InodeId inode) override;
-  kj::Promise<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
-                                                   Detail detail) override;
-  kj::Promise<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access) override;
+  Async<Result<FileAttributes>> lookup(InodeId parent, kj::StringPtr name) override;
+  Async<Result<FileAttributes>> getAttributes(InodeId inode) override;
+  Async<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) override;
+  Async<Result<FileAttributes>> make(InodeId parent, kj::StringPtr name, NewNode node,
+                                     Credentials caller) override;
+  Async<Result<FileAttributes>> link(InodeId inode, InodeId parent, kj::StringPtr name) override;
+  Async<Status> unlink(InodeId parent, kj::StringPtr name, Credentials caller) override;
+  Async<Status> rmdir(InodeId parent, kj::StringPtr name) override;
+  Async<Status> rename(InodeId parent, kj::StringPtr name, InodeId newParent, kj::StringPtr newName,
+                       uint32_t flags, Credentials caller) override;
+  Async<Result<kj::String>> readLink(InodeId inode) override;
+  Async<Result<DirectoryPage>> readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
+                                             Detail detail) override;
+  Async<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access) override;
   kj::Duration keepAttributes(const FileAttributes& attributes) const override;
   kj::Duration keepName(InodeId parent, kj::StringPtr name, InodeId found) const override;
-  kj::Promise<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
-                                                Credentials caller, NewNode options, bool exclusive) override;
-  kj::Promise<Result<SpaceStatistics>> statistics(InodeId inode) override;
-  kj::Promise<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) override;
-  kj::Promise<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
-                               uint32_t flags) override;
-  kj::Promise<Status> removeXattr(InodeId inode, kj::StringPtr name) override;
-  kj::Promise<Result<kj::Array<kj::String>>> listXattr(InodeId inode) override;
-  kj::Promise<Status> syncAll() override;
-  kj::Promise<Status> syncNames() override;
-  kj::Promise<void> shutdown() override;
+  Async<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
+                                          Credentials caller, NewNode options, bool exclusive) override;
+  Async<Result<SpaceStatistics>> statistics(InodeId inode) override;
+  Async<Result<kj::Array<kj::byte>>> getXattr(InodeId inode, kj::StringPtr name) override;
+  Async<Status> setXattr(InodeId inode, kj::StringPtr name, kj::ArrayPtr<const kj::byte> value,
+                         uint32_t flags) override;
+  Async<Status> removeXattr(InodeId inode, kj::StringPtr name) override;
+  Async<Result<kj::Array<kj::String>>> listXattr(InodeId inode) override;
+  Async<Status> syncAll() override;
+  Async<Status> syncNames() override;
+  Async<void> shutdown() override;
   void setObserver(Observer& observer) override { watcher = observer; }
 
  private:

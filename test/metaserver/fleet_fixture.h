@@ -16,6 +16,7 @@
 
 #include "metaserver/meta_service.h"
 #include "metaserver/namespace.h"
+#include "rpc/coroutine.h"
 #include "test/sim/seeded_entropy.h"
 
 namespace cairn {
@@ -43,7 +44,7 @@ class ImmediateLog final : public OperationLog {
     auto outcome = refuse == Status::OK ? apply(*operation) : refusal(refuse);
     return kj::evalLater([outcome = kj::mv(outcome)]() mutable { return kj::mv(outcome); });
   }
-  kj::Promise<Status> durable(LogIndex index) override {
+  Async<Status> durable(LogIndex index) override {
     if (disk == Disk::FAST) return Status::OK;
     auto paf = kj::newPromiseAndFulfiller<Status>();
     syncs.add(kj::mv(paf.fulfiller));
@@ -505,8 +506,9 @@ class FleetTest : public testing::Test {
       settle();
     }
   }
-  template <typename T>
-  auto await(kj::Promise<T> promise, int64_t msMax = 60'000) {
+  template <typename Promise>
+  auto await(Promise&& awaited, int64_t msMax = 60'000) {
+    auto promise = promiseOf(kj::mv(awaited));
     for (int64_t waited = 0; waited < msMax && !promise.poll(scope); waited += 50) advance(50);
     KJ_REQUIRE(promise.poll(scope), "still waiting after the longest time allowed", msMax);
     return promise.wait(scope);

@@ -36,7 +36,20 @@ class RandomStream final : public kj::AsyncIoStream {
     auto size = whole || random.percent(30) ? most : random.between(kj::max(least, size_t(1)), most);
     return inner->tryRead(buffer, least, size);
   }
-  kj::Promise<void> write(const void* buffer, size_t size) override {
+  kj::Promise<void> write(const void* buffer, size_t size) override { return writeCut(buffer, size); }
+  kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
+    ++writes;
+    if (whole) return inner->write(pieces);
+    return writeAllCut(pieces);
+  }
+  kj::Promise<void> whenWriteDisconnected() override { return inner->whenWriteDisconnected(); }
+  void shutdownWrite() override { inner->shutdownWrite(); }
+  void abortRead() override { inner->abortRead(); }
+
+  size_t reads = 0, writes = 0;
+
+ private:
+  Async<void> writeCut(const void* buffer, size_t size) {
     auto at = static_cast<const kj::byte*>(buffer);
     while (size > 0) {
       auto piece = random.percent(50) ? size : random.between(1, kj::min(size, size_t(5000)));
@@ -46,18 +59,10 @@ class RandomStream final : public kj::AsyncIoStream {
       size -= piece;
     }
   }
-  kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
-    ++writes;
-    if (whole) co_return co_await inner->write(pieces);
-    for (auto piece : pieces) co_await write(piece.begin(), piece.size());
+  Async<void> writeAllCut(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) {
+    for (auto piece : pieces) co_await writeCut(piece.begin(), piece.size());
   }
-  kj::Promise<void> whenWriteDisconnected() override { return inner->whenWriteDisconnected(); }
-  void shutdownWrite() override { inner->shutdownWrite(); }
-  void abortRead() override { inner->abortRead(); }
 
-  size_t reads = 0, writes = 0;
-
- private:
   kj::Own<kj::AsyncIoStream> inner;
   const bool whole;
   sim::SeededEntropy random;

@@ -61,7 +61,10 @@ class Store final : public rpc::ChunkServer::Server {
 class Meta final : public rpc::Metaserver::Server {
   // Asks back through the capability it was given, before it answers.
  protected:
-  kj::Promise<void> register_(RegisterContext context) override {
+  kj::Promise<void> register_(RegisterContext context) override { return registering(context); }
+
+ private:
+  Async<void> registering(RegisterContext context) {
     auto request = context.getParams().getOrders().readRequest();
     request.setSize(PAYLOAD);
     auto answer = co_await request.send();
@@ -118,8 +121,8 @@ class PeerTest : public testing::Test {
   }
   void kill() { daemon = nullptr; }
 
-  kj::Promise<uint32_t> read(ChunkPeer& peer, uint32_t offset = 0, uint32_t size = 4096,
-                             CallOptions options = {"read", 2 * kj::SECONDS}) {
+  Async<uint32_t> read(ChunkPeer& peer, uint32_t offset = 0, uint32_t size = 4096,
+                       CallOptions options = {"read", 2 * kj::SECONDS}) {
     auto answer = co_await peer.call(options, [=](rpc::ChunkServer::Client& server) {
       auto request = server.readRequest();
       request.setOffset(offset);
@@ -146,15 +149,16 @@ class PeerTest : public testing::Test {
         kj::mv(payload));
   }
 
-  template <typename T>
-  kj::Exception failure(kj::Promise<T> promise) {
+  template <typename Promise>
+  kj::Exception failure(Promise&& promise) {
     kj::Maybe<kj::Exception> result;
-    time.run(promise.then([](T&&) {}, [&](kj::Exception&& e) { result = kj::mv(e); }), scope);
+    time.run(promiseOf(kj::mv(promise)).ignoreResult().catch_([&](kj::Exception&& e) { result = kj::mv(e); }),
+             scope);
     KJ_IF_MAYBE (exception, result) return kj::mv(*exception);
     return KJ_EXCEPTION(UNIMPLEMENTED, "did not fail");
   }
-  template <typename T>
-  T run(kj::Promise<T> promise) {
+  template <typename Promise>
+  auto run(Promise&& promise) {
     return time.run(kj::mv(promise), scope);
   }
   void pass(kj::Duration duration) { time.timer().afterDelay(duration).wait(scope); }
@@ -240,7 +244,7 @@ TEST_F(PeerTest, AnotherProtocolIsRefusedWithASentenceForTheUser) {
 TEST_F(PeerTest, ADaemonThatHasNotJoinedYetIsTriedAgain) {
   start(ClusterId());
   ChunkPeer peer(environment(), "chunkd-1", at("s:7000"));
-  auto call = read(peer);
+  kj::Promise<uint32_t> call = read(peer);
   pass(100 * kj::MILLISECONDS);
   EXPECT_EQ(story, "");
   KJ_ASSERT_NONNULL(daemon)->cluster = CLUSTER;
@@ -264,8 +268,8 @@ TEST_F(PeerTest, ComesBackAfterTheDaemonWasKilledAndRunsOnConnectFirst) {
   pass(1 * kj::SECONDS);
   EXPECT_FALSE(peer.generation());
   EXPECT_NE(peer.suspectSince(), nullptr);
-  auto waits = read(peer, 2);
-  auto waitsAsWell = read(peer, 3);
+  kj::Promise<uint32_t> waits = read(peer, 2);
+  kj::Promise<uint32_t> waitsAsWell = read(peer, 3);
   pass(300 * kj::MILLISECONDS);
   start();
   EXPECT_EQ(run(kj::mv(waits)), 4096u);
@@ -281,7 +285,7 @@ TEST_F(PeerTest, ACallInFlightFailsAsDisconnectedWhenTheDaemonDies) {
   ChunkPeer peer(environment(), "chunkd-1", at("s:7000"));
   run(peer.connect());
   network.stop("s");
-  auto call = read(peer);
+  kj::Promise<uint32_t> call = read(peer);
   pass(1 * kj::MILLISECONDS);
   kill();
   network.resume("s");
@@ -334,7 +338,7 @@ TEST_F(PeerTest, ACallerWhoCannotWaitIsToldAtOnceWhileTheDaemonIsDown) {
   auto before = time.elapsed();
   EXPECT_EQ(failure(read(peer, 0, 4096, options)).getType(), kj::Exception::Type::DISCONNECTED);
   EXPECT_EQ(time.elapsed(), before);
-  auto patient = read(peer);
+  kj::Promise<uint32_t> patient = read(peer);
   EXPECT_EQ(failure(kj::mv(patient)).getType(), kj::Exception::Type::DISCONNECTED);
   EXPECT_EQ(time.elapsed() - before, 2 * kj::SECONDS) << "its deadline";
 }
@@ -373,7 +377,7 @@ TEST_F(PeerTest, ACallDroppedBeforeItWasSentIsNeverSent) {
   start();
   ChunkPeer peer(environment(), "chunkd-1", at("s:7000"));
   {
-    auto dropped = read(peer, 1);
+    kj::Promise<uint32_t> dropped = read(peer, 1);
   }
   EXPECT_EQ(run(read(peer, 2)), 4096u);
   EXPECT_EQ(story, "hello(client 1) r2 ");
@@ -535,7 +539,7 @@ TEST_F(PeerTest, ACallMadeWhileOthersStillWaitDoesNotOvertakeThem) {
     request.setOffset(1);
     return request.send();
   });
-  auto second = read(peer, 2);
+  kj::Promise<uint32_t> second = read(peer, 2);
   run(outer.ignoreResult());
   run(kj::mv(second));
   run(kj::mv(KJ_ASSERT_NONNULL(inner)));
@@ -595,9 +599,7 @@ class PipeNetwork final : public kj::Network, private kj::NetworkAddress {
     Socket(kj::Own<kj::AsyncIoStream> inner, kj::ForkedPromise<void>& running)
         : inner(kj::mv(inner)), running(running) {}
     kj::Promise<size_t> tryRead(void* buffer, size_t least, size_t most) override {
-      auto size = co_await inner->tryRead(buffer, least, most);
-      co_await running.addBranch();
-      co_return size;
+      return readWhileRunning(buffer, least, most);
     }
     kj::Promise<void> write(const void* buffer, size_t size) override { return inner->write(buffer, size); }
     kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
@@ -607,6 +609,12 @@ class PipeNetwork final : public kj::Network, private kj::NetworkAddress {
     void shutdownWrite() override { inner->shutdownWrite(); }
 
    private:
+    Async<size_t> readWhileRunning(void* buffer, size_t least, size_t most) {
+      auto size = co_await inner->tryRead(buffer, least, most);
+      co_await running.addBranch();
+      co_return size;
+    }
+
     kj::Own<kj::AsyncIoStream> inner;
     kj::ForkedPromise<void>& running;
   };

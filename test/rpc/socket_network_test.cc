@@ -52,12 +52,12 @@ class SocketNetwork : public testing::TestWithParam<Kind> {
     auto client = address->connect().wait(io.waitScope);
     return {kj::mv(client), accepted.wait(io.waitScope)};
   }
-  template <typename T>
-  T within(kj::Promise<T> promise) {
-    return timer.timeoutAfter(20 * kj::SECONDS, kj::mv(promise)).wait(io.waitScope);
+  template <typename Promise>
+  auto within(Promise&& promise) {
+    return timer.timeoutAfter(20 * kj::SECONDS, promiseOf(kj::mv(promise))).wait(io.waitScope);
   }
 
-  static kj::Promise<void> sendAll(kj::AsyncIoStream& stream, uint64_t total, uint64_t seed) {
+  static Async<void> sendAll(kj::AsyncIoStream& stream, uint64_t total, uint64_t seed) {
     sim::SeededEntropy random(seed);
     for (uint64_t at = 0; at < total;) {
       auto size = kj::min(total - at, random.between(1, uint64_t(1) << random.below(22)));
@@ -75,7 +75,7 @@ class SocketNetwork : public testing::TestWithParam<Kind> {
     }
     stream.shutdownWrite();
   }
-  static kj::Promise<uint64_t> receiveAll(kj::AsyncIoStream& stream, uint64_t seed) {
+  static Async<uint64_t> receiveAll(kj::AsyncIoStream& stream, uint64_t seed) {
     sim::SeededEntropy random(seed);
     auto buffer = kj::heapArray<kj::byte>(1 << 20);
     for (uint64_t at = 0;;) {

@@ -153,7 +153,7 @@ class SimNetwork::Channel {
     work.raise();
   }
 
-  kj::Promise<void> pump() {
+  Async<void> pump() {
     for (;;) {
       if (flying.empty()) {
         co_await work.wait();
@@ -259,7 +259,27 @@ class SimNetwork::Stream final : public kj::AsyncIoStream {
   }
 
   kj::Promise<size_t> tryRead(void* buffer, size_t minBytes, size_t maxBytes) override {
-    auto into = kj::arrayPtr(static_cast<kj::byte*>(buffer), maxBytes);
+    return receive(kj::arrayPtr(static_cast<kj::byte*>(buffer), maxBytes), minBytes);
+  }
+  kj::Promise<void> write(const void* buffer, size_t size) override {
+    auto piece = kj::arrayPtr(static_cast<const kj::byte*>(buffer), size);
+    return write(kj::arrayPtr(&piece, 1));
+  }
+  kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
+    return send(pieces);
+  }
+
+  kj::Promise<void> whenWriteDisconnected() override { return out.deaf.addBranch(); }
+  void shutdownWrite() override { out.sendEnd(); }
+  void abortRead() override {}
+
+  void getsockopt(int, int, void* value, kj::uint* length) override { std::memset(value, 0, *length); }
+  void setsockopt(int, int, const void*, kj::uint) override {}  // TCP_NODELAY and the like: no delay here
+  void getsockname(struct sockaddr*, kj::uint* length) override { *length = 0; }
+  void getpeername(struct sockaddr*, kj::uint* length) override { *length = 0; }
+
+ private:
+  Async<size_t> receive(kj::ArrayPtr<kj::byte> into, size_t minBytes) {
     size_t done = 0;
     for (;;) {
       if (network.stopped.count(self) != 0) co_await network.untilRunning(self);
@@ -270,11 +290,7 @@ class SimNetwork::Stream final : public kj::AsyncIoStream {
     }
   }
 
-  kj::Promise<void> write(const void* buffer, size_t size) override {
-    auto piece = kj::arrayPtr(static_cast<const kj::byte*>(buffer), size);
-    return write(kj::arrayPtr(&piece, 1));
-  }
-  kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
+  Async<void> send(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) {
     out.requireWritable();
     KJ_REQUIRE(!out.hasEnded(), "write after shutdownWrite");
     kj::Vector<kj::byte> all;
@@ -292,16 +308,6 @@ class SimNetwork::Stream final : public kj::AsyncIoStream {
     }
   }
 
-  kj::Promise<void> whenWriteDisconnected() override { return out.deaf.addBranch(); }
-  void shutdownWrite() override { out.sendEnd(); }
-  void abortRead() override {}
-
-  void getsockopt(int, int, void* value, kj::uint* length) override { std::memset(value, 0, *length); }
-  void setsockopt(int, int, const void*, kj::uint) override {}  // TCP_NODELAY and the like: no delay here
-  void getsockname(struct sockaddr*, kj::uint* length) override { *length = 0; }
-  void getpeername(struct sockaddr*, kj::uint* length) override { *length = 0; }
-
- private:
   SimNetwork& network;
   Connection& connection;
   Channel& in;
@@ -323,7 +329,17 @@ class SimNetwork::Receiver final : public kj::ConnectionReceiver {
     signal.raise();
   }
 
-  kj::Promise<kj::Own<kj::AsyncIoStream>> accept() override {
+  kj::Promise<kj::Own<kj::AsyncIoStream>> accept() override { return nextArrived(); }
+
+  kj::uint getPort() override {
+    return key.second.find_first_not_of("0123456789") == std::string::npos ? kj::uint(std::stoul(key.second))
+                                                                           : 0;
+  }
+  void getsockopt(int, int, void* value, kj::uint* length) override { std::memset(value, 0, *length); }
+  void setsockopt(int, int, const void*, kj::uint) override {}
+
+ private:
+  Async<kj::Own<kj::AsyncIoStream>> nextArrived() {
     for (;;) {
       if (network.stopped.count(key.first) != 0) co_await network.untilRunning(key.first);
       if (!waiting.empty()) {
@@ -335,14 +351,6 @@ class SimNetwork::Receiver final : public kj::ConnectionReceiver {
     }
   }
 
-  kj::uint getPort() override {
-    return key.second.find_first_not_of("0123456789") == std::string::npos ? kj::uint(std::stoul(key.second))
-                                                                           : 0;
-  }
-  void getsockopt(int, int, void* value, kj::uint* length) override { std::memset(value, 0, *length); }
-  void setsockopt(int, int, const void*, kj::uint) override {}
-
- private:
   SimNetwork& network;
   Link key;
   std::deque<kj::Own<kj::AsyncIoStream>> waiting;
@@ -474,11 +482,11 @@ bool SimNetwork::passable(const std::string& from, const std::string& to) const 
   return cuts.count({from, to}) == 0;
 }
 
-kj::Promise<void> SimNetwork::untilPassable(std::string from, std::string to) {
+Async<void> SimNetwork::untilPassable(std::string from, std::string to) {
   while (!passable(from, to)) co_await change.addBranch();
 }
 
-kj::Promise<void> SimNetwork::untilRunning(std::string host) {
+Async<void> SimNetwork::untilRunning(std::string host) {
   while (stopped.count(host) != 0) co_await change.addBranch();
 }
 
@@ -498,8 +506,7 @@ kj::Duration SimNetwork::drawLatency(const std::string& from, const std::string&
   return delay + transfer;
 }
 
-kj::Promise<kj::Own<kj::AsyncIoStream>> SimNetwork::connect(std::string from, std::string to,
-                                                            std::string port) {
+Async<kj::Own<kj::AsyncIoStream>> SimNetwork::connect(std::string from, std::string to, std::string port) {
   co_await timer.afterDelay(drawLatency(from, to, 0) + drawLatency(to, from, 0));
   while (!passable(from, to) || !passable(to, from) || dark.count(to) != 0) co_await change.addBranch();
   auto listener = listeners.find({to, port});

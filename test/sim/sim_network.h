@@ -19,6 +19,7 @@
 #include <set>
 #include <string>
 
+#include "rpc/coroutine.h"
 #include "test/sim/seeded_entropy.h"
 #include "test/sim/virtual_time.h"
 
@@ -93,11 +94,11 @@ class SimNetwork {
   uint32_t lastPort = 32768;
 
   bool passable(const std::string& from, const std::string& to) const;
-  kj::Promise<void> untilPassable(std::string from, std::string to);
-  kj::Promise<void> untilRunning(std::string host);
+  Async<void> untilPassable(std::string from, std::string to);
+  Async<void> untilRunning(std::string host);
   void topologyChanged();
   kj::Duration drawLatency(const std::string& from, const std::string& to, size_t bytes);
-  kj::Promise<kj::Own<kj::AsyncIoStream>> connect(std::string from, std::string to, std::string port);
+  Async<kj::Own<kj::AsyncIoStream>> connect(std::string from, std::string to, std::string port);
   void sweep();
 };
 

@@ -14,6 +14,8 @@
 
 #include <cstdint>
 
+#include "rpc/coroutine.h"
+
 namespace cairn::sim {
 
 class VirtualTime final : public kj::EventPort, public kj::Clock {
@@ -27,10 +29,10 @@ class VirtualTime final : public kj::EventPort, public kj::Clock {
   void limit(kj::Duration most) { most_ = most; }
   // A simulation that runs longer is taken for a livelock (a retry without end) and stopped by an exception.
 
-  template <typename T>
-  T run(kj::Promise<T> promise, kj::WaitScope& scope) {
+  template <typename Promise>
+  auto run(Promise&& promise, kj::WaitScope& scope) {
     // What the story of a test waits with: fails when the simulation is stuck or past its limit.
-    return promise.exclusiveJoin(alarm<T>()).wait(scope);
+    return withAlarm(promiseOf(kj::mv(promise))).wait(scope);
   }
 
   bool wait() override;
@@ -47,9 +49,9 @@ class VirtualTime final : public kj::EventPort, public kj::Clock {
   void ring(kj::Exception why);
 
   template <typename T>
-  kj::Promise<T> alarm() {
-    return alarmed().then(
-        []() -> kj::Promise<T> { return KJ_EXCEPTION(FAILED, "an alarm without a reason"); });
+  kj::Promise<T> withAlarm(kj::Promise<T> promise) {
+    return promise.exclusiveJoin(
+        alarmed().then([]() -> kj::Promise<T> { return KJ_EXCEPTION(FAILED, "an alarm without a reason"); }));
   }
 };
 

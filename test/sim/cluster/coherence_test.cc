@@ -82,7 +82,7 @@ class Users {
     }
   }
 
-  kj::Promise<void> use(uint32_t client, uint32_t operations) {
+  Async<void> use(uint32_t client, uint32_t operations) {
     for (uint32_t i = 0; i < operations; ++i) {
       co_await cluster.time.timer().afterDelay(int64_t(entropy.below(60'000)) * kj::MICROSECONDS);
       auto file = uint32_t(entropy.below(FILES));
@@ -140,7 +140,7 @@ class Users {
     complain(client, kj::str(what, " answers ", status).cStr());
   }
 
-  kj::Promise<void> write(uint32_t client, uint32_t file) {
+  Async<void> write(uint32_t client, uint32_t file) {
     auto value = ++values;
     auto text = kj::heap<kj::String>(kj::str(content(value).c_str()));
     contents[file].begins(value, now());
@@ -155,7 +155,7 @@ class Users {
     complain(client, "flush", status);
     if (ok(status)) contents[file].ends(value, now());
   }
-  kj::Promise<void> read(uint32_t client, uint32_t file) {
+  Async<void> read(uint32_t client, uint32_t file) {
     auto began = now();
     auto found = co_await readAll(*open.at({client, files[file]}), 0, WIDTH);
     complain(client, "read", found.status());
@@ -167,7 +167,7 @@ class Users {
     }
     complain(client, contents[file].judge(std::stoull(text), began));
   }
-  kj::Promise<void> changeOwner(uint32_t client, uint32_t file) {
+  Async<void> changeOwner(uint32_t client, uint32_t file) {
     auto value = ++values;
     owners[file].begins(value, now());
     AttributeChange change;
@@ -176,13 +176,13 @@ class Users {
     complain(client, "chown", changed.status());
     if (changed.ok()) owners[file].ends(value, now());
   }
-  kj::Promise<void> look(uint32_t client, uint32_t file) {
+  Async<void> look(uint32_t client, uint32_t file) {
     auto began = now();
     auto seen = co_await cluster.client(client).getAttributes(files[file]);
     complain(client, "stat", seen.status());
     if (seen.ok()) complain(client, owners[file].judge(seen->uid, began));
   }
-  kj::Promise<void> replace(uint32_t client, uint32_t slot) {
+  Async<void> replace(uint32_t client, uint32_t slot) {
     auto temporary = kj::str("new", ++values);
     auto& filesystem = cluster.client(client);
     auto made = co_await filesystem.make(ROOT_INODE, temporary, NewNode{}, Credentials{});
@@ -193,7 +193,7 @@ class Users {
     complain(client, "rename", status);
     if (ok(status)) slots[slot].ends(made->inode.value(), now());
   }
-  kj::Promise<void> lookUp(uint32_t client, uint32_t slot) {
+  Async<void> lookUp(uint32_t client, uint32_t slot) {
     auto began = now();
     auto found = co_await cluster.client(client).lookup(ROOT_INODE, kj::str("slot", slot));
     complain(client, "lookup", found.status());
@@ -220,7 +220,7 @@ void run(uint64_t seed, Misfortune misfortune) {
     ADD_FAILURE() << users.wrong[i] << " (seed " << seed << ")\n" << cluster.transcript.last(20);
 }
 
-kj::Promise<void> cutOff(SimCluster& cluster, uint64_t seed) {
+Async<void> cutOff(SimCluster& cluster, uint64_t seed) {
   // For longer than the term of leases. From the metaserver only: it can still write what it has buffered to
   // the chunk daemons, if they let it; or from all: what it has buffered stays where it is, until it hears
   // the news.

@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint64_t SIZE = 2'000'000;
 
-kj::Promise<Status> copyFile(Filesystem& client, InodeId from, InodeId to) {
+Async<Status> copyFile(Filesystem& client, InodeId from, InodeId to) {
   auto source = co_await client.open(from);
   auto target = co_await client.open(to);
   if (!source.ok() || !target.ok()) co_return source.ok() ? target.status() : source.status();
@@ -26,7 +26,7 @@ kj::Promise<Status> copyFile(Filesystem& client, InodeId from, InodeId to) {
   }
 }
 
-kj::Promise<Status> writeFile(Filesystem& client, InodeId inode, uint64_t offset, std::string content) {
+Async<Status> writeFile(Filesystem& client, InodeId inode, uint64_t offset, std::string content) {
   auto file = co_await client.open(inode);
   if (!file.ok()) co_return file.status();
   auto bytes = kj::heap<kj::String>(kj::heapString(content.data(), content.size()));
@@ -36,7 +36,7 @@ kj::Promise<Status> writeFile(Filesystem& client, InodeId inode, uint64_t offset
   co_return status;
 }
 
-kj::Promise<Status> copyAndTouch(Filesystem& client, InodeId from, InodeId to, std::string firstByte) {
+Async<Status> copyAndTouch(Filesystem& client, InodeId from, InodeId to, std::string firstByte) {
   // The write leaves the content as it is, and ends the sharing.
   auto status = co_await copyFile(client, from, to);
   if (ok(status)) status = co_await writeFile(client, to, 0, firstByte);

@@ -41,7 +41,7 @@ std::string Faults::anyHost() {
   return names[entropy.below(names.size())];
 }
 
-kj::Promise<void> Faults::trouble() {
+Async<void> Faults::trouble() {
   for (;;) {
     co_await pass(options.pauseMax);
     if (ending) co_return;
@@ -49,7 +49,7 @@ kj::Promise<void> Faults::trouble() {
   }
 }
 
-kj::Promise<void> Faults::one() {
+Async<void> Faults::one() {
   auto dice = entropy.below(options.killDaemon + options.cutLink + options.resetLink + options.stopDaemon +
                             options.cutPower + options.cutAllPower + options.slowDisk + options.fullDisk +
                             options.rot + options.loseWrite + options.misdirectWrite);
@@ -112,7 +112,7 @@ void Faults::counted(const char* kind) {
   ++kinds[kind];
 }
 
-kj::Promise<void> Faults::powerOfOne() {
+Async<void> Faults::powerOfOne() {
   auto name = anyDaemon();
   auto& host = cluster.host(name.c_str());
   if (host.state() != SimHost::State::UP) co_return;
@@ -124,7 +124,7 @@ kj::Promise<void> Faults::powerOfOne() {
   co_await host.start();
 }
 
-kj::Promise<void> Faults::powerOfAll() {
+Async<void> Faults::powerOfAll() {
   counted("power cut of all machines");
   cluster.powerCutAll();
   options.powerFails();
@@ -139,7 +139,7 @@ kj::Promise<void> Faults::powerOfAll() {
   co_await kj::joinPromises(starts.releaseAsArray());
 }
 
-kj::Promise<void> Faults::troubledDisk(bool full) {
+Async<void> Faults::troubledDisk(bool full) {
   auto name = anyDaemon();
   if (name == METASERVER.cStr()) co_return;
   auto& host = cluster.host(name.c_str());

@@ -14,6 +14,7 @@
 #include <map>
 #include <string>
 
+#include "rpc/coroutine.h"
 #include "test/sim/cluster/sim_cluster.h"
 
 namespace cairn::sim {
@@ -53,11 +54,11 @@ class Faults {
   std::map<std::string, uint64_t> kinds;
   kj::Promise<void> running = nullptr;
 
-  kj::Promise<void> trouble();
-  kj::Promise<void> one();
-  kj::Promise<void> powerOfOne();
-  kj::Promise<void> powerOfAll();
-  kj::Promise<void> troubledDisk(bool full);
+  Async<void> trouble();
+  Async<void> one();
+  Async<void> powerOfOne();
+  Async<void> powerOfAll();
+  Async<void> troubledDisk(bool full);
   void badDisk(bool rot, bool lose);
   void counted(const char* kind);
   kj::Promise<void> pass(kj::Duration most);

@@ -49,8 +49,8 @@ class Pause : public testing::TestWithParam<Case> {
     return kj::mv(*opened);
   }
 
-  template <typename T>
-  T timed(kj::Promise<T> promise) {
+  template <typename Promise>
+  auto timed(Promise&& promise) {
     auto begin = cluster.time.elapsed();
     auto result = cluster.run(kj::mv(promise));
     longest = std::max(longest, cluster.time.elapsed() - begin);

@@ -32,7 +32,7 @@ class MetaserverHost final : public SimHost {
   };
   MetaServerOptions options;
 
-  kj::Promise<kj::Own<Process>> run() override {
+  Async<kj::Own<Process>> run() override {
     auto process = kj::heap<Running>();
     process->server = co_await MetaServer::start(
         {timer, world.time, world.network.at(name()), disk, rocks.newLife(), entropy, world.pool, log},
@@ -59,7 +59,7 @@ class ChunkdHost final : public SimHost {
   uint32_t lastPid = 100;
   ScrubOptions scrub;
 
-  kj::Promise<kj::Own<Process>> run() override {
+  Async<kj::Own<Process>> run() override {
     ChunkServerOptions options;
     options.directory = kj::str("/store");
     options.boot = kj::str("boot-", boot());
@@ -97,7 +97,7 @@ class RealClientHost final : public ClientHost {
   kj::Maybe<Filesystem&> running;
 
   void gone() override { running = nullptr; }
-  kj::Promise<kj::Own<Process>> run() override {
+  Async<kj::Own<Process>> run() override {
     auto process = kj::heap<Running>();
     FilesystemOptions options{.timer = timer,
                               .clock = world.time,

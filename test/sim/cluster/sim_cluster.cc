@@ -48,12 +48,12 @@ struct SimCluster::Inspector {
     std::map<uint32_t, std::vector<kj::byte>> blocks;  // those that are not zeros
     kj::Vector<kj::String> problems;
   };
-  kj::Promise<Copy> fetch(std::string address, ChunkHandle handle, ChunkVersion version);
-  kj::Promise<Copy> fetchOnce(std::string address, ChunkHandle handle, ChunkVersion version);
+  Async<Copy> fetch(std::string address, ChunkHandle handle, ChunkVersion version);
+  Async<Copy> fetchOnce(std::string address, ChunkHandle handle, ChunkVersion version);
 };
 
-kj::Promise<SimCluster::Inspector::Copy> SimCluster::Inspector::fetch(std::string address, ChunkHandle handle,
-                                                                      ChunkVersion version) {
+Async<SimCluster::Inspector::Copy> SimCluster::Inspector::fetch(std::string address, ChunkHandle handle,
+                                                                ChunkVersion version) {
   for (int attempt = 1;; ++attempt) {
     try {
       co_return co_await fetchOnce(address, handle, version);
@@ -64,9 +64,8 @@ kj::Promise<SimCluster::Inspector::Copy> SimCluster::Inspector::fetch(std::strin
   }
 }
 
-kj::Promise<SimCluster::Inspector::Copy> SimCluster::Inspector::fetchOnce(std::string address,
-                                                                          ChunkHandle handle,
-                                                                          ChunkVersion version) {
+Async<SimCluster::Inspector::Copy> SimCluster::Inspector::fetchOnce(std::string address, ChunkHandle handle,
+                                                                    ChunkVersion version) {
   Copy copy;
   auto& peer = chunkd(address);
   auto table = co_await peer.call({"checksums", 10 * kj::SECONDS}, [&](rpc::ChunkServer::Client& service) {
@@ -204,7 +203,7 @@ InodeId SimCluster::find(kj::StringPtr path, uint32_t number) {
   return at;
 }
 
-kj::Promise<kj::Own<OpenFile>> SimCluster::openOrCreate(kj::StringPtr path) {
+Async<kj::Own<OpenFile>> SimCluster::openOrCreate(kj::StringPtr path) {
   auto opened = co_await client().create(ROOT_INODE, path.slice(1), 0644, {}, {}, false);
   KJ_REQUIRE(opened.ok(), "create", path, opened.status());
   co_return kj::mv(*opened);
@@ -247,7 +246,7 @@ void SimCluster::makeDirectory(kj::StringPtr path) {
   EXPECT_EQ(made.status(), Status::OK) << path.cStr();
 }
 
-kj::Promise<bool> SimCluster::isHealthy() {
+Async<bool> SimCluster::isHealthy() {
   try {
     auto answer = co_await inspector->metaserver.call(
         {"status", 5 * kj::SECONDS},

@@ -15,6 +15,7 @@
 
 #include "client/filesystem.h"
 #include "rpc/buffer_pool.h"
+#include "rpc/coroutine.h"
 #include "rpc/peer.h"
 #include "test/sim/cluster/sim_host.h"
 
@@ -46,7 +47,7 @@ class SimCluster {
   void resume(kj::StringPtr host);
   void cut(kj::StringPtr a, kj::StringPtr b) { network.cut(a, b); }
   void heal(kj::StringPtr a, kj::StringPtr b) { network.heal(a, b); }
-  void advance(kj::Duration duration) { run(time.timer().afterDelay(duration)); }
+  void advance(kj::Duration duration) { time.run(time.timer().afterDelay(duration), scope); }
   SimHost& host(kj::StringPtr name);
   uint64_t diskBytes() const { return options.diskBytes; }
   std::vector<std::string> daemons() const;    // metaserver first
@@ -93,8 +94,8 @@ class SimCluster {
   kj::Vector<kj::String> compareReplicas(InodeId inode);
   // What is wrong: current replicas of a chunk that differ, bytes that fail their checksum.
 
-  template <typename T>
-  T run(kj::Promise<T> promise) {
+  template <typename Promise>
+  auto run(Promise&& promise) {
     return time.run(kj::mv(promise), scope);
   }
 
@@ -113,8 +114,8 @@ class SimCluster {
   struct Inspector;
   kj::Own<Inspector> inspector;  // asks the daemons as a tool does
 
-  kj::Promise<kj::Own<OpenFile>> openOrCreate(kj::StringPtr path);
-  kj::Promise<bool> isHealthy();
+  Async<kj::Own<OpenFile>> openOrCreate(kj::StringPtr path);
+  Async<bool> isHealthy();
 };
 
 // The programs, as their main() puts them together.

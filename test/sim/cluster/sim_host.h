@@ -11,6 +11,7 @@
 #include "env/log.h"
 #include "env/memory_disk.h"
 #include "rpc/buffer_pool.h"
+#include "rpc/coroutine.h"
 #include "test/sim/rocks_env.h"
 #include "test/sim/seeded_entropy.h"
 #include "test/sim/sim_network.h"
@@ -53,8 +54,8 @@ class SimHost {
   struct Process {
     virtual ~Process() noexcept(false) = default;
   };
-  virtual kj::Promise<kj::Own<Process>> run() = 0;  // destroying it is its death
-  virtual void gone() {}                            // the process is; forget pointers into it
+  virtual Async<kj::Own<Process>> run() = 0;  // destroying it is its death
+  virtual void gone() {}                      // the process is; forget pointers into it
 
   World world;
   ProcessTimer timer;

@@ -18,7 +18,7 @@ constexpr uint32_t PIECE = 1 << 20;
 constexpr uint64_t BOUNDARY_WIDTH = 96 << 10;
 }  // namespace
 
-kj::Promise<Result<kj::Array<kj::byte>>> readAll(OpenFile& file, uint64_t offset, uint64_t size) {
+Async<Result<kj::Array<kj::byte>>> readAll(OpenFile& file, uint64_t offset, uint64_t size) {
   kj::Vector<kj::byte> all;
   while (all.size() < size) {
     auto want = uint32_t(kj::min(size - all.size(), uint64_t(PIECE)));
@@ -67,8 +67,8 @@ class Workload::Worker {
   using Files = std::map<std::string, std::shared_ptr<File>>;
   Files files;
 
-  kj::Promise<void> work();  // from wherever it was
-  kj::Promise<void> verify(Filesystem& fresh);
+  Async<void> work();  // from wherever it was
+  Async<void> verify(Filesystem& fresh);
   void die();
   kj::Promise<void> running = nullptr;
   kj::Own<kj::PromiseFulfiller<void>> finished;
@@ -100,23 +100,23 @@ class Workload::Worker {
   std::string anyName() { return "f" + std::to_string(entropy.below(workload.options.filesMax)); }
   Files::iterator anyFile() { return std::next(files.begin(), long(entropy.below(files.size()))); }
 
-  kj::Promise<void> settleDown();
-  kj::Promise<void> doOne();
-  kj::Promise<void> create();
-  kj::Promise<void> write(std::shared_ptr<File> file, std::string fileName);
-  kj::Promise<void> read(std::shared_ptr<File> file, std::string fileName);
-  kj::Promise<void> flush(std::shared_ptr<File> file, std::string fileName);
-  kj::Promise<void> sync(std::shared_ptr<File> file, std::string fileName);
+  Async<void> settleDown();
+  Async<void> doOne();
+  Async<void> create();
+  Async<void> write(std::shared_ptr<File> file, std::string fileName);
+  Async<void> read(std::shared_ptr<File> file, std::string fileName);
+  Async<void> flush(std::shared_ptr<File> file, std::string fileName);
+  Async<void> sync(std::shared_ptr<File> file, std::string fileName);
   bool flushSettles() const { return workload.options.settled == WorkloadOptions::Settled::BY_FLUSH; }
-  kj::Promise<void> truncate(std::shared_ptr<File> file, std::string fileName);
-  kj::Promise<void> reopen(std::shared_ptr<File> file, std::string fileName);
-  kj::Promise<void> rename();
-  kj::Promise<void> unlink();
-  kj::Promise<void> list();
-  kj::Promise<void> visit();
-  kj::Promise<void> openIfClosed(std::shared_ptr<File> file);
-  kj::Promise<void> flushAll();
-  kj::Promise<Result<std::map<std::string, InodeId>>> listing(Filesystem& filesystem);
+  Async<void> truncate(std::shared_ptr<File> file, std::string fileName);
+  Async<void> reopen(std::shared_ptr<File> file, std::string fileName);
+  Async<void> rename();
+  Async<void> unlink();
+  Async<void> list();
+  Async<void> visit();
+  Async<void> openIfClosed(std::shared_ptr<File> file);
+  Async<void> flushAll();
+  Async<Result<std::map<std::string, InodeId>>> listing(Filesystem& filesystem);
   bool matches(const Files& expected, const std::map<std::string, InodeId>& listed) const;
   static kj::String show(const Files& expected);
 };
@@ -135,7 +135,7 @@ bool Workload::Worker::matches(const Files& expected, const std::map<std::string
   });
 }
 
-kj::Promise<Result<std::map<std::string, InodeId>>> Workload::Worker::listing(Filesystem& fs) {
+Async<Result<std::map<std::string, InodeId>>> Workload::Worker::listing(Filesystem& fs) {
   std::map<std::string, InodeId> listed;
   uint64_t cookie = 0;
   for (;;) {
@@ -154,7 +154,7 @@ kj::Promise<Result<std::map<std::string, InodeId>>> Workload::Worker::listing(Fi
   co_return kj::mv(listed);
 }
 
-kj::Promise<void> Workload::Worker::settleDown() {
+Async<void> Workload::Worker::settleDown() {
   // At the start, and after the death of the client: find the directory, and learn what of the operation
   // under way was done.
   auto found = co_await filesystem->lookup(ROOT_INODE, name);
@@ -183,7 +183,7 @@ kj::Promise<void> Workload::Worker::settleDown() {
   }
 }
 
-kj::Promise<void> Workload::Worker::work() {
+Async<void> Workload::Worker::work() {
   co_await settleDown();
   while (step < workload.options.operations && workload.found.size() == 0) {
     auto pause = int64_t(entropy.below(uint64_t(workload.options.pauseMax / kj::MICROSECONDS) + 1));
@@ -196,7 +196,7 @@ kj::Promise<void> Workload::Worker::work() {
   finished->fulfill();
 }
 
-kj::Promise<void> Workload::Worker::doOne() {
+Async<void> Workload::Worker::doOne() {
   auto dice = entropy.below(100);
   if (files.empty() || dice < 8) co_return co_await create();
   if (dice < 12) co_return co_await rename();
@@ -213,13 +213,13 @@ kj::Promise<void> Workload::Worker::doOne() {
   co_await reopen(file, fileName);
 }
 
-kj::Promise<void> Workload::Worker::openIfClosed(std::shared_ptr<File> file) {
+Async<void> Workload::Worker::openIfClosed(std::shared_ptr<File> file) {
   if (file->isOpen()) co_return;
   auto opened = co_await filesystem->open(file->inode);
   if (expect(opened.status(), "open")) file->open = kj::mv(*opened);
 }
 
-kj::Promise<void> Workload::Worker::create() {
+Async<void> Workload::Worker::create() {
   auto fileName = anyName();
   bool there = files.count(fileName) != 0;
   auto file = std::make_shared<File>();
@@ -242,7 +242,7 @@ kj::Promise<void> Workload::Worker::create() {
   files[fileName] = file;
 }
 
-kj::Promise<void> Workload::Worker::write(std::shared_ptr<File> file, std::string fileName) {
+Async<void> Workload::Worker::write(std::shared_ptr<File> file, std::string fileName) {
   uint64_t size, offset;
   auto dice = entropy.below(100);
   if (dice < 15)
@@ -270,7 +270,7 @@ kj::Promise<void> Workload::Worker::write(std::shared_ptr<File> file, std::strin
   expect(status, "write");
 }
 
-kj::Promise<void> Workload::Worker::read(std::shared_ptr<File> file, std::string fileName) {
+Async<void> Workload::Worker::read(std::shared_ptr<File> file, std::string fileName) {
   auto end = file->oracle.size();
   auto offset = entropy.below(end + 1);
   if (end > CHUNK_SIZE && entropy.percent(50))
@@ -287,14 +287,14 @@ kj::Promise<void> Workload::Worker::read(std::shared_ptr<File> file, std::string
   }
 }
 
-kj::Promise<void> Workload::Worker::flush(std::shared_ptr<File> file, std::string fileName) {
+Async<void> Workload::Worker::flush(std::shared_ptr<File> file, std::string fileName) {
   if (entropy.percent(40)) co_return co_await sync(file, fileName);
   auto status = co_await file->open->flush();
   say("flush ", fileName.c_str(), " -> ", status);
   if (expect(status, "flush") && flushSettles()) file->settle();
 }
 
-kj::Promise<void> Workload::Worker::sync(std::shared_ptr<File> file, std::string fileName) {
+Async<void> Workload::Worker::sync(std::shared_ptr<File> file, std::string fileName) {
   bool mayBeLost = file->interrupted;
   file->interrupted = false;
   auto status = co_await file->open->sync();
@@ -307,7 +307,7 @@ kj::Promise<void> Workload::Worker::sync(std::shared_ptr<File> file, std::string
   }
 }
 
-kj::Promise<void> Workload::Worker::truncate(std::shared_ptr<File> file, std::string fileName) {
+Async<void> Workload::Worker::truncate(std::shared_ptr<File> file, std::string fileName) {
   auto size = entropy.below(file->oracle.size() + 1);
   if (entropy.percent(30)) size += entropy.below(100'000);
   file->settleLater = false;
@@ -322,7 +322,7 @@ kj::Promise<void> Workload::Worker::truncate(std::shared_ptr<File> file, std::st
   }
 }
 
-kj::Promise<void> Workload::Worker::reopen(std::shared_ptr<File> file, std::string fileName) {
+Async<void> Workload::Worker::reopen(std::shared_ptr<File> file, std::string fileName) {
   auto status = co_await file->open->flush();
   if (expect(status, "flush before close") && flushSettles()) file->settle();
   file->open = nullptr;
@@ -330,7 +330,7 @@ kj::Promise<void> Workload::Worker::reopen(std::shared_ptr<File> file, std::stri
   say("reopen ", fileName.c_str());
 }
 
-kj::Promise<void> Workload::Worker::rename() {
+Async<void> Workload::Worker::rename() {
   auto from = anyFile()->first, to = anyName();
   auto after = files;
   auto moved = after[from];
@@ -348,7 +348,7 @@ kj::Promise<void> Workload::Worker::rename() {
   if (expect(status, "rename")) files = kj::mv(after);
 }
 
-kj::Promise<void> Workload::Worker::unlink() {
+Async<void> Workload::Worker::unlink() {
   auto fileName = anyFile()->first;
   auto after = files;
   after[fileName]->unlinked = true;
@@ -360,14 +360,14 @@ kj::Promise<void> Workload::Worker::unlink() {
   if (expect(status, "unlink")) files = kj::mv(after);
 }
 
-kj::Promise<void> Workload::Worker::list() {
+Async<void> Workload::Worker::list() {
   auto listed = co_await listing(*filesystem);
   say("list -> ", listed.status());
   if (expect(listed.status(), "list") && !matches(files, *listed))
     violated("the listing is not ", show(files));
 }
 
-kj::Promise<void> Workload::Worker::visit() {
+Async<void> Workload::Worker::visit() {
   // Opens a file of another worker and reads a part: what was flushed before must be there.
   auto& host = *workload.workers[entropy.below(workload.workers.size())];
   if (&host == this || host.files.empty()) co_return;
@@ -396,7 +396,7 @@ kj::Promise<void> Workload::Worker::visit() {
   }
 }
 
-kj::Promise<void> Workload::Worker::flushAll() {
+Async<void> Workload::Worker::flushAll() {
   auto snapshot = files;
   for (auto& [fileName, file] : snapshot) {
     if (!file->isOpen()) continue;
@@ -416,7 +416,7 @@ void Workload::Worker::die() {
   }
 }
 
-kj::Promise<void> Workload::Worker::verify(Filesystem& fresh) {
+Async<void> Workload::Worker::verify(Filesystem& fresh) {
   auto listed = co_await listing(fresh);
   if (!expect(listed.status(), "the last listing")) co_return;
   if (!matches(files, *listed)) {
@@ -514,7 +514,7 @@ void Workload::clientIsBack(uint32_t client, Filesystem& filesystem) {
   }
 }
 
-kj::Promise<void> Workload::verify(Filesystem& fresh) {
+Async<void> Workload::verify(Filesystem& fresh) {
   for (auto& worker : workers) co_await worker->verify(fresh);
 }
 

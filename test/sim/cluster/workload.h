@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "client/filesystem.h"
+#include "rpc/coroutine.h"
 #include "test/sim/file_oracle.h"
 #include "test/sim/seeded_entropy.h"
 #include "test/sim/transcript.h"
@@ -53,7 +54,7 @@ class Workload {
 
   void powerFails();  // of one machine or of all
 
-  kj::Promise<void> verify(Filesystem& fresh);
+  Async<void> verify(Filesystem& fresh);
   // After run(): names, sizes and contents as another client sees them.
 
   std::vector<InodeId> inodes() const;  // of all files there are now
@@ -78,7 +79,7 @@ class Workload {
   void violated(kj::StringPtr who, kj::String what);
 };
 
-kj::Promise<Result<kj::Array<kj::byte>>> readAll(OpenFile& file, uint64_t offset, uint64_t size);
+Async<Result<kj::Array<kj::byte>>> readAll(OpenFile& file, uint64_t offset, uint64_t size);
 // In pieces of at most 1 MiB, up to the end of the file.
 
 }  // namespace cairn::sim
