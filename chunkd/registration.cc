@@ -121,6 +121,7 @@ Async<void> Registration::registerWith(rpc::Metaserver::Client metaserver) {
   description.setBytesFree(space.freeBytes);
   description.setChunks(store.count());
   description.setPid(options.pid);
+  description.setEpoch(self.epoch.value());
   request.setOrders(KJ_ASSERT_NONNULL(service).newOrderHandlers());
   auto answer = co_await request.send();
   if (!ok(answer.getStatus())) {

@@ -131,6 +131,19 @@ struct SnapshotOptions {
 };
 ExitCode snapshot(const SnapshotOptions& options);
 
+struct BackupOptions {
+  ClusterChoice cluster;
+  std::string target;
+  Format format = Format::TEXT;
+};
+ExitCode backup(const BackupOptions& options);
+
+struct CheckpointOptions {
+  ClusterChoice cluster;
+  Format format = Format::TEXT;
+};
+ExitCode checkpoint(const CheckpointOptions& options);
+
 struct InfoOptions {
   std::string path;
   Format format = Format::TEXT;

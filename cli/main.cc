@@ -37,6 +37,7 @@ class CommandLine {
     defineQuota();
     defineSnapshot();
     defineTrash();
+    defineBackup();
     defineAppend();
   }
 
@@ -75,6 +76,8 @@ class CommandLine {
   QuotaGetOptions quotaGetOptions;
   QuotaListOptions quotaListOptions;
   SnapshotOptions snapshotOptions;
+  BackupOptions backupOptions;
+  CheckpointOptions checkpointOptions;
   AppendOptions appendOptions;
 
   CLI::App* command(const std::string& name, const std::string& about, std::function<ExitCode()> action) {
@@ -319,6 +322,28 @@ class CommandLine {
         ->required()
         ->type_name("DST");
     addJson(snapshot, o.format);
+  }
+
+  void defineBackup() {
+    auto& o = backupOptions;
+    auto* backup = command("backup",
+                           "A copy of the metaserver's namespace, as it is at one moment, while it runs. "
+                           "`cairn-metaserver restore` makes "
+                           "a metaserver's directory of it.",
+                           [&o]() { return cli::backup(o); });
+    backup->add_option("backup", o.target, "a new or empty directory on this machine")
+        ->required()
+        ->type_name("BACKUP");
+    addCluster(backup, o.cluster);
+    addJson(backup, o.format);
+
+    auto& c = checkpointOptions;
+    auto* checkpoint = command("checkpoint",
+                               "Bring the metaserver's log into its namespace store now: its next start has "
+                               "nothing to catch up with.",
+                               [&c]() { return cli::checkpoint(c); });
+    addCluster(checkpoint, c.cluster);
+    addJson(checkpoint, c.format);
   }
 
   void defineInfo() {

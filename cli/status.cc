@@ -105,6 +105,7 @@ void writeCluster(JsonWriter& json, rpc::ClusterStatus::Reader cluster) {
   json.field("cluster", str(cluster.getCluster())).field("epoch", cluster.getEpoch());
   json.field("commit", str(cluster.getCommit())).field("replicas", cluster.getReplicas());
   json.field("safe_mode", str(cluster.getSafeMode())).field("brake", str(cluster.getBrake()));
+  json.field("kept", cluster.getKept());
   json.field("sessions", cluster.getSessions()).field("inodes", cluster.getInodes());
   json.field("log_index", cluster.getLogIndex()).field("garbage", cluster.getGarbage());
   json.key("trash").beginObject().field("files", cluster.getTrashFiles());
@@ -201,6 +202,10 @@ void printCluster(rpc::ClusterStatus::Reader cluster) {
   }
   std::cout << repairText(cluster.getRepair());
   if (cluster.getSafeMode().size() > 0) std::cout << "SAFE MODE: " << str(cluster.getSafeMode()) << '\n';
+  if (cluster.getKept() > 0) {
+    std::cout << "KEPT SINCE A RESTORE: " << plural(cluster.getKept(), "replica")
+              << " of chunks that no file has, perhaps of files made after the backup\n";
+  }
   if (cluster.getBrake().size() > 0) std::cout << "DELETES HELD BACK: " << str(cluster.getBrake()) << '\n';
   if (cluster.getGarbage() > 0)
     std::cout << plural(cluster.getGarbage(), "chunk") << " waiting to be deleted\n";

@@ -27,6 +27,15 @@ class AdministrationHandlers final : public rpc::Administration::Server {
     return service.guard(takingSnapshot(context));
   }
 
+  // archive_handlers.cc
+  kj::Promise<void> image(ImageContext context) override { return service.guard(takingImage(context)); }
+  kj::Promise<void> checkpoint(CheckpointContext context) override {
+    return service.guard(checkpointing(context));
+  }
+  kj::Promise<void> releaseKept(ReleaseKeptContext context) override {
+    return service.guard(releasingKept(context));
+  }
+
   // trash_handlers.cc
   kj::Promise<void> trash(TrashContext context) override { return service.guard(listingTrash(context)); }
   kj::Promise<void> restore(RestoreContext context) override { return service.guard(restoring(context)); }
@@ -46,6 +55,9 @@ class AdministrationHandlers final : public rpc::Administration::Server {
 
  private:
   Async<void> takingSnapshot(SnapshotContext context);
+  Async<void> takingImage(ImageContext context);
+  Async<void> checkpointing(CheckpointContext context);
+  Async<void> releasingKept(ReleaseKeptContext context);
   Async<void> listingTrash(TrashContext context);
   Async<void> restoring(RestoreContext context);
   Async<void> purgingTrash(PurgeTrashContext context);

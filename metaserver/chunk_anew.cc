@@ -19,8 +19,10 @@
 namespace cairn {
 
 bool ChunkGrants::mayBeGone(ChunkHandle handle, const ChunkRecord& record) const {
-  return record.uncovered && view.chunks.replicas(handle).empty() &&
-         view.noneLeft(timer.now()) == Status::IO_ERROR;
+  bool beforeRestore =
+      handle.value() < names.state().restoredFloor;  // a sync after the backup may have covered it
+  return record.uncovered && !beforeRestore && view.chunks.replicas(handle).empty() &&
+         view.noneLeft(handle, record, timer.now()) == Status::IO_ERROR;
 }
 
 Async<bool> ChunkGrants::isGone(ChunkHandle handle) {

@@ -108,7 +108,7 @@ Async<Status> ChunkGrants::ownOnce(Place place, kj::StringPtr host, kj::Vector<S
     log.warning("chunk ", reference.handle, " v", known.version, " is shared and to be written, ",
                 candidates.size(), " replicas are known, ", sources.size(), " can be cloned, the minimum is ",
                 minimum, " -> no lease for now");
-    co_return candidates.empty() ? view.noneLeft(now) : Status::NOT_READY;
+    co_return candidates.empty() ? view.noneLeft(reference.handle, known, now) : Status::NOT_READY;
   }
 
   auto taken = co_await handles.take();

@@ -143,7 +143,7 @@ Result<ChunkLocation> ChunkGrants::readable(const ChunkReference& reference, con
     }
   }
   if (ranked.empty()) {
-    auto status = view.noneLeft(now);
+    auto status = view.noneLeft(handle, record, now);
     log.warning("a reader wants chunk ", handle, " v", record.version, ", no good replica is known -> ",
                 status);
     return status;
@@ -494,7 +494,7 @@ ChunkGrants::Members ChunkGrants::chooseMembers(ChunkHandle handle, const ChunkR
     log.warning("chunk ", handle, " v", record.version, " wants ", record.replicas, " replicas, ",
                 candidates.size(), " are known, ", members.list.size(), " answer, the minimum is ", minimum,
                 " -> no lease for now");
-    members.status = candidates.empty() ? view.noneLeft(now) : Status::NOT_READY;
+    members.status = candidates.empty() ? view.noneLeft(handle, record, now) : Status::NOT_READY;
   }
   return members;
 }

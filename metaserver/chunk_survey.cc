@@ -4,6 +4,8 @@
 // See chunk_survey.h.
 #include "metaserver/chunk_survey.h"
 
+#include <algorithm>
+
 #include "rpc/coroutine.h"
 
 namespace cairn {
@@ -41,7 +43,10 @@ void ChunkSurvey::taskFailed(kj::Exception&& exception) {
 ChunkFacts ChunkSurvey::facts(ChunkHandle chunk, ServerId server) const {
   ChunkFacts facts;
   facts.record = names.chunk(chunk);
-  facts.nextHandle = names.state().nextHandle;
+  auto& state = names.state();
+  facts.nextHandle = state.nextHandle;
+  facts.restored = state.restored;
+  facts.restoredFloor = state.restoredFloor;
   KJ_IF_MAYBE (record, facts.record) {
     facts.currentElsewhere = view.chunks.currentElsewhere(chunk, *record, server, timer.now());
   } else {
@@ -52,6 +57,8 @@ ChunkFacts ChunkSurvey::facts(ChunkHandle chunk, ServerId server) const {
 
 void ChunkSurvey::judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica) {
   auto verdict = judge(chunk, replica.version, facts(chunk, replica.server));
+  if (verdict == Verdict::NEWER && replica.state != ReplicaFacts::State::CORRUPT)
+    newer[chunk] = std::max(newer[chunk], replica.version);
   view.garbage.seen(replica.server, chunk, replica.version, verdict, operations.last(), timer.now());
 }
 
@@ -129,10 +136,45 @@ Async<void> ChunkSurvey::collectRecords() {
   if (!outcome.ok()) log.warning("records of ", gone.size(), " dropped chunks stay: ", outcome.status);
 }
 
+Async<void> ChunkSurvey::followStores() {
+  // Of a restored namespace, once all stores have told: the highest version that any holds has every
+  // acknowledged write, as it had in the namespace that is lost.
+  auto& state = names.state();
+  if (state.restored == Restored::TAKING_OVER) {
+    auto operation = kj::heap<LoggedOperation>();
+    operation->body().setTakenOver();
+    auto outcome = co_await operations.propose(kj::mv(operation));
+    if (!outcome.ok()) co_return;
+    log.info("restored from a backup, and all stores have told what they hold -> in charge; ",
+             view.garbage.kept(), " replicas of chunks that no file has are kept, ", newer.size(),
+             " chunks were written after the backup");
+  }
+  while (!newer.empty()) {
+    auto operation = kj::heap<LoggedOperation>();
+    auto list = operation->body().initFoundVersions(kj::min(newer.size(), size_t(RECORDS_PER_TURN)));
+    kj::Vector<ChunkHandle> chunks;
+    for (auto entry : list) {
+      auto first = newer.begin();
+      entry.setHandle(first->first.value());
+      entry.setVersion(first->second.value());
+      chunks.add(first->first);
+      newer.erase(first);
+    }
+    auto outcome = co_await operations.propose(kj::mv(operation));
+    if (!outcome.ok()) {
+      log.warning(chunks.size(),
+                  " chunks that were written after the backup stay as they were: ", outcome.status,
+                  " -> tried again at the next look");
+      co_return;
+    }
+    for (auto chunk : chunks) repair.look(chunk);
+  }
+}
+
 Async<void> ChunkSurvey::deleteAt(ServerId server) {
   auto due = view.garbage.due(server, timer.now(), operations.durableUpTo());
   kj::Vector<DoomedReplica> doomed;
-  uint32_t byVerdict[5] = {};
+  uint32_t byVerdict[VERDICTS] = {};
   for (auto& entry : due) {
     // Judged once more: a file may have got the chunk, the last current replica elsewhere may have gone.
     auto known = facts(entry.chunk, server);
@@ -145,7 +187,7 @@ Async<void> ChunkSurvey::deleteAt(ServerId server) {
     // The limit up to which this verdict holds: the store may have adopted a version without our hearing.
     auto version = entry.version;
     KJ_IF_MAYBE (record, known.record) version = ChunkVersion(record->floor.value() - 1);
-    KJ_IF_MAYBE (dropped, known.dropped) version = *dropped;
+    KJ_IF_MAYBE (dropped, known.dropped) version = std::max(version, *dropped);
     doomed.add(DoomedReplica{entry.chunk, version, verdict});
     ++byVerdict[uint32_t(verdict)];
   }
@@ -172,6 +214,8 @@ Async<void> ChunkSurvey::run() {
   for (;;) {
     co_await timer.afterDelay(SLICE_INTERVAL);
     slice();
+    bool takesOver = names.state().restored == Restored::TAKING_OVER && view.servers.reported() > 0;
+    if ((takesOver || !newer.empty()) && !view.safeMode.on()) co_await followStores();
     if (++turn % 4 != 0 || view.safeMode.on()) continue;
     co_await collectRecords();
     kj::Vector<ServerId> connected;

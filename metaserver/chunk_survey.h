@@ -43,6 +43,7 @@ class ChunkSurvey : private kj::TaskSet::ErrorHandler {
   ChunkFacts facts(ChunkHandle chunk, ServerId server) const;
   void slice();
   Async<void> collectRecords();
+  Async<void> followStores();
   Async<void> deleteAt(ServerId server);
   void taskFailed(kj::Exception&& exception) override;
 
@@ -55,6 +56,7 @@ class ChunkSurvey : private kj::TaskSet::ErrorHandler {
   env::Logger log;
   ChunkHandle cursor, garbageCursor;
   ChunkHealth counting, latest;
+  std::map<ChunkHandle, ChunkVersion> newer;  // versions on stores that a restored namespace does not have
   std::map<ServerId, uint64_t> leavingCounting, leavingLatest;  // of drained stores
   kj::TaskSet tasks;
 };

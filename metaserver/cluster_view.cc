@@ -14,8 +14,11 @@ bool ClusterView::moreMayCome(kj::TimePoint now) const {
   return false;
 }
 
-Status ClusterView::noneLeft(kj::TimePoint now) const {
+Status ClusterView::noneLeft(ChunkHandle chunk, const ChunkRecord& record, kj::TimePoint now) const {
   if (moreMayCome(now)) return Status::NOT_READY;
+  for (auto& replica : chunks.replicas(chunk)) {
+    if (replica.version > record.version) return Status::NOT_READY;  // a restored record is about to follow
+  }
   for (auto& [id, server] : servers.all()) {
     if (server.state(now) != ServerState::UP) return Status::NO_REPLICA;
   }

@@ -26,8 +26,9 @@ constexpr kj::Duration REPORT_PATIENCE =
     5 * kj::SECONDS;  // how long chunks of a store that reports are waited for
 
 struct ClusterView {
-  ClusterView(kj::TimePoint started, uint32_t minimumReplicas)
-      : safeMode(started, minimumReplicas), minimumReplicas(minimumReplicas) {}
+  ClusterView(kj::TimePoint started, uint32_t minimumReplicas,
+              SafeMode::WaitFor waitFor = SafeMode::WaitFor::ENOUGH)
+      : safeMode(started, minimumReplicas, waitFor), minimumReplicas(minimumReplicas) {}
   KJ_DISALLOW_COPY(ClusterView);
 
   ServerTable servers;
@@ -44,7 +45,7 @@ struct ClusterView {
   bool moreMayCome(kj::TimePoint now) const;
   // Replicas that we miss may only not have been reported yet: worth a pause, not worth giving them up.
 
-  Status noneLeft(kj::TimePoint now) const;
+  Status noneLeft(ChunkHandle chunk, const ChunkRecord& record, kj::TimePoint now) const;
   // The answer for a chunk of which no good replica is known: NOT_READY, NO_REPLICA (a store is away that may
   // hold one), or IO_ERROR: every store of the cluster is here and has reported, so waiting brings none.
 

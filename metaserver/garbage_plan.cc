@@ -18,27 +18,34 @@ kj::StringPtr KJ_STRINGIFY(Verdict verdict) {
       return "of no file";
     case Verdict::AHEAD:
       return "newer than the namespace";
+    case Verdict::NEWER:
+      return "written after the backup";
+    case Verdict::KEPT:
+      return "of no file, from before the restore";
   }
   KJ_UNREACHABLE;
 }
 
 Verdict judge(ChunkHandle chunk, ChunkVersion held, const ChunkFacts& facts) {
   KJ_IF_MAYBE (record, facts.record) {
-    if (held > record->version) return Verdict::AHEAD;
+    if (held > record->version) return facts.fromBefore(chunk, held) ? Verdict::NEWER : Verdict::AHEAD;
     if (held >= record->floor) return Verdict::KEEP;
     return facts.currentElsewhere > 0 ? Verdict::STALE : Verdict::KEEP;
   }
   if (chunk >= facts.nextHandle) return Verdict::AHEAD;
+  bool before = facts.fromBefore(chunk, held);
   KJ_IF_MAYBE (dropped, facts.dropped) {
-    return held <= *dropped ? Verdict::GARBAGE : Verdict::AHEAD;
+    if (held <= *dropped) return Verdict::GARBAGE;
+    if (!before) return Verdict::AHEAD;
   }
-  return Verdict::UNKNOWN;
+  return before && facts.restored != Restored::RELEASED ? Verdict::KEPT : Verdict::UNKNOWN;
 }
 
 void GarbagePlan::reportBegins(ServerId server) {
   auto& store = stores[server];
   store.doomed.clear();
   store.reported = store.unknown = store.ahead = 0;
+  store.kept.clear();
   store.brake = kj::String();
 }
 
@@ -52,7 +59,13 @@ void GarbagePlan::seen(ServerId server, ChunkHandle chunk, ChunkVersion held, Ve
     store.aheadExample = chunk;
     pull(store, server);
   }
-  if (verdict == Verdict::KEEP || verdict == Verdict::AHEAD) {
+  if (verdict == Verdict::KEPT) {
+    store.kept.insert(chunk);
+  } else {
+    store.kept.erase(chunk);
+  }
+  if (verdict == Verdict::KEEP || verdict == Verdict::AHEAD || verdict == Verdict::NEWER ||
+      verdict == Verdict::KEPT) {
     store.doomed.erase(chunk);
     return;
   }
@@ -113,7 +126,9 @@ kj::Vector<DoomedReplica> GarbagePlan::due(ServerId server, kj::TimePoint now, L
 
 void GarbagePlan::done(ServerId server, ChunkHandle chunk) {
   auto found = stores.find(server);
-  if (found != stores.end()) found->second.doomed.erase(chunk);
+  if (found == stores.end()) return;
+  found->second.doomed.erase(chunk);
+  found->second.kept.erase(chunk);
 }
 
 void GarbagePlan::forget(ServerId server) {
@@ -133,6 +148,12 @@ kj::StringPtr GarbagePlan::brake() const {
     if (store.brake.size() > 0) return store.brake;
   }
   return "";
+}
+
+uint64_t GarbagePlan::kept() const {
+  uint64_t sum = 0;
+  for (auto& [server, store] : stores) sum += store.kept.size();
+  return sum;
 }
 
 uint64_t GarbagePlan::waiting() const {

@@ -7,6 +7,13 @@
 //   STALE     its version is below the chunk's floor, and a current replica is known on another live store;
 //   UNKNOWN   its handle was given out by this namespace, but no file has it (a create that a crash cut off),
 //             for longer than UNKNOWN_GRACE;
+// A namespace that was restored from a backup does not know what was done after it. There, of chunks and
+// versions from before the restore:
+//   NEWER     a higher version than on record is one that was raised after the backup: the record follows it;
+//   KEPT      a chunk that no file has may be that of a file made after the backup: it stays until an
+//   operator
+//             lets it go.
+// Neither pulls the brake.
 // and always: out of safe mode, the operation that condemned it is on stable storage (a power cut must not
 // bring back the file without its data), and the brake is off. AHEAD, a version or handle that this namespace
 // never gave out, means that the namespace is an old copy or another's: never deleted, and it pulls the
@@ -20,6 +27,7 @@
 #include <kj/vector.h>
 
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "metaserver/inode.h"
@@ -31,7 +39,8 @@ constexpr kj::Duration UNKNOWN_GRACE = 60 * kj::SECONDS;
 constexpr uint32_t DELETES_PER_SECOND = 100;  // of one store
 constexpr uint32_t BRAKE_CHUNKS_MIN = 16;     // fewer unknown chunks than this never pull the brake
 
-enum class Verdict { KEEP, GARBAGE, STALE, UNKNOWN, AHEAD };
+enum class Verdict { KEEP, GARBAGE, STALE, UNKNOWN, AHEAD, NEWER, KEPT };
+constexpr size_t VERDICTS = 7;
 kj::StringPtr KJ_STRINGIFY(Verdict verdict);
 
 struct ChunkFacts {
@@ -40,6 +49,12 @@ struct ChunkFacts {
   kj::Maybe<ChunkVersion> dropped;  // of its garbage record
   ChunkHandle nextHandle;           // handles from here on were never given out
   uint32_t currentElsewhere = 0;    // current replicas on other live stores
+  Restored restored = Restored::NEVER;
+  uint64_t restoredFloor = 0;  // NamespaceState
+
+  bool fromBefore(ChunkHandle chunk, ChunkVersion held) const {  // the last restore
+    return chunk.value() < restoredFloor && held.value() < restoredFloor;
+  }
 };
 Verdict judge(ChunkHandle chunk, ChunkVersion held, const ChunkFacts& facts);
 
@@ -70,6 +85,7 @@ class GarbagePlan {
   void releaseBrake();          // an operator has looked: what is unknown may go. AHEAD stays where it is
   kj::StringPtr brake() const;  // why everything is held back; empty: it is not
   uint64_t waiting() const;     // replicas on the list
+  uint64_t kept() const;        // replicas that are KEPT, as of the last report of each store
 
  private:
   struct Entry {
@@ -81,6 +97,7 @@ class GarbagePlan {
   struct Store {
     std::map<ChunkHandle, Entry> doomed;
     uint64_t reported = 0, unknown = 0, ahead = 0;
+    std::set<ChunkHandle> kept;
     ChunkHandle aheadExample;
     ChunkHandle cursor;  // `due` goes round, so that one that fails does not block the others
     kj::TimePoint window = kj::origin<kj::TimePoint>();

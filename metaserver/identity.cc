@@ -62,7 +62,7 @@ void check(const env::IoOutcome& outcome, kj::StringPtr what, kj::StringPtr name
 }
 
 Async<void> write(env::Disk& disk, kj::StringPtr name, ClusterId cluster) {
-  auto text = kj::str("cairn metaserver\nformat ", DIRECTORY_FORMAT, "\ncluster ", cluster, "\n");
+  auto text = identityText(cluster);
   (void)co_await disk.remove(IDENTITY_NEW);  // of an attempt that was cut off
   auto opened = co_await disk.open(IDENTITY_NEW, env::OpenMode::CREATE);
   check({0, opened.error}, "create IDENTITY.new", name);
@@ -74,6 +74,10 @@ Async<void> write(env::Disk& disk, kj::StringPtr name, ClusterId cluster) {
 }
 
 }  // namespace
+
+kj::String identityText(ClusterId cluster) {
+  return kj::str("cairn metaserver\nformat ", DIRECTORY_FORMAT, "\ncluster ", cluster, "\n");
+}
 
 Async<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name, kj::EntropySource& entropy) {
   auto opened = co_await disk.open(IDENTITY, env::OpenMode::READ);

@@ -28,6 +28,8 @@ struct DirectoryIdentity {
   enum class Age { NEW, FOUND } age = Age::FOUND;
 };
 
+kj::String identityText(ClusterId cluster);  // of the file IDENTITY
+
 Async<DirectoryIdentity> claimDirectory(env::Disk& disk, kj::StringPtr name, kj::EntropySource& entropy);
 // Throws with a sentence for the user: in use, another program's, of a newer format, damaged. `name` is for
 // sentences.

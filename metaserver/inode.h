@@ -156,9 +156,16 @@ struct StoreRecord {
   kj::String store;  // UUID
 };
 
+enum class Restored : uint8_t {
+  NEVER,
+  TAKING_OVER,  // from a backup, and not all stores have told what they hold
+  KEEPING,      // in charge; chunks that no file has may be those of files made after the backup: kept
+  RELEASED,     // the same, but an operator has said that they may go
+};
+
 struct NamespaceState {
   // The counters and marks of the namespace: one record, written with every change.
-  uint32_t format = 1;  // of the store: 2 once chunks are shared (records.h)
+  uint32_t format = 1;  // of the store: 2 once chunks are shared, 3 once it was restored (records.h)
   ClusterId cluster;
   LogIndex applied;  // the last operation that is in the state
   Epoch epoch;
@@ -177,6 +184,8 @@ struct NamespaceState {
   uint64_t quotas = 0;                 // directories with limits
   Counting counting = Counting::OFF;   // of what is below each directory
   uint64_t counted = 0, toCount = 0;   // inodes that the count has met; directories it has yet to look at
+  Restored restored = Restored::NEVER;
+  uint64_t restoredFloor = 0;  // handles and chunk versions below are from before the last restore
   bool operator==(const NamespaceState&) const = default;
 };
 

@@ -9,6 +9,7 @@
 
 #include "metaserver/log_recovery.h"
 #include "metaserver/log_segment.h"
+#include "metaserver/synced_mark.h"
 #include "rpc/coroutine.h"
 
 namespace cairn {
@@ -79,6 +80,8 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
   Async<Status> durable(LogIndex index) override;
   kj::Promise<void> whenBroken() override { return whenBrokenFork.addBranch(); }
   Async<void> close() override;
+  Async<Status> cut() override;
+  Async<uint32_t> dropPersisted() override;
   LogIndex last() const override { return names.state().applied; }
   LogIndex durableUpTo() const override { return synced; }
   uint32_t inFlight() const override { return unapplied; }
@@ -100,7 +103,8 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
 
   std::deque<Proposal> queue;
   uint32_t unapplied = 0;
-  bool pumping = false, syncing = false;
+  bool pumping = false, syncing = false, cutWanted = false;
+  kj::Own<SyncedMark> syncedMark;
   kj::Maybe<kj::Own<Segment>> current;
   std::deque<Retired> retired;  // oldest first
   LogIndex encoded;             // of the batch that is being written
@@ -146,7 +150,9 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
 Async<void> FileLog::start() {
   auto made = co_await disk.makeDirectory(directory);
   if (!made.ok()) refuseToStart(kj::str("cannot make ", directory, ": ", env::describeError(made.error)));
-  auto recovered = co_await recoverLog(disk, kj::str(directory), names, options.cluster, logger);
+  syncedMark = kj::heap<SyncedMark>(disk, directory);
+  auto marked = syncedMark->read(names.state().cluster ? names.state().cluster : options.founding.cluster);
+  auto recovered = co_await recoverLog(disk, kj::str(directory), {names, options.cluster, marked}, logger);
   logged = synced = names.state().applied;
   bool isNew = !recovered.cluster && !logged;
   cluster = isNew ? options.founding.cluster : recovered.cluster;
@@ -179,6 +185,11 @@ Async<void> FileLog::start() {
                           ". Nothing was lost. Make room or repair the disk and start again."));
   }
   thisEpoch = Epoch(outcome.number);
+  if (syncedMark->error() != 0) {
+    logger.warning("how far the log is on stable storage cannot be noted in ", directory, ": ",
+                   env::describeError(syncedMark->error()),
+                   " -> damage of its last records may be taken for a torn tail");
+  }
   logger.info("log of cluster ", cluster, " up to operation ", logged.value() - 1, ", ", recovered.replayed,
               " of them not yet in the namespace -> applied, begin epoch ", thisEpoch);
 }
@@ -258,7 +269,10 @@ FileLog::Batch FileLog::takeBatch() {
 Async<void> FileLog::commitBatch() {
   // Write, (mode disk: sync,) apply, answer. A crash in between leaves operations in the log that nobody has
   // an answer to: the next start applies them, and a client that asks again gets the answer then.
-  if (!failed && segment().size >= options.segmentBytes) co_await rotate();
+  bool full = segment().size >= options.segmentBytes;
+  bool hasRecords = segment().first <= logged;
+  if (!failed && (full || (cutWanted && hasRecords))) co_await rotate();
+  cutWanted = false;
   auto batch = takeBatch();
   if (low) refuseWithoutSpace(batch);
   if (failed) co_return refuseAll(batch, Status::IO_ERROR);
@@ -425,7 +439,10 @@ Async<Status> FileLog::syncNow() {
 }
 
 void FileLog::advanceSynced(LogIndex index) {
-  synced = kj::max(synced, index);
+  if (index > synced) {
+    synced = index;
+    syncedMark->write(cluster, synced);
+  }
   while (!waiting.empty() && waiting.begin()->first <= synced) {
     auto fulfiller = kj::mv(waiting.begin()->second);
     waiting.erase(waiting.begin());
@@ -509,6 +526,21 @@ Async<void> FileLog::dropRetired() {
                      env::describeError(outcome.error), " -> leave it to the next start");
     }
   }
+}
+
+Async<Status> FileLog::cut() {
+  cutWanted = true;
+  auto paf = kj::newPromiseAndFulfiller<Outcome>();
+  enqueue({nullptr, kj::mv(paf.fulfiller)});
+  co_await paf.promise;
+  // When no new segment could be made the old one goes on: what was proposed before has to be durable all the
+  // same.
+  co_return co_await durable(LogIndex());
+}
+
+Async<uint32_t> FileLog::dropPersisted() {
+  co_await dropRetired();
+  co_return retired.size();
 }
 
 Async<void> FileLog::close() {

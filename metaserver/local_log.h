@@ -7,11 +7,17 @@
 // segment but the last is wholly on stable storage.
 //
 // Crash table (what is found at start -> what is done):
-//   records after the last complete one that were never known to be synced  -> cut off, with a line in the
-//   log damage before a record that says "synced up to here" or in an older segment -> refused, with file and
-//   offset a missing segment whose operations the namespace does not have           -> refused a last segment
-//   without a whole header and without records                -> removed the namespace is ahead of the log
-//   (its tables were flushed, the log's tail was not) -> the log goes on behind it
+//   records after the last complete one that were never known to be synced
+//       -> cut off, with a line in the log
+//   damage before a record that says "synced up to here", in what the mark says was synced (synced_mark.h),
+//   or in an older segment
+//       -> refused, with file and offset
+//   a missing segment whose operations the namespace does not have
+//       -> refused
+//   a last segment without a whole header and without records
+//       -> removed
+//   the namespace is ahead of the log (its tables were flushed, the log's tail was not)
+//       -> the log goes on behind it
 #pragma once
 
 #include <kj/time.h>
@@ -49,6 +55,12 @@ class LocalLog : public OperationLog {
   // Reads the log in `directory` of the disk (made if it is not there), applies what the namespace has not
   // yet, founds the cluster if there is none, and starts a new epoch, durably. Throws with a sentence for the
   // user when it must not start.
+
+  virtual Async<Status> cut() = 0;
+  // Everything until now is on stable storage, in segments that are complete; what comes goes into a new one.
+
+  virtual Async<uint32_t> dropPersisted() = 0;
+  // Complete segments that the namespace has on disk go. Answers how many are left beside the current one.
 
   virtual Async<void> close() = 0;
   // A clean stop: everything durable, the namespace flushed, so that the next start replays nothing.

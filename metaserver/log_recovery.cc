@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "metaserver/damage.h"
 #include "rpc/coroutine.h"
 
 namespace cairn {
@@ -46,11 +47,14 @@ void checkHeader(kj::StringPtr path, const SegmentHeader& header, LogIndex first
 class Recovery {
   // One start. Segments are read one after the other, oldest first.
  public:
-  Recovery(env::Disk& disk, kj::String directory, Namespace& names, kj::Maybe<ClusterId> expected,
-           env::Logger& logger)
-      : disk(disk), directory(kj::mv(directory)), names(names), logger(logger) {
+  Recovery(env::Disk& disk, kj::String directory, const Recovering& recovering, env::Logger& logger)
+      : disk(disk),
+        directory(kj::mv(directory)),
+        names(recovering.names),
+        synced(recovering.synced),
+        logger(logger) {
     result.cluster = names.state().cluster;
-    KJ_IF_MAYBE (wanted, expected) {
+    KJ_IF_MAYBE (wanted, recovering.expected) {
       if (result.cluster && result.cluster != *wanted) {
         refuseToStart(
             kj::str("the namespace store belongs to cluster ", result.cluster, ", not to ", *wanted,
@@ -70,10 +74,11 @@ class Recovery {
       refuseToStart(
           kj::str("the namespace store has operations up to ", applied, ", but ", directory,
                   " holds no log: "
-                  "what was done after them is missing. Nothing was changed. Put the log's files back, or "
-                  "restore both from one backup."));
+                  "what was done after them is missing. Nothing was changed. Put the log's files back. Or: ",
+                  HOW_TO_RESTORE));
     }
     if (files.empty()) {
+      requireSynced(names.state().applied);
       result.cluster = {};
       co_return kj::mv(result);
     }
@@ -86,6 +91,7 @@ class Recovery {
       LogIndex end = last ? LogIndex() : LogIndex(firsts[i + 1].value() - 1);
       co_await replay(files[i], firsts[i], end);
     }
+    requireSynced(names.state().applied);
     co_await persistNames();
     co_return kj::mv(result);
   }
@@ -94,11 +100,23 @@ class Recovery {
   env::Disk& disk;
   kj::String directory;
   Namespace& names;
+  LogIndex synced;
   env::Logger& logger;
   ClusterId wantedCluster;
   RecoveredLog result;
 
   kj::String pathOf(kj::StringPtr name) { return kj::str(directory, '/', name); }
+
+  void requireSynced(LogIndex found) {
+    // Whole as the files are that are there.
+    if (found >= synced || names.state().applied >= synced) return;
+    refuseToStart(kj::str(
+        "operations ", found.next(), " to ", synced, " were on stable storage, and the operation log in ",
+        directory,
+        " ends before them: its last file is missing, or was cut. Nothing is lost that is not in it, and "
+        "nothing was changed. Put the file back. Or: ",
+        HOW_TO_RESTORE));
+  }
 
   Async<void> persistNames() {
     auto outcome = co_await disk.syncDirectory(directory);
@@ -120,8 +138,8 @@ class Recovery {
     auto header = decodeHeader(bytes);
     if (header == nullptr) {
       auto scan = scanRecords(bytes, first);
-      if (end || scan.records.size() > 0 || scan.tail == SegmentScan::Tail::DAMAGED)
-        refuseDamage(path, 0, first, end);
+      bool hadRecords = scan.records.size() > 0 || (first <= synced && names.state().applied < synced);
+      if (end || hadRecords || scan.tail == SegmentScan::Tail::DAMAGED) refuseDamage(path, 0, first, end);
       co_await drop(name, kj::str("it was being made when the metaserver stopped"));
       co_return;
     }
@@ -134,12 +152,14 @@ class Recovery {
                             "before them and ",
                             path,
                             " begins after them. Nothing was changed. Put the missing log "
-                            "files back, or restore the directory from a backup."));
+                            "files back. Or: ",
+                            HOW_TO_RESTORE));
     }
 
     auto scan = scanRecords(bytes, first);
     LogIndex found(first.value() + scan.records.size() - 1);
-    bool incomplete = end && found != end;
+    if (!end && scan.tail == SegmentScan::Tail::CLEAN) requireSynced(found);
+    bool incomplete = end ? found != end : found < synced && names.state().applied < synced;
     if (scan.tail == SegmentScan::Tail::DAMAGED || incomplete) {
       refuseDamage(path, scan.validBytes, found.next(), end);
     }
@@ -150,10 +170,11 @@ class Recovery {
   }
 
   [[noreturn]] void refuseDamage(kj::StringPtr path, size_t offset, LogIndex lost, LogIndex end) {
-    refuseToStart(kj::str(
-        "the operation log ", path, " is damaged at byte ", offset, ": operation ", lost,
-        " was on stable storage and cannot be read any more. Nothing was changed. Check the disk, and "
-        "restore the file from a backup."));
+    refuseToStart(kj::str("the operation log ", path, " is damaged at byte ", offset, ": operation ", lost,
+                          " was on stable storage and cannot be read any more. Nothing was changed; what is "
+                          "before it is not lost. "
+                          "If you have a good copy of this file, put it back. Or: ",
+                          HOW_TO_RESTORE));
   }
 
   void apply(const SegmentScan& scan) {
@@ -210,9 +231,9 @@ Async<kj::Array<kj::byte>> loadFile(env::Disk& disk, kj::String path) {
   co_return kj::mv(bytes);
 }
 
-Async<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Namespace& names,
-                               kj::Maybe<ClusterId> expected, env::Logger& logger) {
-  Recovery recovery(disk, kj::mv(directory), names, expected, logger);
+Async<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Recovering recovering,
+                               env::Logger& logger) {
+  Recovery recovery(disk, kj::mv(directory), recovering, logger);
   co_return co_await recovery.run();
 }
 

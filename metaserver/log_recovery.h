@@ -20,8 +20,14 @@ struct RecoveredLog {
   uint64_t replayed = 0;            // operations that the namespace did not have
 };
 
-Async<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Namespace& names,
-                               kj::Maybe<ClusterId> expected, env::Logger& logger);
+struct Recovering {
+  Namespace& names;
+  kj::Maybe<ClusterId> expected;
+  LogIndex synced;  // as noted by the last process (synced_mark.h); 0: it is not known
+};
+
+Async<RecoveredLog> recoverLog(env::Disk& disk, kj::String directory, Recovering recovering,
+                               env::Logger& logger);
 // Afterwards the namespace has every operation of the log, and all of them are on stable storage.
 
 struct LoadedSegment {

@@ -17,8 +17,10 @@
 #include "env/entropy.h"
 #include "env/log.h"
 #include "env/machine.h"
+#include "env/worker.h"
 #include "metaserver/inspect.h"
 #include "metaserver/meta_server.h"
+#include "metaserver/restore.h"
 #include "rpc/buffer_pool.h"
 #include "rpc/coroutine.h"
 #include "rpc/socket_network.h"
@@ -80,6 +82,7 @@ int serve(const CommandOptions& options) {
   env::Logger log(sink, clock, KJ_ASSERT_NONNULL(env::parseLogLevel(options.logLevel.c_str())), "metaserver");
   env::SystemEntropy entropy;
   auto disk = env::newDisk(options.directory.c_str(), io.unixEventPort, kj::systemPreciseMonotonicClock());
+  auto worker = env::newThreadWorker(io.unixEventPort, 2);
 
   auto stopped = io.unixEventPort.onSignal(SIGTERM)
                      .exclusiveJoin(io.unixEventPort.onSignal(SIGINT))
@@ -100,15 +103,71 @@ int serve(const CommandOptions& options) {
   if (options.manualRebalance) serverOptions.rebalance = RebalancePlan::Automatic::NO;
   serverOptions.trash =
       TrashOptions{env::durationSeconds(options.trashKeep), env::durationSeconds(options.trashAge)};
-  auto server =
-      MetaServer::start({io.provider->getTimer(), clock, *network, *disk, nullptr, entropy, pool, log},
-                        serverOptions)
-          .wait(io.waitScope);
+  auto server = MetaServer::start(
+                    {io.provider->getTimer(), clock, *network, *disk, nullptr, entropy, pool, log, *worker},
+                    serverOptions)
+                    .wait(io.waitScope);
   auto ready = announce(*server, options).wait(io.waitScope);
   auto broken = server->whenBroken().then([]() -> int { KJ_UNREACHABLE; });
   auto signo = stopped.exclusiveJoin(kj::mv(broken)).wait(io.waitScope);
   log.info("signal ", signo, " -> make everything durable and stop");
   server->stop().wait(io.waitScope);
+  return 0;
+}
+
+enum class Task { BACKUP, CHECKPOINT };
+
+int whileStopped(Task task, const std::string& directory, const std::string& target) {
+  // What an operator may ask of a running metaserver, of one that does not run: it is started, and serves
+  // nobody.
+  BufferPool pool;
+  auto io = kj::setupAsyncIo();
+  KJ_REQUIRE(std::filesystem::exists(directory + "/IDENTITY"),
+             kj::str(directory.c_str(), " is no metaserver directory: it has no IDENTITY"));
+  auto& clock = kj::systemPreciseCalendarClock();
+  env::Logger log(env::newStderrSink(), clock, env::LogLevel::WARNING, "metaserver");
+  env::SystemEntropy entropy;
+  auto disk = env::newDisk(directory.c_str(), io.unixEventPort, kj::systemPreciseMonotonicClock());
+  auto network = newSocketNetwork(io.provider->getNetwork(), io.unixEventPort);
+  MetaServerOptions options;
+  options.directory = directory.c_str();
+  auto opened = Namespace::open(
+      {.path = kj::str(directory.c_str(), "/names"), .access = NamespaceOptions::Access::READ});
+  options.replicas = opened->state().replicas;
+  opened = nullptr;
+  kj::Maybe<kj::Own<BackupWriter>> into;
+  if (task == Task::BACKUP) into = kj::heap<BackupWriter>(target.c_str());
+  auto server = MetaServer::start(
+                    {io.provider->getTimer(), clock, *network, *disk, nullptr, entropy, pool, log}, options)
+                    .wait(io.waitScope);
+  KJ_IF_MAYBE (writer, into) {
+    auto manifest = server->archive().backup(**writer).wait(io.waitScope);
+    std::cout << "backup of cluster " << kj::str(manifest.cluster).cStr() << " as of operation "
+              << manifest.operation.value() << ", " << manifest.inodes << " inodes, " << manifest.chunks
+              << " chunks -> " << target << std::endl;
+  } else {
+    auto done = server->archive().checkpoint().wait(io.waitScope);
+    KJ_REQUIRE(ok(done.status), "no checkpoint could be made", done.status);
+    std::cout << "all operations up to " << done.operation.value() << " are in the namespace store"
+              << std::endl;
+  }
+  server->stop().wait(io.waitScope);
+  return 0;
+}
+
+int restoreFrom(const std::string& backup, const std::string& directory) {
+  auto manifest = restoreBackup(backup.c_str(), directory.c_str(), kj::systemPreciseCalendarClock().now());
+  std::cout << "restored cluster " << kj::str(manifest.cluster).cStr() << " as of operation "
+            << manifest.operation.value() << ", " << manifest.inodes << " inodes, " << manifest.chunks
+            << " chunks -> " << directory
+            << "\nWhat was done after that is lost. Start it as before, on the address that stores and "
+               "mounts know:\n"
+               "  cairn-metaserver --dir "
+            << directory
+            << " ...\nIt waits until every store that it knows has told what it holds. Chunks of files made "
+               "after the "
+               "backup are\nkept."
+            << std::endl;
   return 0;
 }
 
@@ -171,16 +230,40 @@ int run(int argc, char** argv) {
   auto inspect = app.add_subcommand("inspect", "print what is in a directory, also one in use or damaged");
   inspect->add_option("DIR", inspected, "a metaserver's directory")->required();
   inspect->add_flag("--json", json, "one JSON object");
+
+  std::string subject, backupDirectory;
+  auto subcommand = [&](const char* name, const char* about) {
+    auto command = app.add_subcommand(name, about);
+    command->add_option("--dir", subject, "the metaserver's directory")->required()->type_name("DIR");
+    return command;
+  };
+  auto backup = subcommand(
+      "backup", "a backup of a metaserver that does not run; of one that does: `cairn backup BACKUP`");
+  backup->add_option("BACKUP", backupDirectory, "a new or empty directory")->required();
+  auto checkpoint =
+      subcommand("checkpoint",
+                 "bring the log of a metaserver that does not run into its namespace store, so that it "
+                 "starts at once; of one that does: `cairn checkpoint`");
+  auto restore =
+      subcommand("restore",
+                 "make a metaserver's directory from a backup. It checks the whole backup first, and "
+                 "refuses a directory that is not empty");
+  restore->add_option("BACKUP", backupDirectory, "what `cairn backup` has made")->required();
+  auto serves = [&]() { return app.get_subcommands().empty(); };
   try {
     app.parse(argc, argv);
-    if (!inspect->parsed() && directory->count() == 0) throw CLI::RequiredError("--dir");
+    if (serves() && directory->count() == 0) throw CLI::RequiredError("--dir");
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   return env::runDaemon("cairn-metaserver", [&]() {
-    return inspect->parsed()
-               ? inspectDirectory(inspected.c_str(), json ? InspectFormat::JSON : InspectFormat::TEXT)
-               : serve(options);
+    if (inspect->parsed()) {
+      return inspectDirectory(inspected.c_str(), json ? InspectFormat::JSON : InspectFormat::TEXT);
+    }
+    if (backup->parsed()) return whileStopped(Task::BACKUP, subject, backupDirectory);
+    if (checkpoint->parsed()) return whileStopped(Task::CHECKPOINT, subject, "");
+    if (restore->parsed()) return restoreFrom(backupDirectory, subject);
+    return serve(options);
   });
 }
 

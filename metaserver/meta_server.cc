@@ -4,6 +4,9 @@
 // See meta_server.h.
 #include "metaserver/meta_server.h"
 
+#include <rocksdb/env.h>
+
+#include "metaserver/damage.h"
 #include "rpc/acceptor.h"
 #include "rpc/buffer_pool.h"
 #include "rpc/coroutine.h"
@@ -23,6 +26,10 @@ Async<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, 
   namespaceOptions.path = path;
   namespaceOptions.env = world.rocks;
   server->names = Namespace::open(namespaceOptions);
+  server->names->witness().tell = [log = world.log.named("names")](kj::StringPtr problem) mutable {
+    log.error("the namespace store cannot be read: ", problem, " -> that call fails, others go on. ",
+              HOW_TO_RESTORE);
+  };
 
   LocalLogOptions logOptions;
   logOptions.commit = options.commit;
@@ -50,6 +57,13 @@ Async<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, 
   server->metaService = kj::heap<MetaService>(serviceOptions, *server->log, server->names->read(),
                                               world.timer, world.entropy, world.log);
   auto& service = *server->metaService;
+  server->inlineWorker = env::newInlineWorker();
+  auto& rocks = world.rocks == nullptr ? *rocksdb::Env::Default() : *world.rocks;
+  server->ownArchive =
+      kj::heap<Archive>(*server->names, *server->log, rocks, options.directory,
+                        world.worker.orDefault(*server->inlineWorker), world.log.named("archive"));
+  service.archive = *server->ownArchive;
+  if (!server->names->verified()) server->checking = server->verifyInBackground().eagerlyEvaluate(nullptr);
   server->acceptor = kj::heap<Acceptor>(
       AcceptorOptions{world.timer, world.network, world.pool, "metaserver", server->identity.cluster,
                       server->currentEpoch, 10 * kj::SECONDS, world.log.named("port")},
@@ -59,6 +73,20 @@ Async<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, 
   world.log.info("epoch ", server->currentEpoch, " of cluster ", server->identity.cluster, " begins with ",
                  state.inodes, " inodes, ", state.chunks, " chunks, log at ", state.applied, " -> serve");
   co_return kj::mv(server);
+}
+
+Async<void> MetaServer::verifyInBackground() {
+  // A store that is too big for it at the start. Whatever is read meanwhile is compared all the same.
+  KJ_IF_MAYBE (worker, environment.worker) {
+    bool damaged = co_await worker->run([this]() { names->verify(); })
+                       .then([]() { return false; },
+                             [this](kj::Exception&& exception) {
+                               environment.log.error(exception.getDescription(),
+                                                     " -> what lies there fails, the rest is served");
+                               return true;
+                             });
+    if (!damaged) environment.log.info("every block of the namespace store matches its checksum -> go on");
+  }
 }
 
 Async<void> MetaServer::configureTrash(TrashOptions wanted) {
@@ -83,7 +111,7 @@ kj::Promise<uint16_t> MetaServer::listen(kj::StringPtr address) {
 }
 
 kj::Promise<void> MetaServer::whenBroken() {
-  return log->whenBroken();
+  return log->whenBroken().exclusiveJoin(metaService->whenOutrun());
 }
 
 Async<void> MetaServer::stop() {

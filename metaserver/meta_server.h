@@ -13,6 +13,8 @@
 
 #include "env/disk.h"
 #include "env/log.h"
+#include "env/worker.h"
+#include "metaserver/archive.h"
 #include "metaserver/identity.h"
 #include "metaserver/local_log.h"
 #include "metaserver/meta_service.h"
@@ -38,6 +40,7 @@ struct MetaServerEnvironment {
   kj::EntropySource& entropy;
   BufferPool& pool;
   env::Logger log;
+  kj::Maybe<env::Worker&> worker = nullptr;  // null: blocking work of operators is done in the loop
 };
 
 struct TrashOptions {
@@ -72,16 +75,21 @@ class MetaServer {
   ClusterId cluster() const { return identity.cluster; }
   Epoch epoch() const { return currentEpoch; }
   MetaService& service() { return *metaService; }
+  Archive& archive() { return *ownArchive; }
 
  private:
   Async<void> configureTrash(TrashOptions wanted);
+  Async<void> verifyInBackground();
 
   MetaServerEnvironment environment;
   DirectoryIdentity identity;
   Epoch currentEpoch;
   kj::Own<Namespace> names;
   kj::Own<LocalLog> log;
+  kj::Own<env::Worker> inlineWorker;
+  kj::Own<Archive> ownArchive;
   kj::Own<MetaService> metaService;
+  kj::Promise<void> checking = nullptr;
   kj::Own<Acceptor> acceptor;  // goes first: its connections hold capabilities into the service
 };
 

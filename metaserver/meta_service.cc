@@ -16,7 +16,9 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
       names(names),
       timer(timer),
       log(kj::mv(logger)),
-      view(timer.now(), options.minimumReplicas),
+      view(timer.now(), options.minimumReplicas,
+           names.state().restored == Restored::TAKING_OVER ? SafeMode::WaitFor::ALL
+                                                           : SafeMode::WaitFor::ENOUGH),
       orders(view, timer, log.epoch(), this->log),
       grants(view, orders, log, names, timer, entropy, this->log),
       repair(options.repair, view, orders, grants, names, timer, this->log),
@@ -74,6 +76,28 @@ Async<void> MetaService::watch() {
   }
 }
 
+Async<void> MetaService::learnEpoch(Epoch seen, kj::StringPtr store) {
+  // The store obeys nobody of a lower epoch. Of a namespace that takes over after a restore that is to be
+  // expected: the backup does not know of the starts after it. Of any other it means that the right
+  // metaserver is elsewhere.
+  if (names.state().restored != Restored::TAKING_OVER) {
+    log.error("store ", store, " has obeyed epoch ", seen, ", ours is ", operations.epoch(),
+              " -> it will not obey us: this metaserver's directory is an old copy, or the right one runs "
+              "elsewhere. A backup becomes a namespace with `cairn-metaserver restore` only");
+    co_return;
+  }
+  auto operation = kj::heap<LoggedOperation>();
+  operation->body().setEpochSeen(seen.value());
+  auto outcome = co_await operations.propose(kj::mv(operation));
+  if (outcome.ok()) outcome.status = co_await operations.durable(outcome.index);
+  if (!outcome.ok()) co_return;
+  auto sentence = kj::str("this namespace was restored from a backup, and store ", store,
+                          " has obeyed epoch ", seen, " meanwhile, ours is ", operations.epoch(),
+                          ". It is noted, nothing is lost: start it again, and it begins a higher one.");
+  log.warning(sentence);
+  if (outrun.fulfiller->isWaiting()) outrun.fulfiller->reject(KJ_EXCEPTION(FAILED, kj::mv(sentence)));
+}
+
 Async<MetaService::Membership> MetaService::join(rpc::StoreDescription::Reader store,
                                                  rpc::ChunkServer::Client client) {
   Membership membership;
@@ -100,6 +124,7 @@ Async<MetaService::Membership> MetaService::join(rpc::StoreDescription::Reader s
     id = ServerId(outcome.number);
     view.servers.known(id, uuid);
   }
+  if (Epoch(store.getEpoch()) > operations.epoch()) co_await learnEpoch(Epoch(store.getEpoch()), uuid);
   auto now = timer.now();
   ServerIdentity identity{store.getBoot(), store.getPid()};
   auto admission = view.servers.admits(id, identity, now);

@@ -31,6 +31,8 @@
 
 namespace cairn {
 
+class Archive;
+
 struct MetaServiceOptions {
   uint32_t minimumReplicas = 2;
   enum class Brake { KEEP, RELEASE } brake = Brake::KEEP;
@@ -56,6 +58,8 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   };
   Async<Membership> join(rpc::StoreDescription::Reader store, rpc::ChunkServer::Client orders);
   // `store` lives until it answers.
+  kj::Promise<void> whenOutrun() { return outrunFork.addBranch(); }
+  // Fails, with a sentence, when a restored namespace has learnt of a later epoch: it has to begin another.
   void left(ServerId server, uint32_t registration);  // its connection is gone
   void reportsChanged();                              // a store has reported, or come: safe mode may end
 
@@ -90,12 +94,16 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   TrashKeeper trash;
   LeaseRecalls leases;
   QuotaKeeper quotas;
+  kj::Maybe<Archive&> archive;  // null: this service has no storage of its own (in tests)
 
  private:
   Async<void> watch();
   kj::Maybe<ReplicaFacts> replicaAt(ChunkHandle chunk, ServerId server) const;  // if it is a candidate
   std::set<std::pair<ChunkHandle, ServerId>> verified;  // by their stores, at this moment
+  Async<void> learnEpoch(Epoch seen, kj::StringPtr store);
   void taskFailed(kj::Exception&& exception) override;
+  kj::PromiseFulfillerPair<void> outrun = kj::newPromiseAndFulfiller<void>();
+  kj::ForkedPromise<void> outrunFork = outrun.promise.fork();
   kj::TaskSet tasks;
   kj::Canceler canceler;  // last: handlers go before what they use
 };

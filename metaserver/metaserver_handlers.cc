@@ -215,6 +215,7 @@ void MetaService::writeStatus(rpc::ClusterStatus::Builder builder) const {
   builder.setCommit(kj::str(operations.commitMode()));
   builder.setGarbage(view.garbage.waiting());
   builder.setBrake(view.garbage.brake());
+  builder.setKept(view.garbage.kept());
   builder.setReplicas(state.replicas);
   builder.setTrashFiles(state.trash);
   builder.setTrashBytes(state.trashBytes);

@@ -8,9 +8,11 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 
 #include <memory>
 
+#include "metaserver/damage.h"
 #include "metaserver/keys.h"
 #include "metaserver/ops/operations.h"
 #include "metaserver/session_answers.h"
@@ -21,6 +23,8 @@ namespace cairn {
 struct Namespace::Storage {
   std::unique_ptr<rocksdb::DB> db;
   NamespaceState state;
+  DamageWitness witness;
+  bool verified = false;
 };
 
 namespace {
@@ -47,13 +51,36 @@ rocksdb::Options storeOptions(const NamespaceOptions& options) {
   return result;
 }
 
+void requireWholeOrEmpty(const NamespaceOptions& options) {
+  // RocksDB makes a new store where there is no CURRENT, and takes what lies there for rubbish.
+  auto& env = options.env == nullptr ? *rocksdb::Env::Default() : *options.env;
+  std::vector<std::string> names;
+  if (!env.GetChildren(options.path.cStr(), &names).ok()) return;
+  bool current = false;
+  std::string remains;
+  for (auto& name : names) {
+    current |= name == "CURRENT";
+    bool table = name.size() > 4 && name.compare(name.size() - 4, 4, ".sst") == 0;
+    if (table || name.rfind("MANIFEST-", 0) == 0) remains = name;
+  }
+  if (current || remains.empty()) return;
+  kj::throwFatalException(KJ_EXCEPTION(
+      FAILED,
+      kj::str("the namespace store in ", options.path, " is damaged: its file CURRENT is missing, and ",
+              remains.c_str(), " is there. Nothing was changed. ", HOW_TO_RESTORE)));
+}
+
+uint64_t tableBytes(rocksdb::DB& db) {
+  uint64_t bytes = 0;
+  db.GetIntProperty(rocksdb::DB::Properties::kTotalSstFilesSize, &bytes);
+  return bytes;
+}
+
 [[noreturn]] void refuseToOpen(kj::StringPtr path, const rocksdb::Status& status) {
   auto why = kj::str(status.ToString().c_str());
   auto advice = status.IsIOError() && strstr(why.cStr(), "lock") != nullptr
                     ? "Another process has it open: one metaserver serves a directory."
-                : status.IsCorruption()
-                    ? "It is damaged. Restore the directory from a backup, or remove only this store if the "
-                      "log beside it is complete."
+                : status.IsCorruption() ? HOW_TO_RESTORE.cStr()
                 : status.IsNotSupported() || status.IsInvalidArgument()
                     ? "It was perhaps written by a newer version: start that one."
                     : "Check the directory, its owner and the disk.";
@@ -67,10 +94,16 @@ kj::Own<Namespace> Namespace::open(NamespaceOptions options) {
   auto storage = kj::heap<Storage>();
   rocksdb::DB* db = nullptr;
   bool reading = options.access == NamespaceOptions::Access::READ;
+  requireWholeOrEmpty(options);
   auto status = reading ? rocksdb::DB::OpenForReadOnly(storeOptions(options), options.path.cStr(), &db)
                         : rocksdb::DB::Open(storeOptions(options), options.path.cStr(), &db);
   if (!status.ok()) refuseToOpen(options.path, status);
   storage->db.reset(db);
+  if (!reading && tableBytes(*db) <= options.verifiedBytes) {
+    status = db->VerifyChecksum();
+    if (!status.ok()) refuseToOpen(options.path, status);
+    storage->verified = true;
+  }
 
   std::string value;
   status = db->Get(rocksdb::ReadOptions(), Key(Table::STATE).view(), &value);
@@ -95,7 +128,7 @@ Namespace::Namespace(kj::Own<Storage> storageParam)
       current(storage->state),
       answers(kj::heap<SessionAnswers>()),
       pending(kj::heap<Transaction>(*storage->db, current)),
-      reader(*storage->db, current) {
+      reader(*storage->db, current, storage->witness) {
   answers->load(*storage->db);
 }
 
@@ -224,6 +257,16 @@ Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
       return ops::restoreTrash(operation, transaction);
     case rpc::Operation::PURGE_TRASH:
       return ops::purgeTrash(operation, transaction);
+    case rpc::Operation::RESTORED:
+      return ops::restored(operation, transaction, *answers);
+    case rpc::Operation::EPOCH_SEEN:
+      return ops::epochSeen(operation, transaction);
+    case rpc::Operation::FOUND_VERSIONS:
+      return ops::foundVersions(operation, transaction);
+    case rpc::Operation::TAKEN_OVER:
+      return ops::takenOver(operation, transaction);
+    case rpc::Operation::RELEASE_KEPT:
+      return ops::releaseKept(operation, transaction);
   }
   kj::throwFatalException(KJ_EXCEPTION(
       UNIMPLEMENTED,
@@ -252,11 +295,31 @@ void Namespace::startFlush() {
       .PermitUncheckedError();  // only early: the memory tables are flushed when full anyway
 }
 
-void Namespace::flush() {
+void Namespace::flush() const {
   auto status = storage->db->Flush(rocksdb::FlushOptions());
   KJ_REQUIRE(status.ok(),
              "the namespace store cannot be flushed; the operation log has what is missing in it",
              status.ToString().c_str());
+}
+
+void Namespace::copyTo(kj::StringPtr directory) const {
+  rocksdb::Checkpoint* made = nullptr;
+  auto status = rocksdb::Checkpoint::Create(storage->db.get(), &made);
+  std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  if (status.ok()) status = checkpoint->CreateCheckpoint(directory.cStr());  // flushes first
+  KJ_REQUIRE(status.ok(), "the namespace store cannot be copied", directory, status.ToString().c_str());
+}
+
+void Namespace::verify() const {
+  checkRead(storage->db->VerifyChecksum());
+}
+
+bool Namespace::verified() const {
+  return storage->verified;
+}
+
+DamageWitness& Namespace::witness() {
+  return storage->witness;
 }
 
 LogIndex Namespace::persisted() const {

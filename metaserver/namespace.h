@@ -29,6 +29,9 @@ struct NamespaceOptions {
   rocksdb::Env* env = nullptr;         // null: the local filesystem
   uint64_t cacheBytes = 512ull << 20;  // blocks of the store kept in memory
   uint64_t memtableBytes = 64ull << 20;
+  uint64_t verifiedBytes = 256ull << 20;
+  // A store up to this size has each block compared with its checksum when it is opened for writing: a
+  // fraction of a second. That of a bigger one is left to verify(), in the background.
   enum class Access { WRITE, READ } access = Access::WRITE;
   // READ: for looking only, also beside a running metaserver: it then shows what that one has flushed.
 };
@@ -61,11 +64,23 @@ class Namespace {
   void startFlush();
   // Begins to write the memory tables to disk, in the background.
 
-  void flush();
-  // The same, and waits: for a clean stop.
+  void flush() const;
+  // The same, and waits: for a clean stop, and for workers: flush(), copyTo() and verify() may run in another
+  // thread beside everything else.
+
+  void copyTo(kj::StringPtr directory) const;
+  // Makes the directory: a namespace store as of some operation from now on, which shares its files with
+  // this one where the disk can. Throws.
+
+  void verify() const;
+  // Reads every block and compares it with its checksum. Throws, with a sentence for the user, at the first
+  // that is damaged.
 
   LogIndex persisted() const;
   // Operations up to this one are on disk in the store: the log does not need them any more.
+
+  bool verified() const;  // when it was opened
+  DamageWitness& witness();
 
   void visitRecords(kj::FunctionParam<void(kj::StringPtr line)> visit) const;
   kj::String dump() const;

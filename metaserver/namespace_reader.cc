@@ -17,12 +17,19 @@ namespace cairn {
 
 namespace {
 
+void check(const rocksdb::Status& status, DamageWitness& witness) {
+  if (!status.ok() && !status.IsNotFound()) {
+    KJ_IF_MAYBE (tell, witness.tell) (*tell)(status.ToString().c_str());
+  }
+  checkRead(status);
+}
+
 class Row {
   // One value of the store, in place where RocksDB has it.
  public:
-  Row(rocksdb::DB& db, const Key& key) {
+  Row(rocksdb::DB& db, DamageWitness& witness, const Key& key) {
     auto status = db.Get(rocksdb::ReadOptions(), db.DefaultColumnFamily(), key.view(), &slice);
-    checkRead(status);
+    check(status, witness);
     found = status.ok();
   }
   bool exists() const { return found; }
@@ -38,13 +45,13 @@ kj::String owned(std::string_view text) {
 }
 
 template <typename Visit>
-void scan(rocksdb::DB& db, const Key& prefix, const Key& first, Visit&& visit) {
+void scan(rocksdb::DB& db, DamageWitness& witness, const Key& prefix, const Key& first, Visit&& visit) {
   // Until `visit` answers false.
   std::unique_ptr<rocksdb::Iterator> it(db.NewIterator(rocksdb::ReadOptions()));
   for (it->Seek(first.view()); it->Valid() && it->key().starts_with(prefix.view()); it->Next()) {
     if (!visit(KeyReader(it->key().ToStringView()), it->value().ToStringView())) break;
   }
-  checkRead(it->status());
+  check(it->status(), witness);
 }
 
 }  // namespace
@@ -54,7 +61,7 @@ Status NamespaceReader::whyMissing(InodeId id) const {
 }
 
 Result<Inode> NamespaceReader::inode(InodeId id) const {
-  Row row(db, Key(Table::INODES, id.value()));
+  Row row(db, witness, Key(Table::INODES, id.value()));
   if (!row.exists()) return whyMissing(id);
   return decodeInode(id, row.value());
 }
@@ -67,7 +74,7 @@ Result<Attributes> NamespaceReader::lookup(InodeId parent, kj::StringPtr name) c
   if (name == ".") return directory->attributes;
   auto target = directory->parent;
   if (name != "..") {
-    Row row(db, Key(Table::NAMES, parent.value(), placeOf(current.cluster, name)));
+    Row row(db, witness, Key(Table::NAMES, parent.value(), placeOf(current.cluster, name)));
     auto entry = NameBucket(row.value()).find(name);
     if (entry == nullptr) return Status::NOT_FOUND;
     target = KJ_REQUIRE_NONNULL(entry).inode;
@@ -88,7 +95,7 @@ Result<DirectoryListing> NamespaceReader::list(InodeId id, uint64_t cookie, uint
   DirectoryListing listing;
   listing.end = ListingEnd::YES;
   Key first(Table::NAMES, id.value(), cookie / SLOTS_PER_HASH * SLOTS_PER_HASH);
-  scan(db, Key(Table::NAMES, id.value()), first, [&](KeyReader key, std::string_view value) {
+  scan(db, witness, Key(Table::NAMES, id.value()), first, [&](KeyReader key, std::string_view value) {
     key.number();
     auto place = key.number();
     kj::Vector<NamedInode> bucket;
@@ -141,7 +148,7 @@ Result<kj::String> NamespaceReader::readLink(InodeId id) const {
   auto found = inode(id);
   if (!found.ok()) return found.status();
   if (found->attributes.type != FileType::SYMLINK) return Status::INVALID;
-  Row row(db, Key(Table::TARGETS, id.value()));
+  Row row(db, witness, Key(Table::TARGETS, id.value()));
   KJ_REQUIRE(row.exists(), "a symlink has no target", id);
   return owned(decodeBytes(row.value()));
 }
@@ -150,7 +157,7 @@ Result<kj::Array<kj::byte>> NamespaceReader::xattr(InodeId id, kj::StringPtr nam
   auto found = inode(id);
   if (!found.ok()) return found.status();
   if (found->xattrBytes == 0 || name.size() > NAME_SIZE_MAX) return Status::NO_DATA;
-  Row row(db, Key(Table::XATTRS, id.value(), name));
+  Row row(db, witness, Key(Table::XATTRS, id.value(), name));
   if (!row.exists()) return Status::NO_DATA;
   auto value = decodeBytes(row.value());
   return kj::heapArray(kj::arrayPtr(value.data(), value.size()).asBytes());
@@ -162,7 +169,7 @@ Result<kj::Array<kj::String>> NamespaceReader::xattrs(InodeId id) const {
   kj::Vector<kj::String> names;
   if (found->xattrBytes > 0) {
     Key prefix(Table::XATTRS, id.value());
-    scan(db, prefix, prefix, [&](KeyReader key, std::string_view) {
+    scan(db, witness, prefix, prefix, [&](KeyReader key, std::string_view) {
       key.number();
       names.add(owned(key.text()));
       return true;
@@ -176,12 +183,12 @@ ChunkHandle NamespaceReader::chunkAt(InodeId id, ChunkIndex index) const {
 }
 
 ChunkReference NamespaceReader::referenceAt(InodeId id, ChunkIndex index) const {
-  Row row(db, Key(Table::FILE_CHUNKS, id.value(), index.value()));
+  Row row(db, witness, Key(Table::FILE_CHUNKS, id.value(), index.value()));
   return row.exists() ? decodeReference(index, row.value()) : ChunkReference{index, ChunkHandle()};
 }
 
 kj::Maybe<ChunkRecord> NamespaceReader::chunk(ChunkHandle handle) const {
-  Row row(db, Key(Table::CHUNKS, handle.value()));
+  Row row(db, witness, Key(Table::CHUNKS, handle.value()));
   if (!row.exists()) return nullptr;
   return decodeChunk(row.value());
 }
@@ -190,7 +197,7 @@ Result<FoundIndex> NamespaceReader::firstChunk(InodeId id, ChunkIndex first) con
   auto found = inode(id);
   if (!found.ok()) return found.status();
   FoundIndex answer{first, FoundIndex::Certain::NO};
-  scan(db, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
+  scan(db, witness, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
        [&](KeyReader key, std::string_view) {
          key.number();
          answer = {ChunkIndex(key.number()), FoundIndex::Certain::YES};
@@ -205,7 +212,7 @@ Result<FoundIndex> NamespaceReader::firstSparse(InodeId id, ChunkIndex first) co
   if (!found.ok()) return found.status();
   FoundIndex answer{first, FoundIndex::Certain::YES};
   unsigned looks = 0;
-  scan(db, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
+  scan(db, witness, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
        [&](KeyReader key, std::string_view value) {
          key.number();
          auto reference = decodeReference(ChunkIndex(key.number()), value);
@@ -223,7 +230,7 @@ Result<FoundIndex> NamespaceReader::firstSparse(InodeId id, ChunkIndex first) co
 kj::Array<FileChunk> NamespaceReader::chunksOf(InodeId id, ChunkIndex first, uint32_t limit) const {
   kj::Vector<FileChunk> chunks;
   if (limit == 0) return chunks.releaseAsArray();
-  scan(db, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
+  scan(db, witness, Key(Table::FILE_CHUNKS, id.value()), Key(Table::FILE_CHUNKS, id.value(), first.value()),
        [&](KeyReader key, std::string_view value) {
          key.number();
          auto reference = decodeReference(ChunkIndex(key.number()), value);
@@ -238,7 +245,7 @@ kj::Array<FileChunk> NamespaceReader::chunksOf(InodeId id, ChunkIndex first, uin
 kj::Array<InodeId> NamespaceReader::orphans(InodeId after, uint32_t limit) const {
   kj::Vector<InodeId> result;
   if (limit == 0) return result.releaseAsArray();
-  scan(db, Key(Table::ORPHANS), Key(Table::ORPHANS, after.next().value()),
+  scan(db, witness, Key(Table::ORPHANS), Key(Table::ORPHANS, after.next().value()),
        [&](KeyReader key, std::string_view) {
          result.add(key.number());
          return result.size() < limit;
@@ -249,7 +256,7 @@ kj::Array<InodeId> NamespaceReader::orphans(InodeId after, uint32_t limit) const
 kj::Array<TrashedFile> NamespaceReader::trash(int64_t until, InodeId after, uint32_t limit) const {
   kj::Vector<TrashedFile> result;
   if (limit == 0) return result.releaseAsArray();
-  scan(db, Key(Table::TRASH), Key(Table::TRASH, uint64_t(until), after.next().value()),
+  scan(db, witness, Key(Table::TRASH), Key(Table::TRASH, uint64_t(until), after.next().value()),
        [&](KeyReader key, std::string_view value) {
          auto goes = int64_t(key.number());
          auto found = inode(InodeId(key.number()));
@@ -261,26 +268,26 @@ kj::Array<TrashedFile> NamespaceReader::trash(int64_t until, InodeId after, uint
 }
 
 kj::Maybe<Departure> NamespaceReader::trashed(InodeId id, int64_t until) const {
-  Row row(db, Key(Table::TRASH, uint64_t(until), id.value()));
+  Row row(db, witness, Key(Table::TRASH, uint64_t(until), id.value()));
   if (!row.exists()) return nullptr;
   return decodeDeparture(until, row.value());
 }
 
 kj::Maybe<Whereabouts> NamespaceReader::whereabouts(InodeId directory) const {
-  Row row(db, Key(Table::WHEREABOUTS, directory.value()));
+  Row row(db, witness, Key(Table::WHEREABOUTS, directory.value()));
   if (!row.exists()) return nullptr;
   return decodeWhereabouts(row.value());
 }
 
 Usage NamespaceReader::usage(InodeId directory) const {
-  Row row(db, Key(Table::USAGE, directory.value()));
+  Row row(db, witness, Key(Table::USAGE, directory.value()));
   return row.exists() ? decodeUsage(row.value()) : Usage();
 }
 
 kj::Array<NamespaceReader::DirectoryQuota> NamespaceReader::quotas(InodeId after, uint32_t limit) const {
   kj::Vector<DirectoryQuota> result;
   if (limit == 0) return result.releaseAsArray();
-  scan(db, Key(Table::QUOTAS), Key(Table::QUOTAS, after.next().value()),
+  scan(db, witness, Key(Table::QUOTAS), Key(Table::QUOTAS, after.next().value()),
        [&](KeyReader key, std::string_view value) {
          result.add(DirectoryQuota{InodeId(key.number()), decodeQuota(value)});
          return result.size() < limit;
@@ -289,7 +296,7 @@ kj::Array<NamespaceReader::DirectoryQuota> NamespaceReader::quotas(InodeId after
 }
 
 kj::Maybe<QuotaLimits> NamespaceReader::quota(InodeId directory) const {
-  Row row(db, Key(Table::QUOTAS, directory.value()));
+  Row row(db, witness, Key(Table::QUOTAS, directory.value()));
   if (!row.exists()) return nullptr;
   return decodeQuota(row.value());
 }
@@ -331,7 +338,7 @@ NamespaceReader::Room NamespaceReader::room(const Inode& from) const {
 kj::Array<GarbageRecord> NamespaceReader::garbage(ChunkHandle after, uint32_t limit) const {
   kj::Vector<GarbageRecord> result;
   if (limit == 0) return result.releaseAsArray();
-  scan(db, Key(Table::GARBAGE), Key(Table::GARBAGE, after.next().value()),
+  scan(db, witness, Key(Table::GARBAGE), Key(Table::GARBAGE, after.next().value()),
        [&](KeyReader key, std::string_view value) {
          result.add(GarbageRecord{ChunkHandle(key.number()), ChunkVersion(decodeNumber(value))});
          return result.size() < limit;
@@ -342,7 +349,7 @@ kj::Array<GarbageRecord> NamespaceReader::garbage(ChunkHandle after, uint32_t li
 kj::Array<SessionRecord> NamespaceReader::sessions() const {
   kj::Vector<SessionRecord> result;
   Key prefix(Table::SESSIONS);
-  scan(db, prefix, prefix, [&](KeyReader key, std::string_view value) {
+  scan(db, witness, prefix, prefix, [&](KeyReader key, std::string_view value) {
     result.add(decodeSession(SessionId(key.number()), value));
     return true;
   });
@@ -350,7 +357,7 @@ kj::Array<SessionRecord> NamespaceReader::sessions() const {
 }
 
 kj::Maybe<SessionRecord> NamespaceReader::session(SessionId id) const {
-  Row row(db, Key(Table::SESSIONS, id.value()));
+  Row row(db, witness, Key(Table::SESSIONS, id.value()));
   if (!row.exists()) return nullptr;
   return decodeSession(id, row.value());
 }
@@ -358,7 +365,7 @@ kj::Maybe<SessionRecord> NamespaceReader::session(SessionId id) const {
 kj::Array<StoreRecord> NamespaceReader::stores() const {
   kj::Vector<StoreRecord> result;
   Key prefix(Table::STORES);
-  scan(db, prefix, prefix, [&](KeyReader key, std::string_view value) {
+  scan(db, witness, prefix, prefix, [&](KeyReader key, std::string_view value) {
     auto number = decodeNumber(value);
     result.add(StoreRecord{ServerId(uint32_t(number)), number & STORE_DRAINING ? Draining::YES : Draining::NO,
                            owned(key.text())});

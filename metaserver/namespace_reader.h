@@ -10,6 +10,7 @@
 #include <kj/array.h>
 #include <kj/string.h>
 
+#include "metaserver/damage.h"
 #include "metaserver/inode.h"
 #include "rpc/result.h"
 
@@ -38,7 +39,8 @@ struct FoundIndex {
 
 class NamespaceReader {
  public:
-  NamespaceReader(rocksdb::DB& db, const NamespaceState& state) : db(db), current(state) {}
+  NamespaceReader(rocksdb::DB& db, const NamespaceState& state, DamageWitness& witness)
+      : db(db), current(state), witness(witness) {}
 
   const NamespaceState& state() const { return current; }
 
@@ -100,6 +102,7 @@ class NamespaceReader {
  private:
   rocksdb::DB& db;
   const NamespaceState& current;
+  DamageWitness& witness;
 };
 
 }  // namespace cairn

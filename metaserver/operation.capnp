@@ -16,6 +16,11 @@ struct Trashed {
   inode @1 :UInt64;
 }
 
+struct FoundVersion {
+  handle @0 :UInt64;
+  version @1 :UInt64;
+}
+
 struct Operation {
   index @0 :UInt64;         # position in the log, from 1, without gaps. Set by the log
   epoch @1 :UInt64;         # of the metaserver that proposed it. Set by the log
@@ -82,7 +87,7 @@ struct Operation {
       from @25 :UInt64;     # the version it has now
       lossy @54 :Bool;      # only suspects are left to make it from, or nothing: lostAt = this operation
     }
-    # version = from + 1; floor stays: replicas of any version from floor on may be the latest. On stable storage before
+    # version = from + 1, or more after a restore; floor stays: replicas of any version from floor on may be the latest. On stable storage before
     # any chunk daemon is told. Refuses: notFound, staleVersion (it does not have the version `from`).
 
     confirmVersion :group {
@@ -181,5 +186,27 @@ struct Operation {
     # chunks with those of the original. Answers the attributes of the new directory and of its parent, and how many
     # inodes were made. Refuses: stale, notFound, notDirectory, exists, nameTooLong, noSpace, loop (the
     # place lies in the tree), tooBig (more inodes or chunks than one operation may have), overQuota, staleVersion (a chunk does not stand still).
+
+    restored :group {
+      floor @61 :UInt64;    # above every inode number, session, handle and chunk version that may have been given out since the backup
+      epochs @62 :UInt64;   # how many starts there may have been since
+    }
+    # The namespace comes from a backup, and others may have seen what was done after it. Nothing is given out twice: numbers go
+    # on from the floor, and versions of the chunks that there are jump to it when they are next raised. All sessions
+    # end. Stores have to teach it first (NamespaceState.restored). The first operation of a restored directory.
+
+    epochSeen @63 :UInt64;
+    # A store has obeyed this epoch. Only while a restored namespace takes over: the epoch is at least that one. Refuses: invalid.
+
+    foundVersions @64 :List(FoundVersion);
+    # Of chunks from before the restore: stores hold these versions, which were raised after the backup. Version and floor of the
+    # record follow, upwards only; what does not fit is passed over. Answers how many records have moved.
+
+    takenOver @65 :Void;
+    # A restored namespace has heard all stores: it is in charge. Refuses: invalid (it was not taking over).
+
+    releaseKept @66 :Void;
+    # Chunks from before the restore that no file has need not be kept any more. Refuses: notReady (it is taking over).
+
   }
 }

@@ -146,6 +146,8 @@ void visitState(Codec& codec, Target& state) {
   codec.number(state.counting);
   codec.number(state.counted);
   codec.number(state.toCount);
+  codec.number(state.restored);
+  codec.number(state.restoredFloor);
 }
 
 template <typename Codec, typename Target>

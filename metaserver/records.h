@@ -16,8 +16,9 @@
 namespace cairn {
 
 constexpr uint64_t STORE_DRAINING = 1ull << 32;  // in the value of a store, above its id
-constexpr uint32_t NAMESPACE_FORMAT = 2;         // of the store as a whole, in the state record
+constexpr uint32_t NAMESPACE_FORMAT = 3;         // of the store as a whole, in the state record
 // 1: no chunk has ever been shared; 2 since the first that was: a program that knows only 1 would write it.
+// 3: it was restored from a backup: a program that knows only 2 would take what stores hold for garbage.
 constexpr uint8_t RECORD_FORMAT = 1;
 constexpr uint8_t ORPHAN_FORMAT =
     2;  // format 1: nothing, or the text `linkable`; read as without a departure

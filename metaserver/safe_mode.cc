@@ -12,8 +12,9 @@ SafeMode::Change SafeMode::update(uint32_t known, uint32_t reported, kj::TimePoi
   if (!active) return Change::NONE;
   auto waited = now - started;
   uint32_t enough = known;
-  if (waited >= SAFE_MODE_PATIENCE) enough = std::min(known, std::max(minimum, known / 2 + 1));
-  if (waited >= SAFE_MODE_PATIENCE_MAX) enough = std::min(known, minimum);
+  bool impatient = waitFor == WaitFor::ENOUGH;
+  if (impatient && waited >= SAFE_MODE_PATIENCE) enough = std::min(known, std::max(minimum, known / 2 + 1));
+  if (impatient && waited >= SAFE_MODE_PATIENCE_MAX) enough = std::min(known, minimum);
 
   if (reported >= enough) {
     active = false;
@@ -22,8 +23,12 @@ SafeMode::Change SafeMode::update(uint32_t known, uint32_t reported, kj::TimePoi
     text = kj::String();
     return Change::LEFT;
   }
-  text = kj::str(reported, " of ", known, " known stores have reported their chunks since the start ",
-                 waited / kj::SECONDS, " s ago; waiting for ", enough);
+  text = kj::str(
+      reported, " of ", known, " known stores have reported their chunks since the start ",
+      waited / kj::SECONDS, " s ago; waiting for ", enough,
+      impatient
+          ? ""
+          : ": it was restored from a backup. One that is gone for good: cairn drain STORE --remove --force");
   return Change::NONE;
 }
 

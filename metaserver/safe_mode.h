@@ -5,7 +5,8 @@
 // have reported. While it lasts nothing is deleted, and a chunk of which fewer replicas are known than wanted
 // gets no lease: the missing ones may only be late, and a version raised without them would make them stale.
 // It is left when every known store has reported, or after a while when enough have. Once left it does not
-// return. Pure. Called by meta_service.cc.
+// return. A namespace that was restored from a backup has to learn from the stores what is current: it waits
+// for all of them. Pure. Called by meta_service.cc.
 #pragma once
 
 #include <kj/string.h>
@@ -19,7 +20,9 @@ constexpr kj::Duration SAFE_MODE_PATIENCE_MAX = 60 * kj::SECONDS;  // then the c
 
 class SafeMode {
  public:
-  SafeMode(kj::TimePoint started, uint32_t minimum) : started(started), minimum(minimum) {}
+  enum class WaitFor { ENOUGH, ALL };
+  SafeMode(kj::TimePoint started, uint32_t minimum, WaitFor waitFor = WaitFor::ENOUGH)
+      : started(started), minimum(minimum), waitFor(waitFor) {}
 
   enum class Change { NONE, LEFT };
   Change update(uint32_t known, uint32_t reported, kj::TimePoint now);
@@ -32,6 +35,7 @@ class SafeMode {
  private:
   kj::TimePoint started;
   uint32_t minimum;
+  WaitFor waitFor;
   bool active = true;
   kj::String text = kj::str("starting");
   kj::String left;

@@ -6,15 +6,16 @@
 
 #include <memory>
 
+#include "metaserver/damage.h"
 #include "metaserver/keys.h"
 
 namespace cairn {
 
 void checkRead(const rocksdb::Status& status) {
   if (status.ok() || status.IsNotFound()) return;
-  kj::throwFatalException(KJ_EXCEPTION(
-      FAILED, kj::str("the namespace store cannot be read: ", status.ToString().c_str(),
-                      ". Nothing was changed. Check the disk; then restore the directory from a backup.")));
+  kj::throwFatalException(
+      KJ_EXCEPTION(FAILED, kj::str("the namespace store cannot be read: ", status.ToString().c_str(),
+                                   ". Nothing was changed. ", HOW_TO_RESTORE)));
 }
 
 void Transaction::begin(rpc::Operation::Reader operation) {
@@ -528,6 +529,16 @@ void Transaction::putStore(kj::StringPtr uuid, ServerId server, Draining drainin
 
 void Transaction::dropStore(kj::StringPtr uuid) {
   erase(Key(Table::STORES, uuid));
+}
+
+kj::Vector<SessionId> Transaction::allSessions() {
+  kj::Vector<SessionId> result;
+  Key prefix(Table::SESSIONS);
+  scan(prefix, prefix, [&](std::string_view key, std::string_view) {
+    result.add(SessionId(KeyReader(key).number()));
+    return true;
+  });
+  return result;
 }
 
 void Transaction::putSession(const SessionRecord& session) {

@@ -104,8 +104,8 @@ class Transaction {
   // -- what is below directories (ops/tree_count.h)
   Counting counting() const { return state.counting; }
   Usage usage(InodeId directory);
-  Usage contribution(const Inode& inode);  // to the usage of its parent
-  QuotaLimits quota(InodeId directory);    // that has one
+  Usage contribution(const Inode& inode);                    // to the usage of its parent
+  QuotaLimits quota(InodeId directory);                      // that has one
   void putQuota(InodeId directory, const QuotaLimits& limits);
   void dropQuota(InodeId directory);
   Backlinks backlinks(InodeId inode);
@@ -127,6 +127,7 @@ class Transaction {
   };
   NamePage namesOf(InodeId directory, uint64_t after, size_t limit);  // settled; places are not cut in two
 
+  kj::Vector<SessionId> allSessions();  // settled
   void putSession(const SessionRecord& session);
   void dropSession(SessionId session);
   kj::Maybe<Answer> answer(SessionId session, uint64_t sequence);

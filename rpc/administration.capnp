@@ -83,6 +83,33 @@ interface Administration {
   # notDirectory, exists, nameTooLong, invalid, loop (`directory` lies in the tree), tooBig (more than 20,000 inodes or 100,000 chunks),
   # notReady (the metaserver has been up for less than a minute: it does not know yet who may be writing), busy (a chunk cannot be
   # made to stand still: a daemon does not answer), overQuota.
+
+  image @12 () -> (status :Status, image :Image);
+  # A copy of the namespace store as of some operation from now on, for a backup (rpc/backup_directory.h). Every block of it has
+  # been compared with its checksum. It stands on the metaserver's disk until the capability is dropped, or the connection ends. Refuses: busy
+  # (there is one already). Fails with a sentence when the store is damaged.
+
+  checkpoint @13 () -> (status :Status, operation :UInt64, segments :UInt32);
+  # Everything until now is in the namespace store on stable storage, up to `operation`, and the log before it is gone but for `segments`
+  # files: the next start replays what comes after it. Refuses: ioError.
+
+  releaseKept @14 () -> (status :Status, kept :UInt64);
+  # After a restore: chunks that no file has, which may be those of files made after the backup, are garbage from now on. On
+  # stable storage when it answers. Answers how many replicas that are. Refuses: notReady (not all stores have told yet).
+}
+
+interface Image {
+  describe @0 () -> (cluster :Text, operation :UInt64, epoch :UInt64, inodes :UInt64, chunks :UInt64, taken :Int64,
+                     files :List(ImageFile));
+  # `taken`: ns since 1970.
+
+  read @1 (file :UInt32, offset :UInt64, size :UInt32) -> (status :Status, data :Data, checksum :UInt32);
+  # `file`: its place in the list. At most 1 MiB; fewer bytes where the file ends. `checksum`: CRC32C of `data`. Refuses: invalid.
+}
+
+struct ImageFile {
+  name @0 :Text;
+  size @1 :UInt64;
 }
 
 struct Quota {

@@ -533,6 +533,7 @@ struct StoreDescription {
   bytesFree @6 :UInt64;
   chunks @7 :UInt64;
   pid @8 :UInt32;
+  epoch @9 :UInt64;         # the highest of a metaserver that it has obeyed
 }
 
 interface Fleet {
@@ -599,6 +600,7 @@ struct ClusterStatus {
   trashBytes @19 :UInt64;        # of one copy
   trashKeepS @20 :UInt32;        # where a directory says nothing else; 0: no trash
   trashReclaimed @21 :UInt64;    # files that went before their time since the metaserver started, for want of space
+  kept @22 :UInt64;              # replicas of chunks that no file has, kept since the namespace was restored from a backup
 }
 
 struct LeaseStatus {

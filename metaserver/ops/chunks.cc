@@ -10,6 +10,9 @@
 //  never behind
 //    a replica. confirmVersion follows when all replicas that count have it: `floor` then rules out those
 //    that have not.
+//  - The first raise of a chunk that is older than a restore goes beyond all versions that it may have had
+//  after the
+//    backup (restore.cc): a replica of one of these that turns up late is not taken for a new one.
 //  - A chunk that a truncate cut (validBytes) is whole again when the replicas that count have done the
 //  truncate: that of the
 //    round which is confirmed. If another truncate cut deeper meanwhile, the round is void (staleVersion).
@@ -17,6 +20,8 @@
 //  that is on
 //    stable storage before the sync is answered, so what still has it was never promised to survive a loss
 //    of power.
+#include <algorithm>
+
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
 
@@ -67,6 +72,15 @@ Outcome attachChunk(rpc::Operation::Reader operation, Transaction& transaction) 
   return outcome;
 }
 
+namespace {
+
+ChunkVersion raisedVersion(ChunkHandle handle, ChunkVersion version, const NamespaceState& state) {
+  bool old = handle.value() < state.restoredFloor;
+  return old ? std::max(version.next(), ChunkVersion(state.restoredFloor)) : version.next();
+}
+
+}  // namespace
+
 Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction) {
   auto request = operation.getRaiseVersion();
   ChunkHandle handle(request.getRaised());
@@ -75,7 +89,7 @@ Outcome raiseVersion(rpc::Operation::Reader operation, Transaction& transaction)
   ChunkRecord record = KJ_REQUIRE_NONNULL(found);
   if (record.version.value() != request.getFrom()) return refusal(Status::STALE_VERSION);
 
-  record.version = record.version.next();
+  record.version = raisedVersion(handle, record.version, std::as_const(transaction).counters());
   if (request.getLossy()) record.lostAt = LogIndex(operation.getIndex());
   transaction.putChunk(handle, record);
   Outcome outcome;

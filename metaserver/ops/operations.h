@@ -49,5 +49,10 @@ Outcome purgeTrash(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome setQuota(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome countTree(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome collectGarbage(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome restored(rpc::Operation::Reader operation, Transaction& transaction, SessionAnswers& answers);
+Outcome epochSeen(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome foundVersions(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome takenOver(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome releaseKept(rpc::Operation::Reader operation, Transaction& transaction);
 
 }  // namespace cairn::ops

@@ -543,6 +543,7 @@ class FleetTest : public testing::Test {
     description.getAddress().setHost(store.host);
     description.setBoot(1);
     description.setPid(store.pid);
+    description.setEpoch(store.epochSeen);
     description.setBytesTotal(store.bytesTotal);
     description.setBytesFree(store.bytesFree);
     request.setOrders(kj::heap<FakeProcess>(store, timer));

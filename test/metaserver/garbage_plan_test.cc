@@ -57,6 +57,33 @@ TEST(Judge, OfADroppedChunkUpToTheRecordedVersion) {
   EXPECT_EQ(verdict(4, dropped(4)), Verdict::GARBAGE);
   EXPECT_EQ(verdict(1, dropped(4)), Verdict::GARBAGE);
 }
+ChunkFacts restored(ChunkFacts facts, Restored state = Restored::KEEPING) {
+  facts.restored = state;
+  facts.restoredFloor = facts.nextHandle.value();
+  return facts;
+}
+TEST(Judge, InARestoredNamespaceVersionsFromBeforeItAreNewerAndNotAhead) {
+  EXPECT_EQ(verdict(5, restored(live(4, 3))), Verdict::NEWER);
+  EXPECT_EQ(verdict(4, restored(live(4, 3))), Verdict::KEEP);
+  EXPECT_EQ(verdict(2, restored(live(4, 3))), Verdict::STALE);
+  EXPECT_EQ(verdict(1000, restored(live(4, 3))), Verdict::AHEAD)
+      << "of a restore that this one does not know";
+  auto later = restored(live(4, 3));
+  later.nextHandle = ChunkHandle(3000);
+  EXPECT_EQ(judge(ChunkHandle(2000), ChunkVersion(5), later), Verdict::AHEAD)
+      << "a chunk of after the restore";
+}
+TEST(Judge, InARestoredNamespaceChunksOfNoFileAreKeptUntilTheyAreReleased) {
+  EXPECT_EQ(verdict(3, restored(unknown())), Verdict::KEPT);
+  EXPECT_EQ(verdict(3, restored(unknown(), Restored::TAKING_OVER)), Verdict::KEPT);
+  EXPECT_EQ(verdict(3, restored(unknown(), Restored::RELEASED)), Verdict::UNKNOWN);
+  EXPECT_EQ(verdict(4, restored(dropped(4))), Verdict::GARBAGE) << "deleted before the backup";
+  EXPECT_EQ(verdict(5, restored(dropped(4))), Verdict::KEPT);
+  EXPECT_EQ(verdict(5, restored(dropped(4), Restored::RELEASED)), Verdict::UNKNOWN);
+  auto later = restored(unknown());
+  later.nextHandle = ChunkHandle(3000);
+  EXPECT_EQ(judge(ChunkHandle(2000), ChunkVersion(1), later), Verdict::UNKNOWN) << "a create cut off since";
+}
 TEST(Judge, AHandleGivenOutThatNoFileHasIsUnknown) {
   EXPECT_EQ(verdict(1, unknown()), Verdict::UNKNOWN);
 }

@@ -190,7 +190,7 @@ TEST_F(LogTest, DamageBeforeASyncedRecordIsRefusedAndChangesNothing) {
   auto before = world.disk.contents(path.c_str());
   auto why = world.whyItDoesNotStart();
   EXPECT_TRUE(contains(why, "is damaged at byte")) << why;
-  EXPECT_TRUE(contains(why, "restore the file from a backup")) << why;
+  EXPECT_TRUE(contains(why, "cairn-metaserver restore --dir DIR BACKUP")) << why;
   EXPECT_EQ(before, world.disk.contents(path.c_str()));
 }
 

@@ -56,6 +56,13 @@ TEST_F(SafeModeTest, OneStoreInAllIsEnoughWhenItIsThere) {
   EXPECT_TRUE(leaves(1, 1, 0)) << "a minimum of 2 cannot ask for more stores than there are";
 }
 
+TEST_F(SafeModeTest, AfterARestoreItWaitsForAllHoweverLong) {
+  mode = SafeMode(at(0), 2, SafeMode::WaitFor::ALL);
+  EXPECT_FALSE(leaves(3, 2, 1'000'000));
+  EXPECT_NE(std::string(mode.reason().cStr()).find("restored from a backup"), std::string::npos);
+  EXPECT_TRUE(leaves(3, 3, 1'000'001));
+}
+
 TEST_F(SafeModeTest, OnceLeftItDoesNotReturn) {
   EXPECT_TRUE(leaves(2, 2, 0));
   EXPECT_FALSE(leaves(5, 2, 1));
