@@ -117,12 +117,14 @@ class OrderHandlers final : public ChunkHandlers {
   kj::Promise<void> copy(CopyContext context) override { return tracked(doCopy(context)); }
   kj::Promise<void> clone(CloneContext context) override { return tracked(doClone(context)); }
   kj::Promise<void> reconcile(ReconcileContext context) override { return tracked(doReconcile(context)); }
+  kj::Promise<void> checkFiles(CheckFilesContext context) override { return tracked(doCheckFiles(context)); }
 
  private:
   Async<void> doAdopt(AdoptContext context);
   Async<void> doLease(LeaseContext context);
   Async<void> doRevoke(RevokeContext context);
   Async<void> doDelete(DeleteContext context);
+  Async<void> doCheckFiles(CheckFilesContext context);
   Async<void> doVerify(VerifyContext context);
   Async<void> doCopy(CopyContext context);
   Async<void> doClone(CloneContext context);
@@ -504,6 +506,21 @@ Async<void> OrderHandlers::doDelete(DeleteContext context) {
     service.log.info("the metaserver has ", params.getChunks().size(), " replicas deleted -> ", status);
   }
   context.getResults().setStatus(status);
+}
+
+Async<void> OrderHandlers::doCheckFiles(CheckFilesContext context) {
+  auto params = context.getParams();
+  auto check = co_await service.store.checkFiles(ChunkHandle(params.getAfter()), params.getLimit());
+  auto results = context.getResults();
+  auto problems = results.initProblems(unsigned(check.problems.size()));
+  for (unsigned i = 0; i < problems.size(); i++) {
+    problems[i].setHandle(check.problems[i].handle.value());
+    problems[i].setVersion(check.problems[i].version.value());
+    problems[i].setProblem(check.problems[i].text);
+  }
+  results.setNext(check.next.value());
+  results.setChecked(check.checked);
+  results.setEnd(check.end);
 }
 
 Async<void> OrderHandlers::doVerify(VerifyContext context) {

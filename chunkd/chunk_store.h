@@ -129,6 +129,20 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   Async<VerifyAnswer> verify(ChunkKey chunk);
   // Compares all bytes with their checksums; a chunk with a bad block is quarantined and `corrupt`.
 
+  struct FileProblem {
+    ChunkHandle handle;  // 0: a file that belongs to no chunk
+    ChunkVersion version;
+    kj::String text;
+  };
+  struct FileCheck {
+    kj::Vector<FileProblem> problems;
+    ChunkHandle next;
+    uint32_t checked = 0;
+    bool end = false;
+  };
+  Async<FileCheck> checkFiles(ChunkHandle after, uint32_t limit);
+  // As in rpc/chunkd.capnp. Reads no data and changes nothing (store_check.cc).
+
   Async<Status> sync(ChunkKey chunk, Suspects suspects = Suspects::REFUSED);
   // Barrier: bytes, checksums, length and index of what was written before the call are on stable storage.
   // After ioError the chunk is quarantined: what the disk has dropped does not come back.
@@ -286,6 +300,10 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   Async<Status> copyBlocks(Cloning& cloning);
   Async<void> copyPieces(Cloning& cloning);
   Async<Status> copyPiece(Cloning& cloning, uint32_t offset);
+
+  // store_check.cc
+  Async<kj::Maybe<kj::String>> checkFilesOf(ChunkHandle handle);
+  Async<void> findStrays(FileCheck& check);
 
   // recovery.cc
   Async<void> recover();

@@ -144,6 +144,15 @@ struct CheckpointOptions {
 };
 ExitCode checkpoint(const CheckpointOptions& options);
 
+struct FsckOptions {
+  ClusterChoice cluster;
+  enum class Repair { NO, YES } repair = Repair::NO;
+  enum class Data { NO, YES } data = Data::NO;       // read and compare all bytes
+  enum class Kept { KEEP, DROP } kept = Kept::KEEP;  // what a restore has kept
+  Format format = Format::TEXT;
+};
+ExitCode fsck(const FsckOptions& options);
+
 struct InfoOptions {
   std::string path;
   Format format = Format::TEXT;

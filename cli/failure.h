@@ -12,10 +12,13 @@ namespace cairn::cli {
 
 enum class ExitCode : int {
   DONE = 0,
-  FAILED = 1,     // a sentence on stderr says what happened and what to do
-  USAGE = 2,      // the command line is wrong; nothing was done
-  UNHEALTHY = 3,  // up, status --check: the cluster is up, but not everything is well
-  BUSY = 4,       // down: the mount is in use; nothing was stopped
+  FAILED = 1,        // a sentence on stderr says what happened and what to do
+  USAGE = 2,         // the command line is wrong; nothing was done
+  UNHEALTHY = 3,     // up, status --check: the cluster is up, but not everything is well
+  BUSY = 4,          // down: the mount is in use; nothing was stopped
+  REPAIRED = 1,      // fsck, as fsck(8) has it: problems were found and all of them repaired
+  LEFT = 4,          // fsck: some are left
+  CHECK_FAILED = 8,  // fsck: it could not be done to its end
 };
 
 class Failure : public std::runtime_error {

@@ -38,6 +38,7 @@ class CommandLine {
     defineSnapshot();
     defineTrash();
     defineBackup();
+    defineFsck();
     defineAppend();
   }
 
@@ -78,6 +79,7 @@ class CommandLine {
   SnapshotOptions snapshotOptions;
   BackupOptions backupOptions;
   CheckpointOptions checkpointOptions;
+  FsckOptions fsckOptions;
   AppendOptions appendOptions;
 
   CLI::App* command(const std::string& name, const std::string& about, std::function<ExitCode()> action) {
@@ -344,6 +346,35 @@ class CommandLine {
                                [&c]() { return cli::checkpoint(c); });
     addCluster(checkpoint, c.cluster);
     addJson(checkpoint, c.format);
+  }
+
+  void defineFsck() {
+    auto& o = fsckOptions;
+    auto* fsck = command(
+        "fsck",
+        "Check the whole cluster while it runs: names, links, counts and references; chunks against what "
+        "stores hold; "
+        "files of the stores. Says which files are affected, and what to do. Changes nothing without "
+        "--repair. Exit codes as "
+        "of fsck(8): 0 clean; 1 all that was found is repaired; 4 some is left; 8 it could not be done.",
+        [&o]() { return cli::fsck(o); });
+    fsck->add_flag_callback(
+        "--repair", [&o]() { o.repair = FsckOptions::Repair::YES; },
+        "put right what can be without a choice: counts and links are recounted, names that lead nowhere go, "
+        "replicas are "
+        "made again. Nothing that leads to data goes");
+    fsck->add_flag_callback(
+        "--data", [&o]() { o.data = FsckOptions::Data::YES; },
+        "stores also read all bytes and compare them with their checksums, and replicas with each other: "
+        "takes as long as "
+        "that takes");
+    auto* drop = fsck->add_flag_callback(
+        "--drop-kept", [&o]() { o.kept = FsckOptions::Kept::DROP; },
+        "after a restore from a backup: chunks that no file has may go, for good. Say so when nothing is "
+        "missed any more");
+    drop->needs("--repair");
+    addCluster(fsck, o.cluster);
+    addJson(fsck, o.format);
   }
 
   void defineInfo() {

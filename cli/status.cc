@@ -204,7 +204,7 @@ void printCluster(rpc::ClusterStatus::Reader cluster) {
   if (cluster.getSafeMode().size() > 0) std::cout << "SAFE MODE: " << str(cluster.getSafeMode()) << '\n';
   if (cluster.getKept() > 0) {
     std::cout << "KEPT SINCE A RESTORE: " << plural(cluster.getKept(), "replica")
-              << " of chunks that no file has, perhaps of files made after the backup\n";
+              << " of chunks that no file has, perhaps of files made after the backup; see `cairn fsck`\n";
   }
   if (cluster.getBrake().size() > 0) std::cout << "DELETES HELD BACK: " << str(cluster.getBrake()) << '\n';
   if (cluster.getGarbage() > 0)

@@ -36,6 +36,9 @@ class AdministrationHandlers final : public rpc::Administration::Server {
     return service.guard(releasingKept(context));
   }
 
+  // check_handlers.cc
+  kj::Promise<void> check(CheckContext context) override;
+
   // trash_handlers.cc
   kj::Promise<void> trash(TrashContext context) override { return service.guard(listingTrash(context)); }
   kj::Promise<void> restore(RestoreContext context) override { return service.guard(restoring(context)); }

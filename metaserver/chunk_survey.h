@@ -31,6 +31,7 @@ class ChunkSurvey : private kj::TaskSet::ErrorHandler {
   KJ_DISALLOW_COPY(ChunkSurvey);
 
   void judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica);  // as the store reports it
+  ChunkFacts facts(ChunkHandle chunk, ServerId server) const;         // what such a replica is judged by
   ChunkHealth health() const { return latest; }
   kj::Maybe<uint64_t> leaving(ServerId server) const;
   // Chunks that count on that drained store, as of the last round; null: no round has ended since it is
@@ -40,7 +41,6 @@ class ChunkSurvey : private kj::TaskSet::ErrorHandler {
   Async<void> run();  // for ever
 
  private:
-  ChunkFacts facts(ChunkHandle chunk, ServerId server) const;
   void slice();
   Async<void> collectRecords();
   Async<void> followStores();

@@ -186,6 +186,8 @@ struct NamespaceState {
   uint64_t counted = 0, toCount = 0;   // inodes that the count has met; directories it has yet to look at
   Restored restored = Restored::NEVER;
   uint64_t restoredFloor = 0;  // handles and chunk versions below are from before the last restore
+  LogIndex mendedAsOf;         // the check that was mended last (ops/mend.cc)
+  LogIndex mendedAt;           // the operation that did it
   bool operator==(const NamespaceState&) const = default;
 };
 

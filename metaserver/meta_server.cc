@@ -7,6 +7,7 @@
 #include <rocksdb/env.h>
 
 #include "metaserver/damage.h"
+#include "metaserver/namespace_scan.h"
 #include "rpc/acceptor.h"
 #include "rpc/buffer_pool.h"
 #include "rpc/coroutine.h"
@@ -63,6 +64,7 @@ Async<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, 
       kj::heap<Archive>(*server->names, *server->log, rocks, options.directory,
                         world.worker.orDefault(*server->inlineWorker), world.log.named("archive"));
   service.archive = *server->ownArchive;
+  service.scan = [&names = *server->names]() { return names.scan(); };
   if (!server->names->verified()) server->checking = server->verifyInBackground().eagerlyEvaluate(nullptr);
   server->acceptor = kj::heap<Acceptor>(
       AcceptorOptions{world.timer, world.network, world.pool, "metaserver", server->identity.cluster,

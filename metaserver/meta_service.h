@@ -32,6 +32,7 @@
 namespace cairn {
 
 class Archive;
+class NamespaceScan;
 
 struct MetaServiceOptions {
   uint32_t minimumReplicas = 2;
@@ -95,6 +96,8 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   LeaseRecalls leases;
   QuotaKeeper quotas;
   kj::Maybe<Archive&> archive;  // null: this service has no storage of its own (in tests)
+  kj::Maybe<kj::Function<kj::Own<NamespaceScan>()>> scan;  // of the namespace, for checks; null: likewise
+  bool checking = false;                                   // one check at a time
 
  private:
   Async<void> watch();

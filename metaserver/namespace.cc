@@ -14,6 +14,7 @@
 
 #include "metaserver/damage.h"
 #include "metaserver/keys.h"
+#include "metaserver/namespace_scan.h"
 #include "metaserver/ops/operations.h"
 #include "metaserver/session_answers.h"
 #include "metaserver/transaction.h"
@@ -267,6 +268,8 @@ Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
       return ops::takenOver(operation, transaction);
     case rpc::Operation::RELEASE_KEPT:
       return ops::releaseKept(operation, transaction);
+    case rpc::Operation::MEND:
+      return ops::mend(operation, transaction);
   }
   kj::throwFatalException(KJ_EXCEPTION(
       UNIMPLEMENTED,
@@ -312,6 +315,10 @@ void Namespace::copyTo(kj::StringPtr directory) const {
 
 void Namespace::verify() const {
   checkRead(storage->db->VerifyChecksum());
+}
+
+kj::Own<NamespaceScan> Namespace::scan() const {
+  return kj::heap<NamespaceScan>(*storage->db);
 }
 
 bool Namespace::verified() const {

@@ -21,6 +21,7 @@ class Env;
 
 namespace cairn {
 
+class NamespaceScan;
 class Transaction;
 class SessionAnswers;
 
@@ -78,6 +79,8 @@ class Namespace {
 
   LogIndex persisted() const;
   // Operations up to this one are on disk in the store: the log does not need them any more.
+
+  kj::Own<NamespaceScan> scan() const;  // of what has been committed until now
 
   bool verified() const;  // when it was opened
   DamageWitness& witness();

@@ -21,6 +21,17 @@ struct FoundVersion {
   version @1 :UInt64;
 }
 
+struct Mending {
+  # What a check has found, see metaserver/finding.h.
+  trouble @0 :UInt16;       # Trouble
+  inode @1 :UInt64;
+  directory @2 :UInt64;
+  name @3 :Data;
+  chunk @4 :UInt64;
+  found @5 :UInt64;
+  right @6 :UInt64;
+}
+
 struct Operation {
   index @0 :UInt64;         # position in the log, from 1, without gaps. Set by the log
   epoch @1 :UInt64;         # of the metaserver that proposed it. Set by the log
@@ -208,5 +219,11 @@ struct Operation {
     releaseKept @66 :Void;
     # Chunks from before the restore that no file has need not be kept any more. Refuses: notReady (it is taking over).
 
+    mend :group {
+      asOf @67 :UInt64;     # the operation as of which the namespace was checked
+      mendings @68 :List(Mending);
+    }
+    # What that check has found is put right: counts by the difference, rows if they are still wrong. Answers how many were.
+    # Refuses: staleVersion (what another check has found was mended since).
   }
 }

@@ -148,6 +148,8 @@ void visitState(Codec& codec, Target& state) {
   codec.number(state.toCount);
   codec.number(state.restored);
   codec.number(state.restoredFloor);
+  codec.number(state.mendedAsOf);
+  codec.number(state.mendedAt);
 }
 
 template <typename Codec, typename Target>

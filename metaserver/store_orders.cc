@@ -328,6 +328,36 @@ Async<Life> StoreOrders::probe(ServerId server) {
   co_return Life::NO_ANSWER;
 }
 
+Async<kj::Maybe<StoreOrders::FileCheck>> StoreOrders::checkFiles(ServerId server, ChunkHandle after,
+                                                                 uint32_t limit) {
+  auto registration = registrationOf(server);
+  auto found = capability(server);
+  KJ_IF_MAYBE (store, found) {
+    try {
+      auto request = store->checkFilesRequest();
+      request.setAfter(after.value());
+      request.setLimit(limit);
+      kj::Promise<capnp::Response<rpc::ChunkServer::CheckFilesResults>> sent = request.send();
+      auto response = co_await withDeadline(timer, kj::mv(sent), VERIFY_DEADLINE,
+                                            kj::str("a check of files at store ", server));
+      view.servers.heard(server, registration, timer.now());
+      FileCheck check;
+      for (auto problem : response.getProblems()) {
+        check.problems.push_back({ChunkHandle(problem.getHandle()), problem.getProblem().cStr()});
+      }
+      check.next = ChunkHandle(response.getNext());
+      check.checked = response.getChecked();
+      check.end = response.getEnd();
+      co_return kj::mv(check);
+    } catch (const kj::Exception& exception) {
+      if (exception.getType() != kj::Exception::Type::UNIMPLEMENTED) {
+        noAnswer(server, registration, "a check of files", exception);
+      }
+    }
+  }
+  co_return nullptr;
+}
+
 Async<kj::Maybe<Status>> StoreOrders::verify(ServerId server, ChunkHandle chunk, ChunkVersion version) {
   auto registration = registrationOf(server);
   auto found = capability(server);

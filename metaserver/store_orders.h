@@ -10,6 +10,9 @@
 #include <kj/async.h>
 #include <kj/timer.h>
 
+#include <string>
+#include <vector>
+
 #include "env/log.h"
 #include "metaserver/cluster_view.h"
 #include "metaserver/reconcile_plan.h"
@@ -118,6 +121,19 @@ class StoreOrders {
   };
   Async<kj::Maybe<Content>> content(ServerId server, ChunkHandle chunk, ChunkVersion version);
   // Its table of checksums; null: refused, or no answer.
+  struct FileCheck {
+    struct Problem {
+      ChunkHandle chunk;  // 0: a file that belongs to none
+      std::string text;
+    };
+    std::vector<Problem> problems;
+    ChunkHandle next;
+    uint32_t checked = 0;
+    bool end = false;
+  };
+  Async<kj::Maybe<FileCheck>> checkFiles(ServerId server, ChunkHandle after, uint32_t limit);
+  // null: no answer, or a store that does not know how.
+
   Async<kj::Maybe<Status>> verify(ServerId server, ChunkHandle chunk, ChunkVersion version);
   // The store reads all of its replica: OK, CORRUPT, or why it could not. Takes as long as that takes.
 

@@ -175,6 +175,11 @@ Usage Transaction::usage(InodeId directory) {
   return Usage();
 }
 
+void Transaction::correctUsage(InodeId directory, const Usage& delta) {
+  ++writes;
+  charge(directory, Usage(), delta);
+}
+
 Usage Transaction::contribution(const Inode& inode) {
   if (!inode.has(COUNTED) || inode.id() == ROOT_INODE) return Usage();
   Usage sum;
@@ -479,6 +484,18 @@ void Transaction::needWhereabouts(InodeId directory) {
   KJ_IF_MAYBE (value, get(key)) whereabouts = decodeWhereabouts(*value);
   ++whereabouts.needed;
   set(key, encode(whereabouts));
+}
+
+void Transaction::correctWhereabouts(InodeId directory, uint64_t delta) {
+  Key key(Table::WHEREABOUTS, directory.value());
+  Whereabouts whereabouts;
+  KJ_IF_MAYBE (value, get(key)) whereabouts = decodeWhereabouts(*value);
+  whereabouts.needed += delta;
+  if (whereabouts.needed == 0) {
+    erase(key);
+  } else {
+    set(key, encode(whereabouts));
+  }
 }
 
 void Transaction::leaveWhereabouts(InodeId directory) {

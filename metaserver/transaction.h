@@ -96,6 +96,7 @@ class Transaction {
   void needWhereabouts(InodeId directory);   // one more file that it was the directory of
   void leaveWhereabouts(InodeId directory);  // one less
   void keepWhereabouts(InodeId directory, InodeId parent, kj::StringPtr name);  // it goes: if they are needed
+  void correctWhereabouts(InodeId directory, uint64_t delta);                   // by how many it is needed
   kj::Maybe<ServerId> store(kj::StringPtr uuid);
   kj::Vector<std::pair<kj::String, ServerId>> allStores();  // settled
   void putStore(kj::StringPtr uuid, ServerId server, Draining draining = Draining::NO);
@@ -104,6 +105,7 @@ class Transaction {
   // -- what is below directories (ops/tree_count.h)
   Counting counting() const { return state.counting; }
   Usage usage(InodeId directory);
+  void correctUsage(InodeId directory, const Usage& delta);  // of the directory and those it is counted in
   Usage contribution(const Inode& inode);                    // to the usage of its parent
   QuotaLimits quota(InodeId directory);                      // that has one
   void putQuota(InodeId directory, const QuotaLimits& limits);

@@ -96,6 +96,37 @@ interface Administration {
   releaseKept @14 () -> (status :Status, kept :UInt64);
   # After a restore: chunks that no file has, which may be those of files made after the backup, are garbage from now on. On
   # stable storage when it answers. Answers how many replicas that are. Refuses: notReady (not all stores have told yet).
+
+  check @15 (data :Bool, repair :Bool) -> (status :Status, check :Check);
+  # Begins a check of the whole system: the namespace as of now with itself; its chunks with what the stores hold; each store's
+  # index with its files. `data`: stores also read all bytes, and replicas are compared. `repair`: what can be put right without a choice
+  # is. Without it nothing is changed. Refuses: busy (there is one already), notReady (safe mode: stores have not told yet).
+}
+
+interface Check {
+  # Ends with its capability.
+
+  next @0 () -> (findings :List(Finding), end :Bool, stage :Text, rows :UInt64);
+  # Goes on for a while, and answers what has been found: on a busy cluster, what was so at two looks. `end`: that was all. `stage`: what
+  # is being looked at, for people; `rows`: how much of it has been. Fails when the namespace store is damaged.
+}
+
+struct Finding {
+  trouble @0 :Text;         # for programs, such as "links" or "chunk-missing"
+  severity @1 :UInt8;       # 0 note, 1 warning, 2 error
+  paths @2 :List(Text);     # names of the file that it is about, from the root, at most 100
+  inode @3 :UInt64;
+  chunk @4 :UInt64;
+  server @5 :UInt32;
+  sentence @6 :Text;
+  advice @7 :Text;          # what is done about it, or what to do
+  repair @8 :Repaired;
+}
+
+enum Repaired {
+  no @0;
+  yes @1;                   # in the log
+  begun @2;                 # repair, or the store, goes on with it
 }
 
 interface Image {

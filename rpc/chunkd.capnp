@@ -135,6 +135,17 @@ interface ChunkServer {
   # acknowledged is in both contents, and a suspect stays one until the end.
   # Answers how many bytes were `copied`. `bad`: sources whose bytes do not match their checksums. Refuses: behindVersion,
   # staleVersion, noReplica, corrupt, replicaFailed (no source answers), noSpace, ioError.
+
+  checkFiles @15 (after :UInt64, limit :UInt32) -> (problems :List(FileProblem), next :UInt64, checked :UInt32, end :Bool);
+  # Compares the index with the files of the chunks with handles above `after`, at most `limit` (and 1,000) of them: that both files of
+  # each are there, are those of this chunk, and are as long as the index says. At the end also which files belong to no
+  # chunk. Go on after `next`. A chunk that changes meanwhile may be told of wrongly: what counts is what is told twice. Changes nothing.
+}
+
+struct FileProblem {
+  handle @0 :UInt64;        # 0: a file that the index does not know
+  version @1 :UInt64;
+  problem @2 :Text;         # a sentence; of an unknown file its path in the store
 }
 
 struct Adoption {

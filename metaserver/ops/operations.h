@@ -54,5 +54,6 @@ Outcome epochSeen(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome foundVersions(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome takenOver(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome releaseKept(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome mend(rpc::Operation::Reader operation, Transaction& transaction);
 
 }  // namespace cairn::ops

@@ -13,6 +13,7 @@
 
 #include "metaserver/log_segment.h"
 #include "metaserver/records.h"
+#include "test/metaserver/check_findings.h"
 #include "test/metaserver/metadata_world.h"
 
 namespace cairn {
@@ -652,6 +653,7 @@ class Run {
     ASSERT_EQ(world.state().applied.value(), applied.value() + 1)
         << "seed " << seed << ": and the epoch that began";
     ASSERT_EQ(withoutState(world.theNames().dump()), withoutState(before)) << "seed " << seed;
+    ASSERT_EQ(told(findingsIn(world, 50)), "") << "seed " << seed;  // a check finds nothing, in small passes
   }
   static std::string withoutState(const kj::String& dump) {
     std::string text(dump.cStr());
