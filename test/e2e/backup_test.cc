@@ -3,6 +3,9 @@
 //
 // The metaserver's directory is lost, and comes back from a backup: what the backup knows is there, as it was
 // last written; no store has lost anything.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <map>
 

@@ -74,13 +74,16 @@ TEST_F(Fsck, AClusterAfterABitOfEverythingIsClean) {
 
 TEST_F(Fsck, ABusyClusterMakesNoFalseAlarm) {
   auto& c = start();
-  ASSERT_OK(c.sh(
-      "mkdir w; echo > w/go; (i=0; while [ -e w/go ]; do i=$((i+1)); d=w/$((i%20)); rm -rf $d; mkdir $d; "
-      "for j in 1 2 3 4 5; do head -c $((j*3000)) /dev/urandom > $d/$j; done; mv $d/1 $d/6; ln $d/2 $d/7; "
-      "done) >/dev/null 2>&1 &"));
+  writeFile(c.scratch("busy"),
+            "for i in $(seq 2000); do [ -e w/go ] || break; d=w/$((i % 20)); rm -rf $d; mkdir $d\n"
+            "for j in 1 2 3 4 5; do head -c $((j * 3000)) /dev/urandom > $d/$j; done\n"
+            "mv $d/1 $d/6; ln $d/2 $d/7; done; echo > ended\n");
+  ASSERT_OK(c.sh("mkdir w; echo > w/go; bash " + c.scratch("busy") + " > /dev/null 2>&1 &"));
   for (int i = 0; i < 3; ++i) expectClean(c);
   expectClean(c, {"--data"});
+  EXPECT_FALSE(fs::exists(c / "ended")) << "it was not busy any more";
   ASSERT_OK(c.sh("rm w/go"));
+  ASSERT_TRUE(eventually(60s, [&]() { return fs::exists(c / "ended"); }));
   expectClean(c);
 }
 
@@ -117,7 +120,7 @@ TEST_F(Fsck, DamageOfStoresIsFoundNamedAndRepaired) {
   }
   report = fsck(c, {"--data", "--repair"});
   EXPECT_TRUE(report.has("replica-corrupt", "/flipped")) << report.text;
-  EXPECT_TRUE(eventually([&]() { return fsck(c).run.code == 0; }, 90s)) << fsck(c).text;
+  EXPECT_TRUE(eventually(90s, [&]() { return fsck(c).run.code == 0; })) << fsck(c).text;
   expectClean(c, {"--data"});
 }
 
@@ -157,7 +160,7 @@ TEST_F(Fsck, WhatARestoreHasKeptIsShownAndGoesWhenItIsToldTo) {
   EXPECT_TRUE(report.has("chunk-kept")) << report.text;
   EXPECT_TRUE(fs::exists(file));
   ASSERT_OK(c.cairn({"fsck", "--repair", "--drop-kept", "--dir", c.directory()}, {.patience = 60s}));
-  EXPECT_TRUE(eventually([&]() { return !fs::exists(file); }, 120s));
+  EXPECT_TRUE(eventually(120s, [&]() { return !fs::exists(file); }));
   EXPECT_EQ(readFile(c / "before"), "before\n");
 }
 
