@@ -26,7 +26,8 @@ Async<Status> ChunkStore::openFiles(Live& chunk, Want want) {
       chunk.openingDone = false;
       chunk.opening = openFilesOnce(chunk, want).fork();
     }
-    auto status = co_await KJ_ASSERT_NONNULL(chunk.opening).addBranch();
+    auto opened = KJ_ASSERT_NONNULL(chunk.opening).addBranch();
+    auto status = co_await opened;
     if (!ok(status)) co_return status;
   }
   co_return Status::OK;

@@ -133,8 +133,8 @@ Async<void> Registration::registerWith(rpc::Metaserver::Client metaserver) {
   }
   log.info("registered as store ", answer.getServer(), " with ", store.count(), " chunks -> report them");
   line = Line{answer.getFleet(), answer.getHeartbeatMs() * kj::MILLISECONDS};
-  auto joined =
-      co_await store.join(KJ_ASSERT_NONNULL(service).cluster(), ServerId(answer.getServer()), self.epoch);
+  auto cluster = KJ_ASSERT_NONNULL(service).cluster();
+  auto joined = co_await store.join(cluster, ServerId(answer.getServer()), self.epoch);
   if (!ok(joined)) {
     refusedForGood(kj::str("The store cannot remember its cluster: ", joined));
     kj::throwFatalException(KJ_EXCEPTION(FAILED, "the store cannot remember its cluster", joined));
@@ -149,7 +149,8 @@ Async<void> Registration::runLine() {
     registeredFulfiller->fulfill();
   }
   for (;;) {
-    co_await timer.afterDelay(KJ_ASSERT_NONNULL(line).interval);
+    auto interval = KJ_ASSERT_NONNULL(line).interval;
+    co_await timer.afterDelay(interval);
     co_await beat();
   }
 }

@@ -55,7 +55,7 @@ struct Handlers::Listing {
   kj::Vector<InodeId> given;  // count as looked up once the kernel has taken the answer
 };
 
-kj::Promise<void> Handlers::openDirectory(Request request, InodeId inode, fuse_file_info file) {
+Async<void> Handlers::openDirectory(Request request, InodeId inode, fuse_file_info file) {
   // Whether it still exists is seen when it is read.
   auto handle = kj::refcounted<DirectoryHandle>(inode);
   auto& kept = *handle;
@@ -141,7 +141,7 @@ void Handlers::appendPage(Listing& listing, DirectoryHandle& directory) {
   }
 }
 
-kj::Promise<void> Handlers::releaseDirectory(Request request, fuse_file_info file) {
+Async<void> Handlers::releaseDirectory(Request request, fuse_file_info file) {
   dropDirectory(*reinterpret_cast<DirectoryHandle*>(file.fh));
   request.fail(0);
   return kj::READY_NOW;

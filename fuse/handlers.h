@@ -88,7 +88,7 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   KJ_DISALLOW_COPY(Handlers);
 
   template <typename... Parameters, typename... Arguments>
-  void start(fuse_req_t handle, kj::Promise<void> (Handlers::*handler)(Request, Parameters...),
+  void start(fuse_req_t handle, Async<void> (Handlers::*handler)(Request, Parameters...),
              Arguments&&... arguments) {
     tasks.add((this->*handler)(Request(handle, interrupts), kj::fwd<Arguments>(arguments)...));
   }
@@ -130,15 +130,15 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   // locks.cc
   enum class Waiting { NO, YES };
   Async<void> getLock(Request request, InodeId inode, fuse_file_info file, struct flock lock);
-  kj::Promise<void> setLock(Request request, InodeId inode, fuse_file_info file, struct flock lock,
-                            Waiting waiting);
-  kj::Promise<void> lockWhole(Request request, InodeId inode, fuse_file_info file, int operation);
+  Async<void> setLock(Request request, InodeId inode, fuse_file_info file, struct flock lock,
+                      Waiting waiting);
+  Async<void> lockWhole(Request request, InodeId inode, fuse_file_info file, int operation);
 
   // directories.cc
-  kj::Promise<void> openDirectory(Request request, InodeId inode, fuse_file_info file);
+  Async<void> openDirectory(Request request, InodeId inode, fuse_file_info file);
   Async<void> readDirectory(Request request, fuse_file_info file, uint64_t offset, size_t size,
                             Detail detail);
-  kj::Promise<void> releaseDirectory(Request request, fuse_file_info file);
+  Async<void> releaseDirectory(Request request, fuse_file_info file);
   Async<void> syncDirectory(Request request);
 
   // xattrs.cc

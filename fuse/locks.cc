@@ -53,12 +53,12 @@ Async<void> Handlers::getLock(Request request, InodeId inode, fuse_file_info fil
   request.lock(lock);
 }
 
-kj::Promise<void> Handlers::setLock(Request request, InodeId inode, fuse_file_info file, struct flock lock,
-                                    Waiting waiting) {
+Async<void> Handlers::setLock(Request request, InodeId inode, fuse_file_info file, struct flock lock,
+                              Waiting waiting) {
   return takeLock(kj::mv(request), file, lockOf(inode, file, lock), waiting);
 }
 
-kj::Promise<void> Handlers::lockWhole(Request request, InodeId inode, fuse_file_info file, int operation) {
+Async<void> Handlers::lockWhole(Request request, InodeId inode, fuse_file_info file, int operation) {
   FileLock lock{.inode = inode, .kind = LockKind::WHOLE, .owner = file.lock_owner, .range = {}};
   auto kind = operation & ~LOCK_NB;
   lock.range.type = kind == LOCK_EX   ? LockType::EXCLUSIVE

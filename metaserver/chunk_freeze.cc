@@ -110,7 +110,8 @@ Async<Status> ChunkGrants::makeStill(ChunkHandle handle, kj::ArrayPtr<const Serv
   if (record == nullptr) co_return Status::STALE;
   auto asked = members();
   if (asked.empty()) co_return Status::NOT_READY;
-  auto made = co_await round(handle, KJ_ASSERT_NONNULL(record).version, asked.releaseAsArray());
+  auto version = KJ_ASSERT_NONNULL(record).version;
+  auto made = co_await round(handle, version, asked.releaseAsArray());
   if (!ok(made.status)) co_return made.status == Status::STALE ? Status::STALE : Status::NOT_READY;
   result.version = made.version;
   result.truncated = made.truncated;

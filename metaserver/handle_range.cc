@@ -29,7 +29,8 @@ Async<Result<ChunkHandle>> HandleRange::take() {
       state = State::RESERVING;
       reserving = kj::evalLater([this]() -> kj::Promise<Status> { return reserve(); }).fork();
     }
-    auto status = co_await KJ_ASSERT_NONNULL(reserving).addBranch();
+    auto reserved = KJ_ASSERT_NONNULL(reserving).addBranch();
+    auto status = co_await reserved;
     if (!ok(status)) co_return status;
   }
   auto handle = next;

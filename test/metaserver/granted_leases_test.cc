@@ -113,7 +113,7 @@ TEST_F(GrantedLeasesTest, AnOrderWithoutAnswerNeverRunsOut) {
 TEST_F(GrantedLeasesTest, ANewProcessEndsItsLeasesAndThoseItIsAMemberOfAreGivenToNobodyAnyMore) {
   grant(V1, {ONE, TWO}, 0, 0);
   ServerId others[] = {TWO, ONE}, strangers[] = {TWO, THREE};
-  for (auto& [handle, members] : {std::make_pair(8, others), std::make_pair(9, strangers)}) {
+  for (auto [handle, members] : {std::make_pair(8, others), std::make_pair(9, strangers)}) {
     table.ordered(ChunkHandle(uint64_t(handle)), V1, kj::arrayPtr(members, 2), at(0));
     table.confirmed(ChunkHandle(uint64_t(handle)), V1, at(0));
   }

@@ -3,6 +3,8 @@
 //
 // Mounts that cache, seen from the metaserver: what its answers grant, whom it asks before it carries out a
 // change, and how long it waits for whom. The mounts are fake: they do what a test tells them.
+#include <algorithm>
+
 #include "test/metaserver/fleet_fixture.h"
 
 namespace cairn {

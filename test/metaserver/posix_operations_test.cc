@@ -211,8 +211,8 @@ TEST_F(PosixOperations, ADefaultAclTakesThePlaceOfTheUmask) {
       request.setValue(kj::arrayPtr(DEFAULT_ACL_BYTES, sizeof DEFAULT_ACL_BYTES));
     });
   };
-  EXPECT_EQ(Client::made(createUnder(d, "before", FileType::REGULAR, 0666, 027)),
-            world.read().lookup(d, "before")->inode);
+  auto before = Client::made(createUnder(d, "before", FileType::REGULAR, 0666, 027));
+  EXPECT_EQ(world.read().lookup(d, "before")->inode, before);
   EXPECT_EQ(world.read().lookup(d, "before")->mode, 0640);
   ASSERT_TRUE(set(d, "system.posix_acl_default").ok());
   EXPECT_EQ(stat(d).extended, rpc::HAS_XATTRS | rpc::HAS_DEFAULT_ACL);

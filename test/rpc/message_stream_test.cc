@@ -102,7 +102,7 @@ class Stream : public testing::Test {
       auto& segment = message.add(kj::heapArray<word>(count > 9 ? random.below(20) : randomWords(random)));
       for (auto& slot : segment) {
         uint64_t content = random.next();
-        memcpy(&slot, &content, sizeof(content));
+        memcpy(static_cast<void*>(&slot), &content, sizeof(content));
       }
     }
     return message;
@@ -130,7 +130,7 @@ class Stream : public testing::Test {
     }
     ~Hold() noexcept(false) {
       --alive;
-      for (auto& segment : message) memset(segment.begin(), 0xee, segment.asBytes().size());
+      for (auto& segment : message) memset(segment.asBytes().begin(), 0xee, segment.asBytes().size());
     }
     Message message;
     kj::Array<Words> segments;
@@ -145,7 +145,7 @@ class Stream : public testing::Test {
     Message message;
     auto& segment = message.add(kj::heapArray<word>(words));
     memset(segment.begin(), 0, segment.asBytes().size());
-    memcpy(segment.begin(), &content, sizeof(content));
+    memcpy(segment.asBytes().begin(), &content, sizeof(content));
     return message;
   }
   Message copyOf(const Message& message) {
@@ -216,7 +216,7 @@ TEST_F(Stream, DamagedStreamsEndInAnExceptionAndNeverInACrash) {
       Message message;
       for (auto count = random.between(1, 5); count > 0; --count) {
         message.add(kj::heapArray<word>(random.below(random.percent(10) ? 20'000 : 60)));
-        memset(message.back().begin(), 1, message.back().asBytes().size());
+        memset(message.back().asBytes().begin(), 1, message.back().asBytes().size());
       }
       capnp::writeMessage(bytes, segmentsOf(message));
     }
