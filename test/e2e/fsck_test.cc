@@ -88,13 +88,22 @@ TEST_F(Fsck, ABusyClusterMakesNoFalseAlarm) {
 }
 
 TEST_F(Fsck, DamageOfStoresIsFoundNamedAndRepaired) {
-  auto& c = start();
+  auto& c = start({.more = {"--chunkd-options", "--scrub-mib 0"}});  // it would find some of it first
   ASSERT_OK(c.sh(
       "mkdir d; head -c 200000 /dev/urandom > d/lost; head -c 200000 /dev/urandom > short; head -c 200000 "
       "/dev/urandom > gone; head -c 200000 /dev/urandom > flipped; ln short d/second; sync d/lost short gone "
       "flipped"));
   auto handle = [&](const std::string& name) { return c.chunks(name).at(0).handle; };
-  // At rest, and not open in a daemon: leases end, files are closed.
+  // At rest, and not open in a daemon: else the stores notice before they are asked.
+  auto isSynced = [&](const std::string& name) {
+    for (auto& replica : c.json({"info", c / name}).at("chunks").items().at(0).at("replicas").items()) {
+      if (replica.at("store").text() == "unsynced") return false;
+    }
+    return true;
+  };
+  for (auto name : {"short", "gone", "flipped"}) {
+    ASSERT_TRUE(eventually(60s, [&]() { return isSynced(name); })) << name;
+  }
   ASSERT_OK(c.down());
   ASSERT_OK(c.up());
   ASSERT_TRUE(c.waitHealthy(3));
@@ -113,14 +122,18 @@ TEST_F(Fsck, DamageOfStoresIsFoundNamedAndRepaired) {
   EXPECT_FALSE(report.has("data-file", "/flipped")) << report.text << "that takes --data";
 
   {
-    int fd = ::open(flippedFile.c_str(), O_WRONLY);
+    int fd = ::open(flippedFile.c_str(), O_RDWR);
     ASSERT_GE(fd, 0);
-    ASSERT_EQ(::pwrite(fd, "?", 1, 100'000), 1);
+    char byte = 0;
+    ASSERT_EQ(::pread(fd, &byte, 1, 100'000), 1);
+    byte = char(byte ^ 1);
+    ASSERT_EQ(::pwrite(fd, &byte, 1, 100'000), 1);
     ::close(fd);
   }
   report = fsck(c, {"--data", "--repair"});
   EXPECT_TRUE(report.has("replica-corrupt", "/flipped")) << report.text;
   EXPECT_TRUE(eventually(90s, [&]() { return fsck(c).run.code == 0; })) << fsck(c).text;
+  fs::remove(c.store(1) + "/chunks/00/00000000000fff00.data");
   expectClean(c, {"--data"});
 }
 
