@@ -311,19 +311,16 @@ Async<void> ChunkHandlers::doRead(ReadContext context) {
     results.setStatus(Status::INVALID);
     co_return;
   }
-  uint32_t available = service.store.readableBytes(key, offset, size);
-  auto sums = kj::heapArray<uint32_t>(env::blocksOf(available));
+  auto sums = kj::heapArray<uint32_t>(size / BLOCK_SIZE);
   // The disk is read straight into the answer.
-  auto data = initPayload(service.pool, [&] { return results.initData(available); });
-  auto got = co_await service.store.read(key, offset, data, sums);
+  auto room = [&](uint32_t bytes) {
+    return initPayload(service.pool, [&] { return results.initData(bytes); });
+  };
+  auto got = co_await service.store.read(key, offset, size, room, sums);
   results.setStatus(got.status);
   if (!ok(got.status)) {
     results.disownData();
     co_return;
-  }
-  if (got.bytes < available) {  // cut by an adopt that came first
-    auto shorter = kj::heapArray<kj::byte>(data.slice(0, got.bytes));
-    results.setData(shorter);
   }
   results.setChecksums(sums.slice(0, env::blocksOf(got.bytes)));
 }

@@ -285,39 +285,41 @@ uint32_t ChunkStore::blocksInUse(ChunkHandle handle) const {
   return found == live.end() ? 0 : found->second->nonzeroBlocks();
 }
 
-uint32_t ChunkStore::readableBytes(ChunkKey key, uint32_t offset, uint32_t size) const {
-  auto* record = index->find(key.handle);
-  if (record == nullptr || record->length <= offset) return 0;
-  return kj::min(size, record->length - offset);
-}
-
 Async<ChunkStore::ReadAnswer> ChunkStore::read(ChunkKey key, uint32_t offset, kj::ArrayPtr<kj::byte> into,
                                                kj::ArrayPtr<uint32_t> checksums, Suspects suspects) {
-  if (offset % BLOCK_SIZE != 0 || offset + uint64_t(into.size()) > CHUNK_SIZE ||
-      checksums.size() < env::blocksOf(into.size())) {
+  return read(
+      key, offset, uint32_t(into.size()), [into](uint32_t bytes) mutable { return into.slice(0, bytes); },
+      checksums, suspects);
+}
+
+Async<ChunkStore::ReadAnswer> ChunkStore::read(ChunkKey key, uint32_t offset, uint32_t size, Room room,
+                                               kj::ArrayPtr<uint32_t> checksums, Suspects suspects) {
+  if (offset % BLOCK_SIZE != 0 || size % BLOCK_SIZE != 0 || offset + uint64_t(size) > CHUNK_SIZE ||
+      checksums.size() < size / BLOCK_SIZE) {
     co_return ReadAnswer{Status::INVALID};
   }
   KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return ReadAnswer{*refusal};
   auto chunk = enliven(key.handle);
-  uint32_t first = firstBlockOf(offset), end = endBlockOf(offset, into.size());
-  auto hold = chunk->locks.enter(first, end, RangeLocks::Mode::SHARED);
+  uint32_t first = firstBlockOf(offset);
+  auto hold = chunk->locks.enter(first, endBlockOf(offset, size), RangeLocks::Mode::SHARED);
   if (!hold->granted()) co_await hold->whenGranted();
   KJ_IF_MAYBE (refusal, refuse(key, suspects)) co_return ReadAnswer{*refusal};
   auto opened = co_await openFiles(*chunk, Want::READ);
   if (!ok(opened)) co_return ReadAnswer{opened};
 
-  uint32_t size = readableBytes(key, offset, uint32_t(into.size()));
-  if (size == 0) co_return ReadAnswer{Status::OK};
-  auto outcome = co_await chunk->dataFile().read(offset, into.slice(0, size));
-  if (!outcome.ok() || outcome.bytes < size) {
+  auto* record = index->find(key.handle);
+  uint32_t there = record == nullptr || record->length <= offset ? 0 : kj::min(size, record->length - offset);
+  if (there == 0) co_return ReadAnswer{Status::OK};
+  auto outcome = co_await chunk->dataFile().read(offset, room(there));
+  if (!outcome.ok() || outcome.bytes < there) {
     auto reason = outcome.ok() ? kj::str("its data file ends at ", offset + outcome.bytes)
                                : kj::str("bytes from ", offset, " cannot be read: ", outcome);
     co_return ReadAnswer{co_await damaged(key.handle, kj::mv(reason))};
   }
-  for (uint32_t block = first; block < endBlockOf(offset, size); block++) {
+  for (uint32_t block = first; block < endBlockOf(offset, there); block++) {
     checksums[block - first] = chunk->word(block) ^ env::ZERO_BLOCK_CRC;
   }
-  co_return ReadAnswer{Status::OK, size};
+  co_return ReadAnswer{Status::OK, there};
 }
 
 Async<ChunkStore::VerifyAnswer> ChunkStore::verify(ChunkKey key) {

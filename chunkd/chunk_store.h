@@ -109,18 +109,20 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     uint32_t bytes = 0;  // fewer than asked: the chunk ends there
   };
   enum class Suspects { REFUSED, ALLOWED };  // ALLOWED: for the store itself, and for reconciling
+  using Room = kj::Function<kj::ArrayPtr<kj::byte>(uint32_t bytes)>;
+  Async<ReadAnswer> read(ChunkKey chunk, uint32_t offset, uint32_t size, Room room,
+                         kj::ArrayPtr<uint32_t> checksums, Suspects suspects = Suspects::REFUSED);
+  // `offset` and `size` on block boundaries; one place in `checksums` per block. `room` is asked where the
+  // bytes are to go when it is known how many there are, with the blocks locked: a write that was first may
+  // have made the last of them longer. Hands out the stored checksums without comparing: the reader does.
+  // Refuses: invalid, noReplica, staleVersion, behindVersion, corrupt, rebooted (a suspect), ioError.
   Async<ReadAnswer> read(ChunkKey chunk, uint32_t offset, kj::ArrayPtr<kj::byte> into,
                          kj::ArrayPtr<uint32_t> checksums, Suspects suspects = Suspects::REFUSED);
-  // `offset` on a block boundary; one place in `checksums` per block of `into`. Hands out the stored
-  // checksums without comparing: the reader does. Refuses: invalid, noReplica, staleVersion, behindVersion,
-  // corrupt, rebooted (a suspect), ioError.
+  // The same, with room for whole blocks.
 
   uint32_t blocksInUse(ChunkHandle chunk) const;
   // Those that hold anything but zeros, of a chunk that has just been written; 0 when it has been closed
   // meanwhile.
-
-  uint32_t readableBytes(ChunkKey chunk, uint32_t offset, uint32_t size) const;
-  // How many of them the chunk has, for allocating an answer.
 
   struct VerifyAnswer {
     Status status;

@@ -416,25 +416,28 @@ class ChunkCluster {
     std::string bytes;
     bool valid = true;
   };
+  kj::Promise<Bytes> startRead(uint32_t id, ChunkKey key, uint32_t offset, uint32_t size) {
+    kj::Promise<capnp::Response<rpc::ChunkServer::ReadResults>> sent =
+        peer(id).call({"read", 60 * kj::SECONDS}, [=](rpc::ChunkServer::Client& client) {
+          auto request = client.readRequest();
+          request.getChunk().setHandle(key.handle.value());
+          request.getChunk().setVersion(key.version.value());
+          request.setOffset(offset);
+          request.setSize(size);
+          return request.send();
+        });
+    return sent.then([](capnp::Response<rpc::ChunkServer::ReadResults> response) {
+      auto data = response.getData();
+      Bytes bytes{response.getStatus(), text(data)};
+      auto sums = env::checksumBlocks(data);
+      bytes.valid = sums.size() == response.getChecksums().size();
+      for (unsigned i = 0; i < sums.size() && bytes.valid; i++)
+        bytes.valid = sums[i] == response.getChecksums()[i];
+      return bytes;
+    });
+  }
   Bytes read(uint32_t id, ChunkKey key, uint32_t offset, uint32_t size) {
-    auto response = peer(id)
-                        .call({"read", 60 * kj::SECONDS},
-                              [&](rpc::ChunkServer::Client& client) {
-                                auto request = client.readRequest();
-                                request.getChunk().setHandle(key.handle.value());
-                                request.getChunk().setVersion(key.version.value());
-                                request.setOffset(offset);
-                                request.setSize(size);
-                                return request.send();
-                              })
-                        .wait(scope);
-    auto data = response.getData();
-    Bytes bytes{response.getStatus(), text(data)};
-    auto sums = env::checksumBlocks(data);
-    bytes.valid = sums.size() == response.getChecksums().size();
-    for (unsigned i = 0; i < sums.size() && bytes.valid; i++)
-      bytes.valid = sums[i] == response.getChecksums()[i];
-    return bytes;
+    return startRead(id, key, offset, size).wait(scope);
   }
   Status sync(uint32_t id, ChunkKey key, uint64_t boot = 0) {
     return peer(id)

@@ -85,6 +85,22 @@ TEST_F(ChunkServiceTest, ReadsAreOfExactlyTheVersionAndOfWholeBlocks) {
   EXPECT_EQ(c.read(2, {chunk.handle, chunk.version.next()}, 0, 4096).status, Status::BEHIND_VERSION);
 }
 
+TEST_F(ChunkServiceTest, AReadBehindAWriteThatLengthensTheLastBlockIsOfItWhole) {
+  auto chunk = c.grant(1, 0, {1, 2});
+  std::string expected;
+  for (unsigned i = 0; i < 20; i++) {
+    auto more = pattern(100, i);
+    auto writing = c.startWrite(1, chunk, uint32_t(expected.size()), kj::heapArray(more.asPtr()));
+    auto reading = c.startRead(1, chunk, 0, BLOCK_SIZE);
+    expected += text(more);
+    auto part = c.time.run(kj::mv(reading), c.scope);
+    EXPECT_EQ(part.status, Status::OK);
+    EXPECT_TRUE(part.valid) << "of " << i << " writes";
+    EXPECT_TRUE(part.bytes == expected || part.bytes == expected.substr(0, i * 100u)) << part.bytes.size();
+    EXPECT_EQ(c.time.run(kj::mv(writing), c.scope).status, Status::OK);
+  }
+}
+
 // -- leases
 
 TEST_F(ChunkServiceTest, ALeaseInUseIsExtendedByHeartbeats) {
