@@ -84,6 +84,10 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     if (!ok(status)) co_return status;
     auto attributes = learned(readAttributes(answer->getAttributes()));
     learnName(answer->getDirectory(), asked, attributes.inode);
+    if (leases.cache().attributes(attributes.inode, leases.now()) == nullptr) {
+      // The kernel may not keep them and asks again at once; another mount may have removed it by then.
+      lastSeen[attributes.inode] = attributes;
+    }
     co_return attributes;
   }
 
@@ -98,9 +102,10 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
       return request.send();
     });
     if (answer.ok()) co_return learned(readAttributes(answer->getAttributes()));
-    auto gone = removed.find(inode);
-    if (answer.status() == Status::STALE && gone != removed.end()) co_return gone->second;
-    co_return answer.status();
+    auto gone = lastSeen.find(inode);
+    if (answer.status() != Status::STALE || gone == lastSeen.end()) co_return answer.status();
+    gone->second.links = 0;
+    co_return gone->second;
   }
 
   Async<Result<FileAttributes>> setAttributes(InodeId inode, AttributeChange change) override {
@@ -290,7 +295,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
 
   bool isAccessDue(const FileAttributes& attributes) const override { return accessTimes.isDue(attributes); }
 
-  void forgotten(InodeId inode) override { removed.erase(inode); }
+  void forgotten(InodeId inode) override { lastSeen.erase(inode); }
 
   // the rest
   // ---------------------------------------------------------------------------------------------------
@@ -430,8 +435,9 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
                             leases.cache().accessed(inode, time);
                             KJ_IF_MAYBE (state, inodes.find(inode)) state->accessed(time);
                           }};
-  std::unordered_map<InodeId, FileAttributes> removed;
-  // Directories and special files that this client has removed: the kernel may still hold them, and asks.
+  std::unordered_map<InodeId, FileAttributes> lastSeen;
+  // Directories and special files that this client has removed, and what was found without a lease: the
+  // kernel holds them, and asks about them when they may be gone.
 
   FileAttributes learned(const FileAttributes& answer) {
     // What is known under a lease is at least as new as any answer.
@@ -482,7 +488,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
   }
 
   void noteRemoved(const FileAttributes& attributes) {
-    if (attributes.links == 0 && attributes.type != FileType::REGULAR) removed[attributes.inode] = attributes;
+    if (attributes.links == 0 && attributes.type != FileType::REGULAR)
+      lastSeen[attributes.inode] = attributes;
   }
 
   static void fillCaller(rpc::Change::Builder change, Credentials caller) {

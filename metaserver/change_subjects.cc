@@ -13,14 +13,19 @@ namespace {
 constexpr uint32_t EXCHANGE = 2;  // of rename's flags
 
 void addNamed(ChangeSubjects& subjects, InodeId parent, kj::StringPtr name, const NamespaceReader& names) {
-  // The directory and what the name leads to. If there is no such name, the change will be refused.
-  auto found = names.lookup(parent, name);
-  if (!found.ok()) return;
+  // The directory and what the name leads to; if there is no such name, it shall not appear meanwhile.
   subjects.inodes.add(parent);
-  subjects.inodes.add(found->inode);
+  auto found = names.lookup(parent, name);
+  if (found.ok()) subjects.inodes.add(found->inode);
 }
 
 }  // namespace
+
+bool ChangeSubjects::cover(const ChangeSubjects& others) const {
+  return std::all_of(others.inodes.begin(), others.inodes.end(), [&](InodeId inode) {
+    return std::find(inodes.begin(), inodes.end(), inode) != inodes.end();
+  });
+}
 
 ChangeSubjects subjectsOf(rpc::Change::Reader change, const NamespaceReader& names) {
   ChangeSubjects subjects;
@@ -51,8 +56,7 @@ ChangeSubjects subjectsOf(rpc::Change::Reader change, const NamespaceReader& nam
       auto rename = change.getRename();
       InodeId target(rename.getNewParent());
       addNamed(subjects, InodeId(rename.getParent()), rename.getName(), names);
-      if (subjects.inodes.empty()) break;
-      subjects.inodes.add(target);
+      if (target != InodeId(rename.getParent())) subjects.inodes.add(target);
       auto replaced = names.lookup(target, rename.getNewName());
       if (replaced.ok()) subjects.inodes.add(replaced->inode);
       break;

@@ -16,6 +16,8 @@ namespace cairn {
 struct ChangeSubjects {
   kj::Vector<InodeId> inodes;
   InodeId existing;  // create: what has the name already; then nothing changes
+
+  bool cover(const ChangeSubjects& others) const;
 };
 ChangeSubjects subjectsOf(rpc::Change::Reader change, const NamespaceReader& names);
 

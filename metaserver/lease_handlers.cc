@@ -12,6 +12,8 @@ namespace {
 
 constexpr uint32_t GIVEN_BACK_MAX = 100'000;
 constexpr uint32_t ASK_AGAIN_MAX = 3;  // when the writer changes while it is asked
+constexpr uint32_t CLAIM_AGAIN_MAX =
+    8;  // when names move while the turn is waited for; then after the change
 
 }  // namespace
 
@@ -145,11 +147,19 @@ Async<Status> SessionHandlers::excludeOthers(rpc::Change::Reader change, ChangeS
   }
   if (service.leases.needsNoClaim(session)) co_return Status::OK;
   subjects = subjectsOf(change, service.names);
-  if (subjects.inodes.empty()) co_return Status::OK;
-  auto inodes = kj::heapArray<InodeId>(subjects.inodes.begin(), subjects.inodes.size());
-  turn = co_await service.leases.claim(session, kj::mv(inodes),
-                                       {.wish = Wish::CHANGE, .number = change.getSequence()});
-  co_return turn.isReady() ? Status::OK : Status::NOT_READY;
+  for (uint32_t attempt = 0; !subjects.inodes.empty(); ++attempt) {
+    // A claim is never held while another one is waited for: two who did so could wait for each other.
+    turn = LeaseRecalls::Turn();
+    auto inodes = kj::heapArray<InodeId>(subjects.inodes.begin(), subjects.inodes.size());
+    turn = co_await service.leases.claim(session, kj::mv(inodes),
+                                         {.wish = Wish::CHANGE, .number = change.getSequence()});
+    if (!turn.isReady()) co_return Status::NOT_READY;
+    // Names may have moved while it waited; from now on those it has claimed do not.
+    auto now = subjectsOf(change, service.names);
+    if (subjects.cover(now) || attempt == CLAIM_AGAIN_MAX) break;
+    subjects = kj::mv(now);
+  }
+  co_return Status::OK;
 }
 
 Async<Status> SessionHandlers::excludeOthersAfter(rpc::Change::Reader change, kj::Vector<InodeId> touched) {

@@ -253,6 +253,11 @@ kj::Array<InodeId> NamespaceReader::orphans(InodeId after, uint32_t limit) const
   return result.releaseAsArray();
 }
 
+bool NamespaceReader::isBoundForTrash(InodeId orphan) const {
+  Row row(db, witness, Key(Table::ORPHANS, orphan.value()));
+  return row.exists() && decodeOrphan(row.value()).departure.until > 0;
+}
+
 kj::Array<TrashedFile> NamespaceReader::trash(int64_t until, InodeId after, uint32_t limit) const {
   kj::Vector<TrashedFile> result;
   if (limit == 0) return result.releaseAsArray();

@@ -73,6 +73,7 @@ class NamespaceReader {
   kj::Array<FileChunk> chunksOf(InodeId inode, ChunkIndex first, uint32_t limit) const;
 
   kj::Array<InodeId> orphans(InodeId after, uint32_t limit) const;  // in order of id
+  bool isBoundForTrash(InodeId orphan) const;                       // as soon as nobody holds it
   kj::Array<TrashedFile> trash(int64_t until, InodeId after, uint32_t limit) const;
   // In order of when they go, behind that place.
   kj::Maybe<Departure> trashed(InodeId inode, int64_t until) const;  // null: it is not in the trash

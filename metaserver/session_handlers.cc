@@ -64,9 +64,13 @@ Async<void> SessionHandlers::changing(ChangeContext context) {
     if (outcome.orphan) service.sessions.orphaned(outcome.orphan);
     grantAfter(change, outcome, outcome.index <= before ? Applied::EARLIER : Applied::NOW, builder);
     auto touched = touchedBy(change, outcome, subjects, service.names);
-    // Names that have moved meanwhile; or somebody has come.
-    status = co_await excludeOthersAfter(change, kj::mv(touched));
-    if (!ok(status)) builder.setStatus(status);  // asked again, it gets the same outcome
+    if (!touched.empty()) {
+      // Names that have moved meanwhile; or somebody has come. Not with the first claim held, see
+      // excludeOthers().
+      turn = LeaseRecalls::Turn();
+      status = co_await excludeOthersAfter(change, kj::mv(touched));
+      if (!ok(status)) builder.setStatus(status);  // asked again, it gets the same outcome
+    }
     if (outcome.cut) co_await service.grants.cut(outcome.cut);
     turn = LeaseRecalls::Turn();  // what others see from here on is as it is now
     if (context.getParams().getDurable()) {
@@ -189,8 +193,8 @@ Async<void> SessionHandlers::opening(OpenContext context) {
   }
   InodeId inode(context.getParams().getInode());
   auto found = service.names.inode(inode);
-  if (found.ok() && found->attributes.links == 0 && !service.sessions.held(inode)) {
-    // It has no name and nobody holds it: on its way out, and never opened again.
+  if (found.ok() && found->attributes.links == 0 && !service.sessions.mayOpen(inode)) {
+    // It has no name any more, nobody holds it, and it is on its way out.
     results.setStatus(Status::STALE);
     co_return;
   }

@@ -12,6 +12,9 @@ namespace cairn {
 namespace {
 
 constexpr kj::Duration CALLBACK_DEADLINE = 2 * kj::SECONDS;
+// A program that has just found the name of a file, and opens it, gets it though another mount has removed
+// the name meanwhile: as on a local disk, where nothing comes between the two.
+constexpr kj::Duration OPENED_LATE = 2 * kj::SECONDS;
 constexpr kj::Duration PURGE_DELAY = 20 * kj::MILLISECONDS;  // so that rm -r makes few operations of it
 constexpr uint32_t PURGE_BATCH = 500;
 constexpr uint32_t INVALIDATE_BATCH = 1000;
@@ -94,31 +97,41 @@ void Sessions::release(SessionId id, kj::ArrayPtr<const InodeId> inodes) {
 void Sessions::consider(kj::ArrayPtr<const InodeId> unheld) {
   for (auto inode : unheld) {
     auto found = names.inode(inode);
-    if (found.ok() && found->attributes.links == 0) orphaned(inode);
+    if (found.ok() && found->attributes.links == 0 && !table.held(inode)) left(inode);
   }
 }
 
 void Sessions::orphaned(InodeId inode) {
-  if (table.held(inode)) return;  // consider() comes back to it
-  doomed.insert(inode);
+  if (table.held(inode)) return;                         // consider() comes back to it
+  if (names.isBoundForTrash(inode)) return left(inode);  // where it is looked for at once
+  if (doomed.insert(inode).second) dying.push_back({inode, timer.now() + OPENED_LATE});
+  wakePurge();
+}
+
+void Sessions::left(InodeId inode) {
+  if (doomed.insert(inode).second) dying.push_front({inode, timer.now()});
   wakePurge();
 }
 
 void Sessions::wakePurge() {
-  if (purging == Purge::SCHEDULED || doomed.empty() || !table.everyoneKnown()) return;
+  if (purging == Purge::SCHEDULED || dying.empty() || !table.everyoneKnown()) return;
   purging = Purge::SCHEDULED;
   tasks.add(purge());
 }
 
 Async<void> Sessions::purge() {
   co_await timer.afterDelay(PURGE_DELAY);
-  while (!doomed.empty() && table.everyoneKnown()) {
-    kj::Vector<InodeId> batch;
-    for (auto inode : doomed) {
-      if (batch.size() == PURGE_BATCH) break;
-      batch.add(inode);
+  while (!dying.empty() && table.everyoneKnown()) {
+    if (dying.front().from > timer.now()) {
+      co_await timer.atTime(dying.front().from + PURGE_DELAY);
+      continue;  // others may have come before it
     }
-    for (auto inode : batch) doomed.erase(inode);
+    kj::Vector<InodeId> batch;
+    while (!dying.empty() && dying.front().from <= timer.now() && batch.size() < PURGE_BATCH) {
+      batch.add(dying.front().inode);
+      doomed.erase(dying.front().inode);
+      dying.pop_front();
+    }
     for (;;) {
       kj::Vector<InodeId> free;
       for (auto inode : batch) {
@@ -130,7 +143,9 @@ Async<void> Sessions::purge() {
       auto outcome = co_await operations.propose(kj::mv(operation));
       if (!outcome.ok()) {
         log.error("deleted files could not be purged: ", outcome.status, " -> tried again later");
-        for (auto inode : batch) doomed.insert(inode);
+        for (auto inode : batch) {
+          if (doomed.insert(inode).second) dying.push_front({inode, timer.now()});
+        }
         purging = Purge::IDLE;
         co_return;
       }
@@ -195,7 +210,9 @@ Async<void> Sessions::run() {
       InodeId after;
       for (;;) {
         auto page = names.orphans(after, PURGE_BATCH);
-        for (auto inode : page) orphaned(inode);
+        for (auto inode : page) {
+          if (!table.held(inode)) left(inode);
+        }
         if (page.size() < PURGE_BATCH) break;
         after = page[page.size() - 1];
       }

@@ -7,9 +7,9 @@
 // A fenced session's changes are refused by apply itself (the record is gone), so a mount that was cut off
 // cannot act on what it believed. Orphans (files without a name) are purged in batches, only when no session
 // holds them and everybody's holdings are known: after a restart that takes until all sessions have resumed
-// or been fenced. An orphan that nobody holds is never opened again (session_handlers.cc refuses it as
-// stale), so between the decision to purge it and the purge nobody can come to hold it. Called by
-// meta_server.cc and session_handlers.cc.
+// or been fenced. For a moment after its last name an orphan may still be opened, by who had found the name
+// before; from the decision to purge it on it is refused as stale, so that nobody can come to hold it. Called
+// by meta_server.cc and session_handlers.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -60,7 +60,8 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   bool everyoneKnown() const { return table.everyoneKnown(); }
   // No session from before the start is still to come back.
   void addListener(SessionListener& listener) { listeners.add(&listener); }
-  void orphaned(InodeId inode);  // it has lost its last name
+  void orphaned(InodeId inode);  // it has lost its last name just now
+  bool mayOpen(InodeId orphan) const { return table.held(orphan) || doomed.count(orphan) > 0; }
 
   void changed(InodeId inode, SessionId by);
   // The other sessions that hold it open, and know no leases, are told to forget what they cached. Best
@@ -84,6 +85,7 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   Async<void> purge();
   Async<void> fenceOverdue();
   void consider(kj::ArrayPtr<const InodeId> unheld);
+  void left(InodeId orphan);  // nobody holds it any more
   void wakePurge();
   void taskFailed(kj::Exception&& exception) override;
 
@@ -94,7 +96,12 @@ class Sessions : private kj::TaskSet::ErrorHandler {
   SessionTable table;
   std::map<SessionId, Line> lines;
   std::set<SessionId> ending;
-  std::set<InodeId> doomed;  // orphans nobody holds, to be purged
+  struct Dying {
+    InodeId inode;
+    kj::TimePoint from;  // when it may be purged
+  };
+  std::deque<Dying> dying;   // orphans nobody holds, by time
+  std::set<InodeId> doomed;  // the same, without those whose purge is under way
   enum class Purge { IDLE, SCHEDULED } purging = Purge::IDLE;
   enum class Leftovers { UNSEEN, SEEN } leftovers = Leftovers::UNSEEN;  // orphans from before the start
   uint64_t generations = 0;

@@ -50,10 +50,24 @@ TEST_F(SessionsTest, AnOpenFileLivesWithoutANameUntilItsLastHolderClosesIt) {
   EXPECT_FALSE(exists(inode));
 }
 
-TEST_F(SessionsTest, AFileNobodyHasOpenGoesAtOnce) {
+TEST_F(SessionsTest, AFileNobodyHasOpenGoesInAMoment) {
   auto& one = mount();
   auto inode = createFile(one, "f", false);
   EXPECT_EQ(unlink(one, "f"), Status::OK);
+  advance(2100);
+  EXPECT_FALSE(exists(inode));
+  EXPECT_EQ(open(one, inode), Status::STALE) << "and is never opened again";
+}
+
+TEST_F(SessionsTest, WhoHadFoundTheNameStillOpensTheFile) {
+  auto &one = mount(), &other = mount();
+  auto inode = createFile(one, "f", false);
+  EXPECT_EQ(unlink(one, "f"), Status::OK);
+  advance(100);
+  EXPECT_EQ(open(other, inode), Status::OK);
+  advance(5000);
+  EXPECT_TRUE(exists(inode));
+  release(other, inode);
   advance(100);
   EXPECT_FALSE(exists(inode));
 }
@@ -105,23 +119,6 @@ TEST_F(SessionsTest, CloseEndsTheSession) {
   advance(1000);
   EXPECT_FALSE(exists(inode));
   EXPECT_EQ(renew(two), Status::OK);
-}
-
-TEST_F(SessionsTest, AnOrphanThatNobodyHoldsIsNeverOpenedAgain) {
-  auto& one = mount();
-  auto inode = createFile(one, "f", false);
-  auto request = one.session.changeRequest();
-  auto change = request.getChange();
-  change.setSequence(++one.sequence);
-  auto unlink = change.initUnlink();
-  unlink.setParent(ROOT_INODE.value());
-  unlink.setName("f");
-  auto unlinking = request.send();
-  settle();
-  ASSERT_TRUE(exists(inode)) << "it is purged a little later";
-  EXPECT_EQ(open(one, inode), Status::STALE);
-  advance(100);
-  EXPECT_FALSE(exists(inode));
 }
 
 TEST_F(SessionsTest, AfterARestartAResumedSessionBringsItsOpenFilesAlong) {
