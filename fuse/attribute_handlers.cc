@@ -12,7 +12,7 @@ namespace cairn::fuse {
 
 Async<void> Handlers::getAttributes(Request request, InodeId inode) {
   auto attributes = co_await filesystem.getAttributes(inode);
-  replyAttributes(request, attributes);
+  replyAttributes(request, attributes, Answer::TO_LOOK);
 }
 
 Async<void> Handlers::setAttributes(Request request, InodeId inode, AttributeChange change,
@@ -27,7 +27,7 @@ Async<void> Handlers::setAttributes(Request request, InodeId inode, AttributeCha
     if (before->type != FileType::DIRECTORY && mode != before->mode) change.mode = mode;
   }
   auto attributes = co_await filesystem.setAttributes(inode, kj::mv(change));
-  replyAttributes(request, attributes);
+  replyAttributes(request, attributes, Answer::TO_CHANGE);
 }
 
 void Handlers::accessed(const FileAttributes& attributes) {

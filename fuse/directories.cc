@@ -130,7 +130,7 @@ void Handlers::appendPage(Listing& listing, DirectoryHandle& directory) {
     if (entry.attributes.inode != InodeId()) {  // else gone since the page was read
       fuse_entry_param answer = {};
       if (directory.detail == Detail::ATTRIBUTES)
-        answer = entryOf(directory.inode, entry.name, entry.attributes);
+        answer = entryOf(directory.inode, entry.name, entry.attributes, Answer::TO_LOOK);
       if (answer.attr_timeout <= 0) {
         answer.ino = 0;
         answer.attr = statOf(entry.attributes);

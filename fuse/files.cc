@@ -57,7 +57,7 @@ void Handlers::created(Request& request, InodeId parent, kj::StringPtr name, fus
   decideCaching(file, *handle);
   auto& kept = *handle;
   auto inode = kept.file->inode();
-  auto entry = entryOf(parent, name, kept.file->attributes());
+  auto entry = entryOf(parent, name, kept.file->attributes(), Answer::TO_CHANGE);
   file.fh = addHandle(kj::mv(handle));
   if (request.created(entry, file) == Request::Taken::YES) {
     inodes.lookedUp(inode);

@@ -31,7 +31,8 @@ double secondsOf(kj::Duration duration, double most) {
 
 }  // namespace
 
-double Handlers::keptAttributes(const FileAttributes& attributes) const {
+double Handlers::keptAttributes(const FileAttributes& attributes, Answer answer) const {
+  if (answer == Answer::TO_CHANGE) return 0;
   return secondsOf(filesystem.keepAttributes(attributes), options.attributeTimeout);
 }
 
@@ -42,30 +43,31 @@ double Handlers::keptName(InodeId parent, kj::StringPtr name, InodeId found) {
   return kept;
 }
 
-fuse_entry_param Handlers::entryOf(InodeId parent, kj::StringPtr name, const FileAttributes& attributes) {
+fuse_entry_param Handlers::entryOf(InodeId parent, kj::StringPtr name, const FileAttributes& attributes,
+                                   Answer answer) {
   fuse_entry_param entry = {};
   entry.ino = attributes.inode.value();
   entry.generation = 0;  // inode ids are never reused
   entry.attr = statOf(attributes);
-  entry.attr_timeout = keptAttributes(attributes);
+  entry.attr_timeout = keptAttributes(attributes, answer);
   entry.entry_timeout = keptName(parent, name, attributes.inode);
   return entry;
 }
 
 void Handlers::replyEntry(Request& request, InodeId parent, kj::StringPtr name,
-                          Result<FileAttributes>& result) {
+                          Result<FileAttributes>& result, Answer answer) {
   if (!result.ok()) {
     request.status(result.status());
-  } else if (request.entry(entryOf(parent, name, result.value())) == Request::Taken::YES) {
+  } else if (request.entry(entryOf(parent, name, result.value(), answer)) == Request::Taken::YES) {
     inodes.lookedUp(result->inode);
   }
 }
 
-void Handlers::replyAttributes(Request& request, const Result<FileAttributes>& result) {
+void Handlers::replyAttributes(Request& request, const Result<FileAttributes>& result, Answer answer) {
   if (!result.ok()) {
     request.status(result.status());
   } else {
-    request.attributes(statOf(result.value()), keptAttributes(result.value()));
+    request.attributes(statOf(result.value()), keptAttributes(result.value(), answer));
   }
 }
 

@@ -153,11 +153,17 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   size_t openDirectories() const { return directoryHandles.size(); }
 
  private:
-  fuse_entry_param entryOf(InodeId parent, kj::StringPtr name, const FileAttributes& attributes);
-  double keptAttributes(const FileAttributes& attributes) const;  // seconds
+  // Attributes in the answer to a look are dropped by the kernel when it has been told to forget them since
+  // it asked; those in the answer to a change it takes in any case (fs/fuse: attr_version 0). So it may not
+  // keep these: it asks once more.
+  enum class Answer { TO_LOOK, TO_CHANGE };
+  fuse_entry_param entryOf(InodeId parent, kj::StringPtr name, const FileAttributes& attributes,
+                           Answer answer);
+  double keptAttributes(const FileAttributes& attributes, Answer answer) const;  // seconds
   double keptName(InodeId parent, kj::StringPtr name, InodeId found);
-  void replyEntry(Request& request, InodeId parent, kj::StringPtr name, Result<FileAttributes>& result);
-  void replyAttributes(Request& request, const Result<FileAttributes>& result);
+  void replyEntry(Request& request, InodeId parent, kj::StringPtr name, Result<FileAttributes>& result,
+                  Answer answer);
+  void replyAttributes(Request& request, const Result<FileAttributes>& result, Answer answer);
   void nameChanged(InodeId parent, kj::StringPtr name);  // locally: pages read ahead forget it
 
   Async<Status> truncate(InodeId inode, const FileAttributes& attributes, Privileges privileges);

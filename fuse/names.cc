@@ -21,7 +21,7 @@ Async<void> Handlers::lookup(Request request, InodeId parent, kj::String name) {
       co_return;
     }
   }
-  replyEntry(request, parent, name, found);
+  replyEntry(request, parent, name, found, Answer::TO_LOOK);
 }
 
 void Handlers::forget(InodeId inode, uint64_t lookups) {
@@ -33,20 +33,20 @@ Async<void> Handlers::make(Request request, InodeId parent, kj::String name, mod
   NewNode node{.type = typeOf(mode), .mode = uint16_t(mode & 07777), .device = uint32_t(device)};
   auto made = co_await filesystem.make(parent, name, node, request.caller());
   nameChanged(parent, name);
-  replyEntry(request, parent, name, made);
+  replyEntry(request, parent, name, made, Answer::TO_CHANGE);
 }
 
 Async<void> Handlers::symlink(Request request, InodeId parent, kj::String name, kj::String target) {
   NewNode node{.type = FileType::SYMLINK, .mode = 0777, .target = target};
   auto made = co_await filesystem.make(parent, name, node, request.caller());
   nameChanged(parent, name);
-  replyEntry(request, parent, name, made);
+  replyEntry(request, parent, name, made, Answer::TO_CHANGE);
 }
 
 Async<void> Handlers::link(Request request, InodeId inode, InodeId parent, kj::String name) {
   auto linked = co_await filesystem.link(inode, parent, name);
   nameChanged(parent, name);
-  replyEntry(request, parent, name, linked);
+  replyEntry(request, parent, name, linked, Answer::TO_CHANGE);
 }
 
 Async<void> Handlers::unlink(Request request, InodeId parent, kj::String name) {

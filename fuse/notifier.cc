@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "fuse/libfuse.h"
 #include "rpc/coroutine.h"
@@ -21,6 +22,7 @@ constexpr int INC_EPOCH = 8;  // FUSE_NOTIFY_INC_EPOCH: not in the headers of De
 // Of notifications that wait for locked pages. The kernel has at most 64 requests of a mount in the
 // background, each of which may stop one; the others are in the system calls of as many processes.
 constexpr unsigned THREADS_MAX = 256;
+constexpr auto FIRST_PAUSE = 50 * kj::MICROSECONDS, LAST_PAUSE = 10 * kj::MILLISECONDS;
 
 std::vector<Filesystem::Range> without(std::vector<Filesystem::Range> except) {
   // What is left of a file, in whole pages.
@@ -115,15 +117,39 @@ kj::Promise<void> Notifier::forgetPages(InodeId inode, Filesystem::Range range) 
 kj::Promise<void> Notifier::send(InodeId inode, std::vector<Filesystem::Range> ranges) {
   // The thread's work goes on whatever becomes of the promise: it cannot be called back.
   auto paf = kj::newPromiseAndFulfiller<void>();
-  auto work = worker->run([session = session, inode, ranges = std::move(ranges)]() {
-    // Answers do not matter: what the kernel does not know needs no invalidation.
+  sending->add(sendUntilTaken(inode, std::move(ranges)).then([fulfiller = kj::mv(paf.fulfiller)]() mutable {
+    fulfiller->fulfill();
+  }));
+  return kj::mv(paf.promise);
+}
+
+Async<void> Notifier::sendUntilTaken(InodeId inode, std::vector<Filesystem::Range> ranges) {
+  // The kernel does not know an inode yet whose answer it has taken, until the process that asked has run;
+  // then it would keep the attributes of that answer. There is no event for it: it knows the inode, or gives
+  // it back, within moments.
+  auto pause = FIRST_PAUSE;
+  while (co_await sendOnce(inode, ranges) == Taken::UNKNOWN_INODE) {
+    KJ_IF_MAYBE (table, inodes) {
+      if (!table->knows(inode)) co_return;
+    } else {
+      co_return;
+    }
+    co_await timer.afterDelay(pause);
+    pause = kj::min(pause * 2, LAST_PAUSE);
+  }
+}
+
+Async<Notifier::Taken> Notifier::sendOnce(InodeId inode, const std::vector<Filesystem::Range>& ranges) {
+  auto taken =
+      std::make_shared<Taken>(Taken::YES);  // the thread's work outlives us when nobody waits any more
+  co_await worker->run([session = session, inode, ranges, taken]() {
     for (auto& range : ranges) {
-      fuse_lowlevel_notify_inval_inode(session, inode.value(), static_cast<off_t>(range.offset),
-                                       static_cast<off_t>(range.size));
+      auto error = fuse_lowlevel_notify_inval_inode(session, inode.value(), static_cast<off_t>(range.offset),
+                                                    static_cast<off_t>(range.size));
+      if (error == -ENOENT) *taken = Taken::UNKNOWN_INODE;
     }
   });
-  sending->add(work.then([fulfiller = kj::mv(paf.fulfiller)]() mutable { fulfiller->fulfill(); }));
-  return kj::mv(paf.promise);
+  co_return *taken;
 }
 
 kj::Promise<void> Notifier::forgetAll() {

@@ -55,6 +55,7 @@ class Notifier final : public Filesystem::Observer, public KernelCaches, private
 
  private:
   enum class Epochs { UNKNOWN, NO, YES };
+  enum class Taken { YES, UNKNOWN_INODE };
 
   kj::Timer& timer;
   env::Logger log;
@@ -70,6 +71,8 @@ class Notifier final : public Filesystem::Observer, public KernelCaches, private
   Async<void> forgetNames();
   Async<void> forgetNow(InodeId inode, std::vector<Filesystem::Range> except);
   kj::Promise<void> send(InodeId inode, std::vector<Filesystem::Range> ranges);
+  Async<void> sendUntilTaken(InodeId inode, std::vector<Filesystem::Range> ranges);
+  Async<Taken> sendOnce(InodeId inode, const std::vector<Filesystem::Range>& ranges);
   bool nextEpoch();
   void taskFailed(kj::Exception&& exception) override;
 };
