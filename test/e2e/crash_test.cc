@@ -2,88 +2,18 @@
 // Copyright 2026 the CairnFS authors
 //
 // What a kill -9 costs: of everything, nothing that was acknowledged; of one storage daemon, a pause.
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstring>
 
 #include "test/e2e/expect.h"
 #include "test/e2e/local_cluster.h"
+#include "test/e2e/syncing_writer.h"
 
 namespace cairn::e2e {
 namespace {
 
 using Crash = EndToEnd;
-
-constexpr size_t RECORD = 16384;
-
-std::string record(uint64_t number) {
-  return randomBytes(RECORD, 1000 + number);
-}
-
-class SyncingWriter {
-  // A process that writes records one after the other, each followed by fsync, and says how many it has in a
-  // page shared with the test. It ends at the first error, or when it is told to.
- public:
-  explicit SyncingWriter(const std::string& path) {
-    auto page = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    shared = new (page) Shared;
-    child = ::fork();
-    if (child == 0) ::_exit(write(path));
-  }
-  ~SyncingWriter() { finish(); }
-
-  uint64_t synced() const { return shared->synced; }
-  int error() const { return shared->error; }  // errno that ended it, 0: none
-  bool waitForMore(uint64_t count) {
-    auto goal = synced() + count;
-    return eventually(60s, [&]() { return synced() >= goal || error() != 0; }) && error() == 0;
-  }
-  void finish() {
-    if (child < 0) return;
-    shared->stop = true;
-    if (!eventually(60s, [&]() { return ::waitpid(child, nullptr, WNOHANG) == child; })) {
-      ::kill(child, SIGKILL);
-      ::waitpid(child, nullptr, 0);
-      ADD_FAILURE() << "the writer hangs";
-    }
-    child = -1;
-  }
-
- private:
-  struct Shared {
-    std::atomic<uint64_t> synced{0};
-    std::atomic<int> error{0};
-    std::atomic<bool> stop{false};
-  };
-  Shared* shared;
-  pid_t child;
-
-  int write(const std::string& path) {
-    int fd = ::open(path.c_str(), O_CREAT | O_WRONLY, 0644);
-    for (uint64_t i = 0; fd >= 0 && !shared->stop; ++i) {
-      auto bytes = record(i);
-      if (::pwrite(fd, bytes.data(), bytes.size(), off_t(i * RECORD)) != ssize_t(RECORD) || ::fsync(fd) != 0)
-        break;
-      shared->synced = i + 1;
-    }
-    if (!shared->stop) shared->error = errno == 0 ? EIO : errno;
-    return 0;
-  }
-};
-
-void expectRecords(const std::string& path, uint64_t count) {
-  auto content = readFile(path);
-  ASSERT_GE(content.size(), count * RECORD);
-  for (uint64_t i = 0; i < count; ++i) {
-    ASSERT_TRUE(content.compare(i * RECORD, RECORD, record(i)) == 0) << "record " << i << " of " << count;
-  }
-}
 
 std::vector<std::string> fioWords(const LocalCluster& c, const std::string& name, const std::string& size) {
   return {"fio",
@@ -114,7 +44,7 @@ TEST_F(Crash, EverythingKilledAndStartedAgainHasAllThatWasAcknowledged) {
   auto synced = writer.synced();
 
   ASSERT_OK(c.up());
-  expectRecords(c / "synced", synced);
+  SyncingWriter::expectRecords(c / "synced", synced);
   EXPECT_OK(
       c.sh("for i in 1 2 3 4 5 6 7 8; do head -c ${i}00000 /usr/bin/perl | cmp - e/$i; done; test l -ef e/1; "
            "test ! -e d"));
@@ -157,7 +87,7 @@ TEST_F(Crash, AChunkDaemonKilledWhileWritingIsNoErrno) {
   writer.finish();
   EXPECT_EQ(writer.error(), 0);
   EXPECT_OK(fio.wait());
-  expectRecords(c / "synced", writer.synced());
+  SyncingWriter::expectRecords(c / "synced", writer.synced());
 }
 
 TEST_F(Crash, AChunkDaemonThatHangsIsAPause) {
@@ -169,7 +99,7 @@ TEST_F(Crash, AChunkDaemonThatHangsIsAPause) {
   c.kill("chunkd-1", SIGCONT);
   EXPECT_TRUE(writer.waitForMore(10)) << strerror(writer.error());
   writer.finish();
-  expectRecords(c / "synced", writer.synced());
+  SyncingWriter::expectRecords(c / "synced", writer.synced());
 }
 
 TEST_F(Crash, ACallerIsFreedBySigkillWhateverIsDead) {
