@@ -128,6 +128,17 @@ Async<MetaService::Membership> MetaService::join(rpc::StoreDescription::Reader s
   auto now = timer.now();
   ServerIdentity identity{store.getBoot(), store.getPid()};
   auto admission = view.servers.admits(id, identity, now);
+  if (admission == ServerTable::Admission::REFUSED && hasRestarted(id, store)) {
+    // The process that we take for alive went with its machine's power and could not say so: nobody answers.
+    auto life = co_await orders.probe(id);
+    now = timer.now();
+    admission = view.servers.admits(id, identity, now);
+    if (life == Life::NO_ANSWER && admission == ServerTable::Admission::REFUSED) {
+      log.info("the machine of store ", id,
+               " has restarted, and its process of before does not answer -> it is over");
+      admission = ServerTable::Admission::NEW_PROCESS;
+    }
+  }
   if (admission == ServerTable::Admission::REFUSED) {
     auto& other = KJ_ASSERT_NONNULL(view.servers.find(id));
     membership.status = Status::EXISTS;
@@ -159,6 +170,18 @@ Async<MetaService::Membership> MetaService::join(rpc::StoreDescription::Reader s
            " -> waiting for its report of ", store.getChunks(), " chunks");
   reportsChanged();
   co_return kj::mv(membership);
+}
+
+bool MetaService::hasRestarted(ServerId id, rpc::StoreDescription::Reader newcomer) const {
+  // The same machine in another boot. A copy of the directory on another machine is none.
+  auto nameOf = [](kj::StringPtr host) {
+    return host.slice(0, host.findFirst('/').orDefault(host.size()));  // env::machineIdentity()
+  };
+  KJ_IF_MAYBE (known, view.servers.find(id)) {
+    return known->identity.boot != newcomer.getBoot() &&
+           nameOf(known->address.host) == nameOf(newcomer.getAddress().getHost());
+  }
+  return false;
 }
 
 void MetaService::left(ServerId server, uint32_t registration) {

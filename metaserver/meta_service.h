@@ -70,6 +70,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   void writeRepairStatus(rpc::RepairStatus::Builder builder) const;
   void writeLeaseStatus(rpc::ClusterStatus::Builder builder) const;
 
+  bool hasRestarted(ServerId id, rpc::StoreDescription::Reader newcomer) const;
   void doubt(ServerId server);
   // Somebody says that it did not answer: asked at once, so that a hung store counts as silent for all.
 

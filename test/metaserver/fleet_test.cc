@@ -212,6 +212,34 @@ TEST_F(StoresTest, StatusNeverTellsOfMoreChunksThanThereAre) {
   EXPECT_EQ(chunks, 0u);
 }
 
+TEST_F(StoresTest, AMachineThatIsBackAtOnceTakesOverFromItsProcessOfBefore) {
+  joinAll();
+  FakeStore back(store(1).number);  // the same directory
+  back.server = store(1).server;
+  store(1).mood = FakeStore::Mood::HANGS;  // it went with the power: its connection looks as ever
+  back.boot = 2;
+  back.pid = 7;
+  auto before = timer.now();
+  EXPECT_EQ(connect(back), Status::OK);
+  EXPECT_LT(timer.now() - before, 1 * kj::SECONDS) << "heartbeats are not waited for";
+  KJ_IF_MAYBE (known, service->view.servers.find(ServerId(back.server))) EXPECT_EQ(known->identity.pid, 7u);
+}
+
+TEST_F(StoresTest, AProcessThatAnswersIsTakenOverByNobody) {
+  joinAll();
+  FakeStore copy(store(1).number);
+  copy.server = store(1).server;
+  copy.boot = 2;
+  copy.pid = 7;
+  EXPECT_EQ(connect(copy), Status::EXISTS) << "it lives, on a machine of the same name";
+  store(1).mood = FakeStore::Mood::HANGS;
+  copy.host = "another";
+  EXPECT_EQ(connect(copy), Status::EXISTS) << "a copy of the directory, it seems";
+  copy.host = store(1).host;
+  copy.boot = 1;
+  EXPECT_EQ(connect(copy), Status::EXISTS) << "in the same boot its end would have been noticed";
+}
+
 TEST_F(StoresTest, AHeartbeatOfAnOldConnectionIsToldToRegisterAgain) {
   joinAll();
   auto old = KJ_ASSERT_NONNULL(store(1).fleet);
