@@ -64,8 +64,8 @@ Async<Result<Appender::Appended>> Appender::append(InodeId inode, ChunkIndex las
         servers.answered(location.primary);
         cache.leaseProven(inode, index, location.version, timer.now());
         Appended appended{startOf(index).value() + answer->getOffset(), index, {}};
-        appended.chunk = DirtyChunk{location.handle,     location.version, {},
-                                    answer->getBlocks(), location.asOf,    location.lostAt};
+        appended.chunk = DirtyChunk{location.handle, location.version, {},          answer->getBlocks(),
+                                    location.asOf,   location.lostAt,  location.age};
         for (auto replica : answer->getApplied()) {
           appended.chunk.boots.emplace(ServerId(replica.getServer()), replica.getBoot());
         }

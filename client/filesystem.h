@@ -241,7 +241,7 @@ class Filesystem {
   }
   // A lock that is in the way, or one of type UNLOCK.
   virtual Async<Status> syncAll() = 0;  // syncfs(2): every open file, and the metaserver's log
-  virtual Async<Status> syncNames() { return syncAll(); }
+  virtual Async<Status> syncNames(InodeId directory) { return syncAll(); }
   // fsync(2) of a directory: the metaserver's log.
   virtual Async<void> shutdown() = 0;  // flushes everything and closes the session
 

@@ -118,6 +118,11 @@ std::vector<kj::Own<FileState>> InodeTable::all() {
   return states;
 }
 
+void InodeTable::answersLost(LogIndex from) {
+  for (auto& [inode, entry] : entries) entry.state->answersLost(from);
+  unsynced.answersLost(from);
+}
+
 void InodeTable::relieve() {
   for (auto& [inode, entry] : entries) entry.state->relieve();
 }

@@ -39,7 +39,8 @@ class InodeTable final : public MemoryPressure, private kj::TaskSet::ErrorHandle
   };
 
   kj::Promise<Status> syncClosed() { return unsynced.syncAll(); }  // what closed files have left
-  void removed(InodeId inode) { unsynced.removed(inode); }         // it has no name any more
+  void answersLost(LogIndex from);
+  void removed(InodeId inode) { unsynced.removed(inode); }  // it has no name any more
 
   std::vector<InodeId> openInodes() const;
   std::vector<kj::Own<FileState>> all();

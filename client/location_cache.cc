@@ -9,7 +9,7 @@ namespace cairn::client {
 ChunkLocation ChunkLocation::clone() const {
   return {index,   handle,   version,    kj::heapArray<ServerId>(replicas.begin(), replicas.size()),
           primary, leaseEnd, validBytes, lostAt,
-          asOf,    complete};
+          asOf,    age,      complete};
 }
 
 const LocationCache::Entry* LocationCache::find(InodeId inode, ChunkIndex index, kj::TimePoint now) const {

@@ -32,6 +32,7 @@ struct ChunkLocation {
   uint32_t validBytes = UINT32_MAX;  // bytes from here on are zeros
   LogIndex lostAt;                   // what was written as of an earlier operation and not synced may be lost
   LogIndex asOf;                     // of the log, when this was so
+  uint32_t age = 0;                  // Session::age(), likewise
   enum class Complete { NO, YES } complete = Complete::NO;  // no other replica counts
 
   bool isHole() const { return !handle; }

@@ -22,6 +22,7 @@ void Locator::learn(InodeId inode, capnp::List<rpc::Location>::Reader locations)
     location.validBytes = reader.getValidBytes();
     location.lostAt = LogIndex(reader.getLostAt());
     location.asOf = LogIndex(reader.getAsOf());
+    location.age = session.age();
     if (reader.getComplete()) location.complete = ChunkLocation::Complete::YES;
     cache.learn(inode, kj::mv(location), now);
   }

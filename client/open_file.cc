@@ -96,10 +96,20 @@ FileAttributes FileState::attributes() const {
 void FileState::learn(const FileAttributes& attributes) {
   // Answers may overtake each other; content and attributes only move forward.
   if (attributes.stamp < base.stamp) return;
-  if (attributes.dataVersion < base.dataVersion) return;
-  if (attributes.dataVersion == base.dataVersion && attributes.ctime.ns < base.ctime.ns) return;
+  if (!isBaseOld) {
+    if (attributes.dataVersion < base.dataVersion) return;
+    if (attributes.dataVersion == base.dataVersion && attributes.ctime.ns < base.ctime.ns) return;
+  }
+  isBaseOld = false;
   if (attributes.dataVersion != base.dataVersion) parts.locator.known().forget(id);
   base = attributes;
+}
+
+void FileState::answersLost(LogIndex from) {
+  isBaseOld = true;
+  for (auto* chunks : {&dirty, &unsynced}) {
+    for (auto& [index, chunk] : *chunks) chunk.answersLost(from);
+  }
 }
 
 void FileState::accessed(Timestamp time) {
@@ -147,6 +157,12 @@ kj::Promise<Result<ReadData>> FileState::readNow(uint64_t offset, uint32_t size)
 Async<Result<ReadData>> FileState::readOnceLeased(uint64_t offset, uint32_t size, Origin origin) {
   kj::Maybe<Leases::PageRange> locked;
   if (origin != Origin::PROGRAM) locked.emplace(parts.leases, id, offset, size);
+  bool hasUnsent = !buffer.isEmpty() || needsPublish;
+  if (hasUnsent && !parts.leases.has(id, LeaseKind::WRITE)) {
+    // From a write lease that was lost: shown only if it can still be sent, else dropped, and its writer
+    // told.
+    (void)co_await regain();
+  }
   auto pin = co_await parts.leases.acquire(id, LeaseKind::READ);
   if (!pin.ok()) co_return pin.status();
   locked = nullptr;  // from here on it waits for chunk daemons only, and what it finds is to be forgotten
@@ -447,6 +463,8 @@ Async<void> FileState::send(WriteBuffer::Outgoing outgoing) {
   KJ_IF_MAYBE (written, tried.answer) {
     if (written->ok()) {
       applied(index, **written, end);
+    } else if (written->status() == Status::NOT_FOUND) {
+      vanished();
     } else if (written->status() != Status::NOT_LEASED) {  // else regain() has said so
       fail(written->status());
     }
@@ -458,6 +476,7 @@ Async<void> FileState::send(WriteBuffer::Outgoing outgoing) {
 
 void FileState::applied(ChunkIndex index, const DirtyChunk& chunk, uint64_t end) {
   appliedEnd = kj::max(appliedEnd, end);
+  parts.session.restsOn(id, chunk.oldest, chunk.age);
   DirtyChunks one;
   one.emplace(index, chunk);
   merge(dirty, kj::mv(one));
@@ -471,6 +490,16 @@ void FileState::fail(Status status) {
                   " -> the next write, flush or sync says so");
   if (error == nullptr) error = status;
   if (syncError == nullptr) syncError = status;
+}
+
+void FileState::vanished() {
+  // The operation that made it was answered, and lost with the power of the metaserver's machine: there is
+  // no file.
+  if (stale) return;
+  stale = true;
+  buffer.truncate(0);
+  fail(Status::IO_ERROR);
+  tellListeners();
 }
 
 kj::Maybe<Status> FileState::takeError() {
@@ -520,7 +549,7 @@ uint64_t FileState::publishableLength() const {
 Async<Status> FileState::publish(Session::Durability durability, Session::Covered toCover) {
   auto turn = co_await publishing.enter();
   bool isStable = durability == Session::Durability::STABLE;
-  if (!needsPublish) co_return isStable ? co_await parts.session.sync(kj::mv(toCover)) : Status::OK;
+  if (!needsPublish) co_return isStable ? co_await parts.session.sync(id, kj::mv(toCover)) : Status::OK;
   needsPublish = false;
   auto length = publishableLength();
   auto chunks = std::move(unpublished);
@@ -550,9 +579,13 @@ Async<Status> FileState::publish(Session::Durability durability, Session::Covere
       },
       durability, toCover);
   auto status = outcome.status();
-  if (status == Status::NOT_FOUND || status == Status::STALE) {
-    // It has no name any more. What it was before that is still to be made stable.
-    status = isStable ? co_await parts.session.sync(kj::mv(toCover)) : Status::OK;
+  if (status == Status::STALE) {
+    // Somebody has deleted it. That is still to be made stable.
+    status = isStable ? co_await parts.session.sync(InodeId(), kj::mv(toCover)) : Status::OK;
+  }
+  if (status == Status::NOT_FOUND) {
+    vanished();
+    co_return Status::IO_ERROR;
   }
   if (!ok(status)) {
     if (status != Status::NOT_LEASED) armPublish();
@@ -650,7 +683,10 @@ void FileState::inherit(UnsyncedFile left) {
 }
 
 kj::Promise<Status> FileState::sync() {
-  if (stale) return Status::STALE;
+  if (stale) {
+    KJ_IF_MAYBE (lost, takeSyncError()) return *lost;
+    return Status::STALE;
+  }
   return syncInTurn();
 }
 
@@ -665,7 +701,10 @@ Async<Status> FileState::syncInTurn() {
   dirty.clear();
   if (!earlierWritesKnown) {
     auto status = co_await parts.chunkSync.recall(id, attributes().size, unsynced);
-    if (!ok(status)) co_return status;
+    if (status == Status::NOT_FOUND) vanished();
+    if (status == Status::NOT_FOUND) co_return Status::IO_ERROR;
+    if (!ok(status) && status != Status::STALE)
+      co_return status;  // of a deleted file there is nothing to sync
     earlierWritesKnown = true;
   }
   auto metadata = publishDurably().eagerlyEvaluate(nullptr);
@@ -674,9 +713,14 @@ Async<Status> FileState::syncInTurn() {
   bool complete = unsynced.empty() && outcome.loss == ChunkSync::Outcome::Loss::NONE;
   auto status = co_await metadata;
   (void)takeError();
+  bool isLost = parts.session.takeLoss(id);
+  if (status == Status::NOT_FOUND) {
+    vanished();
+    (void)takeError();
+  }
   KJ_IF_MAYBE (earlier, takeSyncError()) co_return *earlier;
-  if (!complete) co_return Status::IO_ERROR;
-  co_return status;
+  if (!complete || isLost) co_return Status::IO_ERROR;
+  co_return status == Status::STALE ? Status::OK : status;  // it has been deleted: that is what is stable now
 }
 
 // --------------------------------------------------------------------------------------------- cuts and

@@ -71,7 +71,8 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   void accessed(Timestamp time);
   void learnQuota(uint64_t left) { quotaLeft = left; }  // as of the last publish
   void becomeStale() { stale = true; }
-  void leaseLost();  // the write lease, to silence
+  void answersLost(LogIndex from);  // of the metaserver's: what it tells next is true, though it be older
+  void leaseLost();                 // the write lease, to silence
 
   kj::Promise<Result<ReadData>> read(uint64_t offset, uint32_t size, Origin origin);
   kj::Promise<Status> write(uint64_t offset, Bytes bytes, Origin origin);
@@ -113,6 +114,7 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   const InodeId id;
   FileAttributes base;  // as the metaserver last told
   bool stale = false;
+  bool isBaseOld = false;
   WriteBuffer buffer;
   kj::Maybe<Timestamp> localMtime;  // of writes that are not published
   uint64_t appliedEnd = 0;          // of what was applied since the last publish
@@ -163,6 +165,7 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   Async<void> send(WriteBuffer::Outgoing outgoing);
   void applied(ChunkIndex index, const DirtyChunk& chunk, uint64_t end);
   void fail(Status status);
+  void vanished();
   Async<void> linger();
   Async<void> publishLater();
   void armPublish();

@@ -359,7 +359,11 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     co_return builder.finish();
   }
 
-  Async<Status> syncNames() override { return session.sync(); }
+  Async<Status> syncNames(InodeId directory) override {
+    auto status = co_await session.sync(directory);
+    if (session.takeLoss(directory) || status == Status::NOT_FOUND) co_return Status::IO_ERROR;
+    co_return status == Status::STALE ? Status::OK : status;  // nothing is left in one that has been removed
+  }
 
   kj::Promise<Status> setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) override {
     return locks.set(lock, kj::mv(givenUp));
@@ -378,7 +382,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     }
     auto status = co_await closed;
     if (ok(result)) result = status;
-    auto names = co_await syncNames();
+    auto names = co_await session.sync();
+    if (session.takeLosses() && ok(result)) result = Status::IO_ERROR;
     co_return ok(result) ? names : result;
   }
 
@@ -534,6 +539,11 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     leases.resumed(sent, leaseTerm, voidUpTo, refused);
   }
   void fenced() override { leases.lost(); }
+  void answersLost(LogIndex from) override {
+    leases.lost();
+    locator.known().forgetAll();
+    inodes.answersLost(from);
+  }
 
   kj::Maybe<FileAttributes> describe(InodeId inode) override {
     if (!leases.mayWrite(inode)) return nullptr;

@@ -95,7 +95,10 @@ Async<Status> Session::renew() {
     sent = options.timer.now();
     return session.renewRequest().send();
   });
-  if (answer.ok()) events.renewed(sent, answer->getVoidUpTo());
+  if (answer.ok()) {
+    unsure.durable(LogIndex(answer->getDurable()));
+    events.renewed(sent, answer->getVoidUpTo());
+  }
   co_return answer.status();
 }
 
@@ -193,12 +196,32 @@ Async<void> Session::begin(rpc::Metaserver::Client service) {
   }
   if (!id) options.log.info("session ", response.getId(), " opened, commit mode ", response.getCommit());
   if (id) options.log.info("metaserver is back -> session ", id, " resumed");
+  lookForLosses(Epoch(response.getEpoch()), LogIndex(response.getLostFrom()));
+  isDurable = response.getCommit() == "disk";
   id = SessionId(response.getId());
   replicas = response.getReplicas();
   session = response.getSession();
   std::vector<InodeId> refused;
   for (auto inode : response.getRefused()) refused.emplace_back(inode);
   events.resumed(sent, response.getLeaseMs() * kj::MILLISECONDS, response.getVoidUpTo(), refused);
+}
+
+void Session::lookForLosses(Epoch now, LogIndex lostFrom) {
+  auto before = epoch;
+  epoch = now;
+  if (!before || now == before) return;
+  if (now > before.next())
+    lostFrom = unsure.durableUpTo().next();  // what the one between has lost is not known
+  if (!lostFrom) return;
+  options.log.error("the metaserver's machine has lost its power since epoch ", before,
+                    ": answers from operation ", lostFrom,
+                    " on may be lost -> nothing is answered from memory, syncs of what they were about fail");
+  unsure.lost(lostFrom);
+  events.answersLost(lostFrom);
+}
+
+void Session::restsOn(InodeId inode, LogIndex index, uint32_t age) {
+  if (!isDurable) unsure.answered(inode, index, age);
 }
 
 Async<void> Session::reopen(InodeId inode) {
@@ -283,10 +306,11 @@ class Session::Number {
   uint64_t sequence = 0, generation = 0;
 };
 
-Async<Status> Session::sync(Covered covered) {
-  auto answer = co_await query("sync", [&covered](rpc::Session::Client& client) {
+Async<Status> Session::sync(InodeId inode, Covered covered) {
+  auto answer = co_await query("sync", [&covered, inode](rpc::Session::Client& client) {
     auto request = client.syncRequest();
     request.setIndex(0);
+    request.setInode(inode.value());
     write(request.initCovered(unsigned(covered.size())), covered);
     return request.send();
   });
@@ -314,6 +338,9 @@ Async<Result<Session::ChangeOutcome>> Session::change(Fill fill, Durability dura
       auto outcome = answer->getOutcome();
       if (judge(outcome.getStatus(), "change") == Verdict::ANSWER) {
         if (!ok(outcome.getStatus())) co_return outcome.getStatus();
+        for (auto about :
+             {outcome.getAttributes(), outcome.getParent(), outcome.getNewParent(), outcome.getLoser()})
+          restsOn(InodeId(about.getInode()), LogIndex(outcome.getIndex()), unsure.age());
         co_return ChangeOutcome{readAttributes(outcome.getAttributes()),
                                 readAttributes(outcome.getParent()),
                                 readAttributes(outcome.getNewParent()),

@@ -16,6 +16,7 @@
 #include "client/attempt.h"
 #include "client/filesystem.h"
 #include "client/lease_cache.h"
+#include "client/unsure_changes.h"
 #include "env/log.h"
 #include "rpc/coroutine.h"
 #include "rpc/metaserver.capnp.h"
@@ -37,7 +38,8 @@ class SessionEvents {
   virtual void renewed(kj::TimePoint sent, uint64_t voidUpTo) = 0;
   virtual void resumed(kj::TimePoint sent, kj::Duration leaseTerm, uint64_t voidUpTo,
                        const std::vector<InodeId>& refused) = 0;
-  virtual void fenced() = 0;  // a new session follows
+  virtual void fenced() = 0;                    // a new session follows
+  virtual void answersLost(LogIndex from) = 0;  // with the power of the metaserver's machine
   virtual std::vector<FileLock> heldLocks() {
     return {};
   }  // to be claimed from a metaserver that may have forgotten
@@ -75,8 +77,17 @@ class Session {
   Async<Result<ChangeOutcome>> change(Fill fill, Durability durability = Durability::LOGGED,
                                       Covered covered = {});
   // `fill` sets everything but the sequence. Done exactly once, or a Status says why not.
-  Async<Status> sync(Covered covered = {});
-  // All that has been answered is on stable storage.
+  Async<Status> sync(InodeId inode = InodeId(), Covered covered = {});
+  // All that has been answered is on stable storage. With an inode: and it is there. STALE: it has been
+  // deleted.
+  // NOT_FOUND: its making was lost.
+
+  void restsOn(InodeId inode, LogIndex index, uint32_t age);
+  // What this client has written to the inode rests on that operation, as of an answer of that age.
+  uint32_t age() const { return unsure.age(); }
+  bool takeLoss(InodeId inode) { return unsure.takeLoss(inode); }
+  // An answer about it was lost with the power of the metaserver's machine. Told once.
+  bool takeLosses() { return unsure.takeLosses(); }  // about any
 
   template <typename Send>
   auto query(kj::StringPtr method, Send send) {
@@ -113,6 +124,9 @@ class Session {
   kj::Maybe<rpc::Session::Client> session;
   SessionId id;
   uint8_t replicas = 0;
+  Epoch epoch;              // of the metaserver that answered last
+  UnsureChanges unsure;     // empty when answers are on stable storage at once
+  bool isDurable = false;   // they are
   uint64_t generation = 0;  // of sessions: changes numbered in an older one are numbered anew
   uint64_t lastSequence = 0;
   std::set<uint64_t> unanswered;
@@ -121,6 +135,7 @@ class Session {
 
   Async<void> attach(rpc::Metaserver::Client service, ConnectionGeneration connection);
   Async<void> begin(rpc::Metaserver::Client service);
+  void lookForLosses(Epoch now, LogIndex lostFrom);
   Async<void> reopen(InodeId inode);
   Async<void> reclaimLocks();
   Async<void> renewForEver();

@@ -32,6 +32,12 @@ UnsyncedFile UnsyncedFiles::reopened(InodeId inode) {
   return left;
 }
 
+void UnsyncedFiles::answersLost(LogIndex from) {
+  for (auto& [inode, entry] : files) {
+    for (auto& [index, chunk] : entry.left.chunks) chunk.answersLost(from);
+  }
+}
+
 Async<Status> UnsyncedFiles::sync(InodeId inode) {
   // The entry stays while its sync is under way: whoever opens the file meanwhile must not miss it.
   auto found = files.find(inode);
@@ -76,7 +82,7 @@ Async<Status> UnsyncedFiles::syncAll() {
 Async<Status> UnsyncedFiles::tellCovered() {
   auto telling = std::exchange(toCover, {});
   if (telling.empty()) co_return Status::OK;
-  auto status = co_await parts.session.sync(telling);
+  auto status = co_await parts.session.sync(InodeId(), telling);
   if (!ok(status)) toCover.insert(toCover.end(), telling.begin(), telling.end());
   co_return status;
 }

@@ -24,6 +24,7 @@ class UnsyncedFiles {
 
   void closed(InodeId inode, UnsyncedFile left);
   UnsyncedFile reopened(InodeId inode);  // they are the open file's from now on
+  void answersLost(LogIndex from);
   void removed(InodeId inode) { files.erase(inode); }
 
   Async<Status> syncAll();

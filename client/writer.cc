@@ -46,6 +46,10 @@ void DirtyChunk::add(const DirtyChunk& later) {
   }  // an older one: answers may overtake each other
 }
 
+void DirtyChunk::answersLost(LogIndex from) {
+  if (oldest >= from) oldest = LogIndex(from.value() - 1);
+}
+
 void merge(DirtyChunks& into, DirtyChunks&& later) {
   for (auto& [index, chunk] : later) {
     auto [place, fresh] = into.try_emplace(index, chunk);
@@ -95,7 +99,8 @@ Async<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
     Status status = Status::OK;
     switch (judge(inode, location, tried, status)) {
       case Verdict::DONE: {
-        DirtyChunk applied{location.handle, location.version, {}, 0, location.asOf, location.lostAt};
+        DirtyChunk applied{location.handle, location.version, {},          0,
+                           location.asOf,   location.lostAt,  location.age};
         KJ_IF_MAYBE (answer, tried.answer) {
           applied.blocks = answer->getBlocks();
           for (auto replica : answer->getApplied()) {

@@ -24,11 +24,13 @@ struct DirtyChunk {
   ChunkVersion version;                // the highest under which we have written, or have looked
   std::map<ServerId, uint64_t> boots;  // in which it applied our write under `version`; 0: we wrote before it
   uint32_t blocks = 0;                 // of the chunk that hold anything but zeros, after the last write
-  LogIndex oldest;  // Location.asOf of our first write that is not known to be synced; 0: none
-                    // is ours
-  LogIndex lostAt;  // Location.lostAt, the highest that we were told
+  LogIndex oldest;   // Location.asOf of our first write that is not known to be synced; 0: none
+                     // is ours
+  LogIndex lostAt;   // Location.lostAt, the highest that we were told
+  uint32_t age = 0;  // Session::age() of the location under which it was just written
 
   void add(const DirtyChunk& later);
+  void answersLost(LogIndex from);  // operations from there on are numbered anew
   bool isLost() const { return oldest && oldest < lostAt; }
 };
 using DirtyChunks = std::map<ChunkIndex, DirtyChunk>;

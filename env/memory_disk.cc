@@ -105,7 +105,7 @@ struct MemoryDisk::Node {
     stableSize = size;
   }
 
-  void losePower(std::mt19937_64& random) {
+  void losePower(std::mt19937_64& random, Unsynced unsynced) {
     if (mapped != nullptr) {
       for (size_t at = 0; at < mapped->size(); at += PAGE_SIZE) {
         if (random() % 2 == 0) memset(mapped->begin() + at, 0, kj::min(PAGE_SIZE, mapped->size() - at));
@@ -116,7 +116,7 @@ struct MemoryDisk::Node {
     for (auto& old : stable) ordered[old.first] = kj::mv(old.second);
     for (auto& old : ordered) {
       auto& page = pages[old.first];
-      switch (random() % 3) {
+      switch (unsynced == Unsynced::LOST ? 1 : random() % 3) {
         case 0:
           break;
         case 1:
@@ -133,7 +133,7 @@ struct MemoryDisk::Node {
           }
       }
     }
-    if (random() % 2 == 0) size = stableSize;
+    if (unsynced == Unsynced::LOST || random() % 2 == 0) size = stableSize;
     zero(size, endOfPages());
     synced();
   }
@@ -399,12 +399,13 @@ void MemoryDisk::killProcess(uint64_t seed, Tear tear) {
   locks.clear();
 }
 
-void MemoryDisk::losePower(uint64_t seed) {
+void MemoryDisk::losePower(uint64_t seed, Unsynced unsynced) {
   std::mt19937_64 random(seed);
   for (OpenFile* file : openFiles) file->tearWrites(random, Tear::ANYWHERE);
   life++;
   locks.clear();
-  size_t kept = unsyncedChanges.size() == 0 ? 0 : random() % (unsyncedChanges.size() + 1);
+  size_t kept =
+      unsyncedChanges.size() == 0 || unsynced == Unsynced::LOST ? 0 : random() % (unsyncedChanges.size() + 1);
   while (unsyncedChanges.size() > kept) {
     for (auto& before : unsyncedChanges.back()) {
       if (before.existed) {
@@ -418,7 +419,8 @@ void MemoryDisk::losePower(uint64_t seed) {
   unsyncedChanges.clear();
   std::set<Node*> seen;
   for (auto& entry : tree) {
-    if (entry.second != nullptr && seen.insert(entry.second.get()).second) entry.second->losePower(random);
+    if (entry.second != nullptr && seen.insert(entry.second.get()).second)
+      entry.second->losePower(random, unsynced);
   }
 }
 

@@ -42,9 +42,11 @@ class MemoryDisk final : public Disk {
     BETWEEN_PAGES,  // as Linux: it copies a page at a time and looks for a fatal signal in between
   };
   void killProcess(uint64_t seed, Tear tear = Tear::ANYWHERE);
-  void losePower(uint64_t seed);
+  enum class Unsynced { AT_RANDOM, LOST };
+  void losePower(uint64_t seed, Unsynced unsynced = Unsynced::AT_RANDOM);
   // Power loss keeps: all that was synced; for every other page the old, the new or a mix of their 512-byte
-  // sectors; of the unsynced directory changes the first so many, in the order they were made.
+  // sectors; of the unsynced directory changes the first so many, in the order they were made. With LOST:
+  // the old of all.
 
   struct Counters {
     uint64_t reads = 0, writes = 0, syncs = 0, clones = 0, bytesWritten = 0;

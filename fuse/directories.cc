@@ -152,8 +152,8 @@ void Handlers::dropDirectory(DirectoryHandle& directory) {
   auto drop = kj::mv(directory.self);
 }
 
-Async<void> Handlers::syncDirectory(Request request) {
-  request.status(co_await filesystem.syncNames());
+Async<void> Handlers::syncDirectory(Request request, InodeId inode) {
+  request.status(co_await filesystem.syncNames(inode));
 }
 
 }  // namespace cairn::fuse

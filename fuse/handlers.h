@@ -139,7 +139,7 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   Async<void> readDirectory(Request request, fuse_file_info file, uint64_t offset, size_t size,
                             Detail detail);
   Async<void> releaseDirectory(Request request, fuse_file_info file);
-  Async<void> syncDirectory(Request request);
+  Async<void> syncDirectory(Request request, InodeId inode);
 
   // xattrs.cc
   Async<void> getXattr(Request request, InodeId inode, kj::String name, size_t size);

@@ -169,8 +169,8 @@ void releaseDirectory(fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
   handlersOf(request).start(request, &Handlers::releaseDirectory, *file);
 }
 
-void syncDirectory(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) {
-  handlersOf(request).start(request, &Handlers::syncDirectory);
+void syncDirectory(fuse_req_t request, fuse_ino_t inode, int, fuse_file_info*) {
+  handlersOf(request).start(request, &Handlers::syncDirectory, InodeId(inode));
 }
 
 // ---------------------------------------------------------------- extended attributes

@@ -170,6 +170,9 @@ struct NamespaceState {
   LogIndex applied;  // the last operation that is in the state
   Epoch epoch;
   InodeId nextInode{1};
+  InodeId skippedFrom,
+      skippedEnd;     // numbers that the latest start has left out: no file that is known had them
+  uint64_t boot = 0;  // of the machine, at the latest start
   SessionId nextSession{1};
   ServerId nextServer{1};
   ChunkHandle nextHandle{1};  // handles below have been given out or may have been
@@ -188,6 +191,7 @@ struct NamespaceState {
   uint64_t restoredFloor = 0;  // handles and chunk versions below are from before the last restore
   LogIndex mendedAsOf;         // the check that was mended last (ops/mend.cc)
   LogIndex mendedAt;           // the operation that did it
+  bool wasGiven(InodeId id) const { return id && id < nextInode && (id < skippedFrom || id >= skippedEnd); }
   bool operator==(const NamespaceState&) const = default;
 };
 

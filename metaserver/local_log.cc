@@ -16,6 +16,8 @@ namespace cairn {
 
 namespace {
 
+constexpr uint64_t INODES_SKIPPED = 1ull
+                                    << 32;  // by each start: more than can have been given and not synced
 constexpr size_t BATCH_BYTES_MAX = 4u << 20;
 constexpr size_t SPACE_CHECK_BYTES = 1u << 20;  // of log between two looks at the free space
 
@@ -86,6 +88,7 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
   LogIndex durableUpTo() const override { return synced; }
   uint32_t inFlight() const override { return unapplied; }
   Epoch epoch() const override { return thisEpoch; }
+  LogIndex lostFrom() const override { return mayBeLost; }
   CommitMode commitMode() const override { return options.commit; }
   int64_t now() const override { return (clock.now() - kj::UNIX_EPOCH) / kj::NANOSECONDS; }
 
@@ -99,6 +102,7 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
   LocalLogOptions options;
   env::Logger logger;
   Epoch thisEpoch;
+  LogIndex mayBeLost;
   ClusterId cluster;
 
   std::deque<Proposal> queue;
@@ -177,6 +181,9 @@ Async<void> FileLog::start() {
 
   auto operation = kj::heap<LoggedOperation>();
   operation->body().setStartEpoch();
+  operation->body().setBoot(options.boot);
+  bool isFirst = !names.state().epoch, sameBoot = names.state().boot == options.boot;
+  if (!isFirst) operation->body().setInodesSkipped(INODES_SKIPPED);
   auto outcome = co_await propose(kj::mv(operation));
   auto durableStatus = outcome.ok() ? co_await durable(outcome.index) : outcome.status;
   if (!ok(durableStatus)) {
@@ -190,6 +197,7 @@ Async<void> FileLog::start() {
                    env::describeError(syncedMark->error()),
                    " -> damage of its last records may be taken for a torn tail");
   }
+  if (!isFirst && !sameBoot) mayBeLost = outcome.index;
   logger.info("log of cluster ", cluster, " up to operation ", logged.value() - 1, ", ", recovered.replayed,
               " of them not yet in the namespace -> applied, begin epoch ", thisEpoch);
 }

@@ -45,6 +45,7 @@ struct LocalLogOptions {
   // Space on the disk that is left to the namespace store: below it changes that grow the namespace are
   // refused.
   kj::Maybe<ClusterId> cluster;  // refuse any other; null: whichever is there
+  uint64_t boot = 0;             // of the machine
   Founding founding;
 };
 

@@ -93,6 +93,7 @@ int serve(const CommandOptions& options) {
   serverOptions.directory = options.directory.c_str();
   serverOptions.commit = KJ_ASSERT_NONNULL(parseCommitMode(options.commit.c_str()));
   serverOptions.replicas = options.replicas;
+  serverOptions.boot = env::bootIdentity();
   if (options.minimumReplicas > 0) serverOptions.minimumReplicas = options.minimumReplicas;
   if (options.releaseBrake) serverOptions.brake = MetaServiceOptions::Brake::RELEASE;
   auto network = newSocketNetwork(io.provider->getNetwork(), io.unixEventPort);

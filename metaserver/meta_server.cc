@@ -34,6 +34,7 @@ Async<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, 
 
   LocalLogOptions logOptions;
   logOptions.commit = options.commit;
+  logOptions.boot = options.boot;
   logOptions.cluster = server->identity.cluster;
   logOptions.founding.cluster = server->identity.cluster;
   logOptions.founding.replicas = options.replicas;

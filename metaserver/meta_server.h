@@ -51,6 +51,7 @@ struct TrashOptions {
 struct MetaServerOptions {
   kj::StringPtr directory;  // path of the directory, as RocksDB is to open it, and for sentences
   CommitMode commit = CommitMode::MEMORY;
+  uint64_t boot = 0;                    // of the machine: what it had not synced is lost when that changes
   uint8_t replicas = 3;                 // of a new cluster
   kj::Maybe<uint32_t> minimumReplicas;  // null: 2, or 1 when files want 1
   MetaServiceOptions::Brake brake = MetaServiceOptions::Brake::KEEP;

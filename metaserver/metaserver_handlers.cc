@@ -65,6 +65,8 @@ Async<void> MetaserverHandlers::openingSession(OpenSessionContext context) {
   results.setId(id.value());
   results.setExpiryMs(SESSION_TERM / kj::MILLISECONDS);
   results.setCommit(kj::str(service.operations.commitMode()));
+  results.setEpoch(service.operations.epoch().value());
+  results.setLostFrom(service.operations.lostFrom().value());
   results.setReplicas(service.names.state().replicas);
 }
 

@@ -57,7 +57,7 @@ void scan(rocksdb::DB& db, DamageWitness& witness, const Key& prefix, const Key&
 }  // namespace
 
 Status NamespaceReader::whyMissing(InodeId id) const {
-  return id && id < current.nextInode ? Status::STALE : Status::NOT_FOUND;
+  return current.wasGiven(id) ? Status::STALE : Status::NOT_FOUND;
 }
 
 Result<Inode> NamespaceReader::inode(InodeId id) const {

@@ -41,6 +41,12 @@ struct Operation {
   # The proposer's word that no session has this inode open, nor can have when the operation is applied. If it is the
   # one that loses its last link, it goes at once; any other becomes an orphan, to be purged later. 0 is always safe.
 
+  inodesSkipped @69 :UInt64;
+  # startEpoch: so many inode numbers are never given. Operations that a loss of power has taken from the end of the log have
+  # given some, and they must not come to mean other files. 0 in logs from before this field.
+  boot @70 :UInt64;
+  # startEpoch: of the metaserver's machine. Another one than last time: the end of the log may have been lost.
+
   union {
     change @5 :Change;
     # A client's. The answer is kept under (session, sequence) and a repetition gets it again, until the session says
@@ -58,7 +64,7 @@ struct Operation {
     }
 
     startEpoch @12 :Void;
-    # A metaserver begins to speak: the epoch rises by one. Its number is the answer.
+    # A metaserver begins to speak: the epoch rises by one. Its number is the answer. `inodesSkipped` and `boot` are for it.
 
     openSession :group {
       host @13 :Text;

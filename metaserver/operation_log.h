@@ -43,6 +43,9 @@ class OperationLog {
   virtual LogIndex durableUpTo() const = 0;
   virtual uint32_t inFlight() const = 0;  // proposed and not yet applied: while 0, reads see all there is
   virtual Epoch epoch() const = 0;        // of this start
+  virtual LogIndex lostFrom() const = 0;
+  // Answers of earlier epochs that name this operation or a later one may be lost: the machine has lost its
+  // power since the last start. 0: none are.
   virtual CommitMode commitMode() const = 0;
   virtual int64_t now() const = 0;  // the time that an operation would get now: ns since 1970
 };

@@ -150,6 +150,9 @@ void visitState(Codec& codec, Target& state) {
   codec.number(state.restoredFloor);
   codec.number(state.mendedAsOf);
   codec.number(state.mendedAt);
+  codec.number(state.skippedFrom);
+  codec.number(state.skippedEnd);
+  codec.number(state.boot);
 }
 
 template <typename Codec, typename Target>
@@ -576,7 +579,8 @@ kj::String describe(const NamespaceState& state) {
                  " garbage ", state.garbage, " orphans ", state.orphans, " replicas ", state.replicas,
                  " trash ", state.trash, " of ", state.trashBytes, " bytes, kept ", state.trashKeep,
                  " s from age ", state.trashAge, " quotas ", state.quotas, " counting ",
-                 static_cast<int>(state.counting), " counted ", state.counted, " to count ", state.toCount);
+                 static_cast<int>(state.counting), " counted ", state.counted, " to count ", state.toCount,
+                 " skipped ", state.skippedFrom, " to ", state.skippedEnd, " boot ", state.boot);
 }
 
 kj::String describe(const Departure& departure) {

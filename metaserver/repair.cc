@@ -343,6 +343,9 @@ Async<Ended> Repair::finish(const RepairJob& job) {
              report.copied, " bytes while it stood still for ", waited, " ms -> it has what it wants (",
              confirmed, ")");
   } else {
+    // One that did not answer may hold the version of before, which counts as well: once it is back they are
+    // made equal.
+    grants.unsettled(job.chunk);
     log.info("chunk ", job.chunk, " v", freeze->version, " is complete on store ", job.target,
              " as well -> it needs more still");
   }

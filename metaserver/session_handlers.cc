@@ -21,6 +21,7 @@ kj::Promise<void> SessionHandlers::renew(RenewContext context) {
   results.setStatus(service.sessions.touch(session));
   service.leases.renewed(session);
   results.setVoidUpTo(service.leases.voidUpTo(session).value());
+  results.setDurable(service.operations.durableUpTo().value());
   return kj::READY_NOW;
 }
 
@@ -46,6 +47,10 @@ Async<void> SessionHandlers::changing(ChangeContext context) {
   auto before = service.operations.last();
   auto covering = cover(context.getParams().getCovered());  // goes into the log in one write with the change
   auto outcome = co_await carryOut(change);
+  // One that has been deleted, not one that a loss of power has taken from the log.
+  bool isGone = change.isPublish() && outcome.status == Status::NOT_FOUND &&
+                service.names.state().wasGiven(InodeId(change.getPublish().getFile()));
+  if (isGone) outcome.status = Status::STALE;
   auto builder = results.initOutcome();
   outcome.write(builder);
   KJ_IF_MAYBE (attributes, outcome.attributes) {
@@ -293,6 +298,8 @@ Async<void> SessionHandlers::syncing(SyncContext context) {
   LogIndex index(params.getIndex());
   if (index) index = kj::max(index, covered.index);  // else it is all until now
   if (ok(status)) status = co_await service.operations.durable(index);
+  InodeId inode(params.getInode());
+  if (ok(status) && inode) status = service.names.inode(inode).status();
   context.getResults().setStatus(status);
 }
 

@@ -129,7 +129,7 @@ Result<Inode> Transaction::liveInode(InodeId id) {
   KJ_IF_MAYBE (found, inode(id)) {
     if (!found->has(TRASHED)) return *found;
   }
-  return id.value() > 0 && id < state.nextInode ? Status::STALE : Status::NOT_FOUND;
+  return state.wasGiven(id) ? Status::STALE : Status::NOT_FOUND;
 }
 
 Result<Inode> Transaction::directory(InodeId id) {

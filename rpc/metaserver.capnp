@@ -152,8 +152,8 @@ struct Change {
       modified @33 :Int64;  # new mtime; 0: the metaserver's clock
       chunks @34 :List(UInt64);  # handles written since the last publish
     }
-    # Never sent before the data it covers has been applied on all replicas. Raises dataVersion. notFound is not an
-    # error for the writer of an unlinked file that is gone.
+    # Never sent before the data it covers has been applied on all replicas. Raises dataVersion. stale is not an
+    # error for the writer of an unlinked file that is gone; notFound is.
 
     setXattr :group {
       owner @35 :UInt64;
@@ -312,7 +312,7 @@ struct Location {
 }
 
 # Inodes by number, here and in Session: one that existed and is gone answers `stale` (the kernel then walks the path again
-# and finds what has replaced it), one that never was `notFound`. `publish` alone answers notFound for both.
+# and finds what has replaced it), one that never was, or whose making a loss of power has taken from the log, `notFound`.
 
 interface Metaserver {
   # The service behind Gate.hello. A metaserver on HOST:PORT also listens on unix-abstract:cairn-metaserver-PORT.
@@ -320,20 +320,24 @@ interface Metaserver {
   openSession @0 (client :ClientDescription, callback :ClientCallback, resume :UInt64,
                   openInodes :List(UInt64), leases :List(Lease))
       -> (status :Status, session :Session, id :UInt64, expiryMs :UInt32, commit :Text, replicas :UInt8,
-          leaseMs :UInt32, voidUpTo :UInt64, refused :List(UInt64));
+          leaseMs :UInt32, voidUpTo :UInt64, refused :List(UInt64), epoch :UInt64, lostFrom :UInt64);
   # A mount begins. Its session lives while renewed (any call renews it), across reconnects and restarts of the
   # metaserver: `resume` is the id to go on with, 0 for a new one. After `expiryMs` of silence it is fenced: its open
   # files close and resuming answers sessionExpired. Durable before it is answered.
   # `openInodes`: with `resume`, what the session holds open at that moment; it replaces what the metaserver remembers
   # (which after its restart is nothing). Call it anew after each reconnect.
   # `leases`: with `resume`, those that the session has, including those being recalled, with their stamps; likewise. Those
+  # `epoch`: of the metaserver. Another one than at the last call, and `lostFrom` not 0: answers that rest on this operation of the
+  # log, or on a later one, may be lost (commit mode `memory`, and its machine has lost its power): what is cached is void, and
+  # syncs must say so. A client that has missed an epoch takes all for lost that it does not know to be durable (see renew).
   # in `refused` are another's by now: void. `leaseMs`: the term of leases; 0: this metaserver grants none. `voidUpTo`: see renew.
 
   register @1 (store :StoreDescription, orders :ChunkServer) -> (status :Status, message :Text, server :UInt32,
       heartbeatMs :UInt32, fleet :Fleet);
   # A chunk daemon joins, or comes back. Its server id is durable; the store keeps it. The daemon then reports all its
   # chunks; until the report is complete they count for reads only as far as reported.
-  # Refuses: exists (another process serves that store now), with a sentence in `message`.
+  # Refuses: exists (another process serves that store now), with a sentence in `message`. When the machine has another boot
+  # than before, the other process is asked first, and must answer.
 
   status @2 () -> (status :ClusterStatus);
   # For `cairn status`. Costs time by the number of daemons, not of files.
@@ -401,9 +405,10 @@ struct NameOfDirectory {
 interface Session {
   # One mount. Dropping the capability does not end the session; `close` does, or its expiry.
 
-  renew @0 () -> (status :Status, voidUpTo :UInt64);
+  renew @0 () -> (status :Status, voidUpTo :UInt64, durable :UInt64);
   # Renews the session and the term of its leases; call it every LEASE_RENEW_INTERVAL. All leases with stamps up to `voidUpTo`
-  # are void (0: none are): the session was silent for longer than their term, and one of them was wanted.
+  # are void (0: none are): the session was silent for longer than their term, and one of them was wanted. `durable`: the log is on
+  # stable storage up to there.
   close @1 () -> ();
 
   change @2 (change :Change, durable :Bool, covered :List(UInt64)) -> (outcome :Outcome);
@@ -449,11 +454,13 @@ interface Session {
   # daemons come back), ioError (likewise, and every store of the cluster is there: none will come), notLeased (for writing:
   # the session has neither the write nor the append lease).
 
-  sync @10 (index :UInt64, covered :List(UInt64)) -> (status :Status);
+  sync @10 (index :UInt64, covered :List(UInt64), inode :UInt64) -> (status :Status);
   # Barrier: the log is on stable storage up to this operation (0: all until now).
   # `covered`: chunks (handles) that the caller is about to call synced. Once that has been said of a chunk, its bytes are never
   # given up without a word; before, a chunk of which a loss of power has left nothing anywhere is made anew, of zeros, and
   # `lostAt` tells. Once said it need not be said again.
+  # `inode`, when not 0: what the caller syncs. Refuses, when it is not there: stale (somebody has deleted it), notFound (no operation of
+  # the log has ever made it: a loss of power has taken that).
 
   statistics @11 (inode :UInt64) -> (blocksTotal :UInt64, blocksFree :UInt64, inodes :UInt64, inodesFree :UInt64,
                                      overQuota :Bool);

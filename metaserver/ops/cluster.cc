@@ -4,6 +4,9 @@
 // The life of the cluster itself: its founding, epochs, sessions of clients and stores of chunk daemons.
 //  - Session and server ids rise and are never given again, so a message from an old one cannot be taken for
 //  a new one's.
+//  - Inode numbers are never given again either, also not those that were given by operations which a loss
+//  of power
+//    has taken from the end of the log: a start skips more than there can have been.
 //  - A store keeps the id that is on record for its UUID. If the record is lost (a metaserver restored from
 //  an older
 //    backup) the id that the store remembers is taken, unless another store has it.
@@ -47,6 +50,11 @@ Outcome found(rpc::Operation::Reader operation, Transaction& transaction) {
 Outcome startEpoch(rpc::Operation::Reader operation, Transaction& transaction) {
   auto& epoch = transaction.counters().epoch;
   epoch = epoch.next();
+  auto& counters = transaction.counters();
+  counters.boot = operation.getBoot();
+  counters.skippedFrom = counters.nextInode;
+  counters.nextInode = InodeId(counters.nextInode.value() + operation.getInodesSkipped());
+  counters.skippedEnd = counters.nextInode;
   Outcome outcome;
   outcome.number = epoch.value();
   return outcome;

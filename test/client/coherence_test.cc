@@ -339,6 +339,31 @@ TEST_F(CoherenceTest, BufferedWritesOfALostLeaseAreLostWhenOthersHaveWrittenAndT
   EXPECT_EQ(cluster.read(*other, 0, 100), "yyLLO");
 }
 
+TEST_F(CoherenceTest, AReadDoesNotShowBytesOfALostLeaseThatAreAboutToBeDropped) {
+  auto file = cluster.create(*a, "f");
+  cluster.write(*file, 0, "hello");
+  cluster.run(file->flush());
+  cluster.loseLeases(1);
+  auto other = open(*b, file->inode(), Access::WRITE);
+  cluster.write(*other, 0, "HELLO");
+  EXPECT_EQ(cluster.run(other->flush()), Status::OK);
+  EXPECT_EQ(cluster.write(*file, 0, "xx"), Status::OK) << "it does not know yet";
+  kernelB.isBusy = true;
+  auto flushed = file->flush().eagerlyEvaluate(nullptr);
+  cluster.pass(300 * kj::MILLISECONDS);
+  ASSERT_FALSE(isDone(flushed)) << "it waits for the lease";
+  auto reading = file->read(FileOffset(0), 100).eagerlyEvaluate(nullptr);
+  cluster.pass(1 * kj::MILLISECONDS);
+  kernelB.isBusy = false;
+  for (auto& pass : kernelB.passes) pass.fulfiller->fulfill();
+  auto read = cluster.run(kj::mv(reading));
+  ASSERT_TRUE(read.ok());
+  std::string text;
+  for (auto& piece : read->pieces) text.append(piece.asChars().begin(), piece.size());
+  EXPECT_EQ(text, "HELLO");
+  EXPECT_EQ(cluster.run(kj::mv(flushed)), Status::IO_ERROR);
+}
+
 TEST_F(CoherenceTest, ARecallThatComesAgainOnAnotherConnectionIsObeyedOnce) {
   auto file = cluster.create(*a, "f");
   cluster.write(*file, 0, "hello");

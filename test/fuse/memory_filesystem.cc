@@ -453,7 +453,7 @@ Async<Status> MemoryFilesystem::syncAll() {
   co_await start("syncAll", ROOT_INODE);
   co_return Status::OK;
 }
-Async<Status> MemoryFilesystem::syncNames() {
+Async<Status> MemoryFilesystem::syncNames(InodeId directory) {
   co_await start("syncNames", ROOT_INODE);
   co_return Status::OK;
 }

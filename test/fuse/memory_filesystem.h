@@ -64,7 +64,7 @@ class MemoryFilesystem final : public Filesystem {
   Async<Status> removeXattr(InodeId inode, kj::StringPtr name) override;
   Async<Result<kj::Array<kj::String>>> listXattr(InodeId inode) override;
   Async<Status> syncAll() override;
-  Async<Status> syncNames() override;
+  Async<Status> syncNames(InodeId directory) override;
   Async<void> shutdown() override;
   void setObserver(Observer& observer) override { watcher = observer; }
 

@@ -57,11 +57,13 @@ class ImmediateLog final : public OperationLog {
   }
   uint32_t inFlight() const override { return 0; }
   Epoch epoch() const override { return currentEpoch; }
+  LogIndex lostFrom() const override { return mayBeLost; }
   CommitMode commitMode() const override { return CommitMode::MEMORY; }
   int64_t now() const override { return time; }
 
   Status refuse = Status::OK;
   uint64_t durableLag = 0;
+  LogIndex mayBeLost;
   enum class Disk { FAST, HELD } disk = Disk::FAST;
   kj::Vector<kj::Own<kj::PromiseFulfiller<Status>>> syncs;  // with HELD: who waits for stable storage
   int64_t time = 1'000'000'000;                             // of operations, set by hand
@@ -106,6 +108,7 @@ struct FakeStore {
   uint64_t bytesTotal = 100ull << 30, bytesFree = 50ull << 30;
   kj::StringPtr host = "h";
   uint32_t pid = 100;
+  uint64_t boot = 1;
   bool heartbeats = true;
   uint64_t epochSeen = 0;
   uint32_t adopts = 0, revokes = 0, probes = 0, verifies = 0, copies = 0, commits = 0, reconciles = 0;
@@ -541,7 +544,7 @@ class FleetTest : public testing::Test {
     description.setServer(store.server);
     description.getAddress().setNetwork(kj::str("h:", 9410 + store.number));
     description.getAddress().setHost(store.host);
-    description.setBoot(1);
+    description.setBoot(store.boot);
     description.setPid(store.pid);
     description.setEpoch(store.epochSeen);
     description.setBytesTotal(store.bytesTotal);

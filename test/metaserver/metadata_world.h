@@ -101,6 +101,7 @@ class MetadataWorld {
     to.commit = from.commit;
     to.segmentBytes = from.segmentBytes;
     to.reserveBytes = from.reserveBytes;
+    to.boot = from.boot;
     KJ_IF_MAYBE (cluster, from.cluster) to.cluster = *cluster;
     to.founding = from.founding;
     return to;

@@ -3,6 +3,7 @@
 //
 // The log behind the namespace: what survives which death, what is refused at a start, what a full or broken
 // disk does.
+#include <memory>
 #include <string>
 
 #include "metaserver/log_segment.h"
@@ -92,6 +93,33 @@ TEST(LogOfManySeeds, InModeMemoryWhatDurableCoversSurvivesThePowerCutAndTheRestI
     (lost ? everLost : everKept) = true;
   }
   EXPECT_TRUE(everLost && everKept) << "the disk did not do what this test is about";
+}
+
+TEST_F(LogTest, NoInodeNumberIsGivenTwiceWhateverAPowerCutTakes) {
+  world.options.boot = 1;
+  world.start();
+  EXPECT_EQ(world.theLog().lostFrom(), LogIndex()) << "a new cluster has nothing to lose";
+  InodeId highest;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    auto client = std::make_unique<Client>(world);
+    ASSERT_EQ(world.sync(), Status::OK);
+    auto first = client->file(ROOT_INODE, kj::str("first-", seed));
+    EXPECT_GT(first, highest);
+    for (int i = 0; i < 5; ++i) highest = client->file(ROOT_INODE, kj::str("late-", seed, "-", i));
+    auto last = world.state().applied;
+    client = nullptr;
+    world.options.boot += 1;
+    world.losePowerAndRestart(seed);
+    EXPECT_GT(world.theLog().lostFrom(), LogIndex());
+    EXPECT_LE(world.theLog().lostFrom(), last.next());
+    bool isThere = world.read().inode(highest).ok();
+    EXPECT_EQ(world.read().inode(highest).status(), isThere ? Status::OK : Status::NOT_FOUND)
+        << "nobody has deleted it: stale would say so";
+    EXPECT_EQ(world.theLog().lostFrom() == last.next(), isThere);
+    EXPECT_EQ(world.read().inode(InodeId(highest.value() + 1000)).status(), Status::NOT_FOUND);
+  }
+  world.killAndRestart();
+  EXPECT_EQ(world.theLog().lostFrom(), LogIndex()) << "the process alone takes nothing with it";
 }
 
 TEST_F(LogTest, OperationsOfOneTurnGoIntoOneWrite) {

@@ -78,12 +78,15 @@ void FileOracle::write(uint64_t offset, uint64_t bytes, WriteNumber write) {
   if (bytes == 0) return;
   add(offset, offset + bytes, write);
   if (offset + bytes > size()) sizes.push_back(offset + bytes);
+  writtenEnd = std::max(writtenEnd, offset + bytes);
 }
 
 void FileOracle::truncate(uint64_t to) {
   auto largest = *std::max_element(sizes.begin(), sizes.end());
   add(to, largest, ZEROS);
-  if (to != size()) sizes.push_back(to);
+  if (to != size() || sizeDoubt == Range::Doubt::GIVEN_UP) sizes.push_back(to);
+  if (sizeDoubt == Range::Doubt::GIVEN_UP) sizeDoubt = Range::Doubt::INTERRUPTED;  // this settles it
+  writtenEnd = 0;
 }
 
 void FileOracle::settle() {
@@ -93,10 +96,17 @@ void FileOracle::settle() {
     range.candidates = {range.candidates.back()};
     range.doubt = Range::Doubt::NONE;
   }
+  if (sizeDoubt == Range::Doubt::GIVEN_UP) {
+    for (auto& size : sizes) size = std::max(size, writtenEnd);
+    return;
+  }
   sizes = {sizes.back()};
+  sizeDoubt = Range::Doubt::NONE;
 }
 
-void FileOracle::interrupt() {
+void FileOracle::interrupt(Lengths lengths) {
+  bool isDoubtful = lengths == Lengths::IN_DOUBT && sizes.size() > 1;
+  if (isDoubtful && sizeDoubt == Range::Doubt::NONE) sizeDoubt = Range::Doubt::INTERRUPTED;
   for (auto& [start, range] : ranges) {
     if (range.candidates.size() > 1 && range.doubt == Range::Doubt::NONE)
       range.doubt = Range::Doubt::INTERRUPTED;
@@ -104,6 +114,10 @@ void FileOracle::interrupt() {
 }
 
 void FileOracle::giveUp() {
+  if (sizeDoubt == Range::Doubt::INTERRUPTED) {
+    sizeDoubt = Range::Doubt::GIVEN_UP;
+    writtenEnd = 0;
+  }
   for (auto& [start, range] : ranges) {
     if (range.candidates.size() > 1) range.doubt = Range::Doubt::GIVEN_UP;
   }
@@ -114,7 +128,7 @@ void FileOracle::lose() {
 }
 
 std::optional<kj::String> FileOracle::judgeSize(Viewer viewer, uint64_t got) const {
-  if (viewer == Viewer::WRITER && !lost) {
+  if (viewer == Viewer::WRITER && !lost && sizeDoubt == Range::Doubt::NONE) {
     if (got == size()) return {};
     return kj::str("size ", got, " instead of ", size());
   }
@@ -128,8 +142,9 @@ std::optional<kj::String> FileOracle::judge(Viewer viewer, uint64_t offset, uint
                                             kj::ArrayPtr<const kj::byte> got) const {
   if (got.size() > asked) return kj::str("more bytes than asked: ", got.size(), " of ", asked);
   bool exact = viewer == Viewer::WRITER && !lost;
-  auto least = exact ? size() : *std::min_element(sizes.begin(), sizes.end());
-  auto most = exact ? size() : *std::max_element(sizes.begin(), sizes.end());
+  bool exactSize = exact && sizeDoubt == Range::Doubt::NONE;
+  auto least = exactSize ? size() : *std::min_element(sizes.begin(), sizes.end());
+  auto most = exactSize ? size() : *std::max_element(sizes.begin(), sizes.end());
   if (offset + got.size() > most && got.size() > 0) {
     return kj::str("bytes beyond the end: up to ", offset + got.size(), " of ", most);
   }

@@ -37,8 +37,10 @@ class FileOracle {
   void settle();                 // a flush has returned: all before it is certain
   void lose();  // the writer has died or was refused: nothing certain is added; nobody is writer
 
-  void
-  interrupt();    // machines have lost their power: what is not settled may be old again, for the writer too
+  enum class Lengths { CERTAIN, IN_DOUBT };
+  void interrupt(Lengths lengths = Lengths::CERTAIN);
+  // Machines have lost their power: what is not settled may be old again, for the writer too. IN_DOUBT: its
+  // length may be, as well.
   void giveUp();  // and a sync has said so: that will not be settled, whatever succeeds from now on
 
   uint64_t size() const { return sizes.back(); }  // as the writer sees it
@@ -58,6 +60,8 @@ class FileOracle {
   std::map<uint64_t, Range>
       ranges;  // by start; without gaps up to the largest candidate size; not in it: zeros
   std::vector<uint64_t> sizes = {0};  // candidates, the last is the writer's
+  Range::Doubt sizeDoubt = Range::Doubt::NONE;
+  uint64_t writtenEnd = 0;  // by writes since the length was given up
   bool lost = false;
 
   void split(uint64_t at);

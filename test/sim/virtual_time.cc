@@ -42,6 +42,13 @@ void VirtualTime::ring(kj::Exception why) {
   kj::throwFatalException(kj::mv(why));
 }
 
+kj::Promise<void> Waking::wait(kj::Timer& timer) const {
+  if (period == 0 * kj::SECONDS) return kj::READY_NOW;
+  auto since = (timer.now() - kj::origin<kj::TimePoint>()) % period;
+  if (since < awake) return kj::READY_NOW;
+  return timer.afterDelay(period - since);
+}
+
 kj::String seconds(kj::Duration duration) {
   char text[32];
   std::snprintf(text, sizeof text, "[%11.6f]", double(duration / kj::MICROSECONDS) / 1e6);

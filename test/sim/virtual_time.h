@@ -55,6 +55,14 @@ class VirtualTime final : public kj::EventPort, public kj::Clock {
   }
 };
 
+struct Waking {
+  // When things happen in a long life: for a while at the beginning of each period. Then it is quiet, but for
+  // the timers of the cluster itself.
+  kj::Duration period = 0 * kj::SECONDS;  // 0: it is never quiet
+  kj::Duration awake = 0 * kj::SECONDS;
+  kj::Promise<void> wait(kj::Timer& timer) const;  // until it is not quiet
+};
+
 kj::String seconds(kj::Duration duration);  // "[  12.345678]": the head of a line of the transcript
 
 class ProcessTimer final : public kj::Timer {

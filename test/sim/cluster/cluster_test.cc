@@ -6,7 +6,9 @@
 // runs the seeds 1 to N.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <map>
 
 #include "test/sim/cluster/life.h"
 
@@ -28,17 +30,52 @@ std::vector<uint64_t> seeds(std::vector<uint64_t> fixed) {
 
 class UnderMisfortune : public testing::TestWithParam<uint64_t> {};
 class UnderPowerCuts : public testing::TestWithParam<uint64_t> {};
+class InCommitModeMemory : public testing::TestWithParam<uint64_t> {};
+class OverHours : public testing::TestWithParam<uint64_t> {};
 class OnABadDisk : public testing::TestWithParam<uint64_t> {};
 
+struct Total {
+  // Of all lives of this run.
+  uint64_t lives = 0, seconds = 0, operations = 0, losses = 0, rolledBack = 0;
+  std::map<std::string, uint64_t> faults;
+} total;
+
+class TellTotal : public testing::Environment {
+ public:
+  void TearDown() override {
+    if (total.lives == 0) return;
+    uint64_t faults = 0;
+    std::string kinds;
+    for (auto& [kind, count] : total.faults) {
+      faults += count;
+      kinds += "\n  " + std::to_string(count) + " " + kind;
+    }
+    std::printf(
+        "%llu lives: %.1f simulated cluster-hours, %llu operations of users, %llu losses told, "
+        "%llu times names lost, %llu faults:%s\n",
+        static_cast<unsigned long long>(total.lives), double(total.seconds) / 3600,
+        static_cast<unsigned long long>(total.operations), static_cast<unsigned long long>(total.losses),
+        static_cast<unsigned long long>(total.rolledBack), static_cast<unsigned long long>(faults),
+        kinds.c_str());
+  }
+};
+
 void report(const LifeOutcome& outcome, uint64_t seed, const char* filter) {
+  ++total.lives;
+  total.seconds += outcome.seconds;
+  total.operations += outcome.operations;
+  total.losses += outcome.losses;
+  total.rolledBack += outcome.rolledBack;
+  for (auto& [kind, count] : outcome.faults) total.faults[kind] += count;
   for (auto& problem : outcome.problems) ADD_FAILURE() << problem;
   std::string kinds;
   for (auto& [kind, count] : outcome.faults) kinds += ", " + std::to_string(count) + " " + kind;
-  std::printf("seed %llu: %llu operations, %llu s simulated, %llu losses told, %llu lines%s\n",
-              static_cast<unsigned long long>(seed), static_cast<unsigned long long>(outcome.operations),
-              static_cast<unsigned long long>(outcome.seconds),
-              static_cast<unsigned long long>(outcome.losses), static_cast<unsigned long long>(outcome.lines),
-              kinds.c_str());
+  std::printf(
+      "seed %llu: %llu operations, %llu s simulated, %llu losses told, %llu times names lost, %llu lines%s\n",
+      static_cast<unsigned long long>(seed), static_cast<unsigned long long>(outcome.operations),
+      static_cast<unsigned long long>(outcome.seconds), static_cast<unsigned long long>(outcome.losses),
+      static_cast<unsigned long long>(outcome.rolledBack), static_cast<unsigned long long>(outcome.lines),
+      kinds.c_str());
   if (outcome.problems.empty()) return;
   std::printf("---- the last lines of the transcript\n%s", outcome.transcript.c_str());
   std::printf("---- seed %llu failed; replay it with\n  SIM_SEED=%llu %s --gtest_filter='%s'\n",
@@ -61,16 +98,32 @@ TEST_P(UnderPowerCuts, WhatWasSyncedIsThereAndASyncSaysWhatIsNot) {
   report(outcome, GetParam(), "*UnderPowerCuts*");
 }
 
+TEST_P(InCommitModeMemory, WhatWasSyncedIsThereAndNamesAreAsOfOneMoment) {
+  auto outcome = live(lifeInCommitModeMemory(GetParam(), operations(150)));
+  report(outcome, GetParam(), "*InCommitModeMemory*");
+}
+
+TEST_P(OverHours, AllOfItHoldsWhenLeasesAndGracesRunOutAndChunksAreRepaired) {
+  auto hours = uint32_t(numberFrom("SIM_HOURS", 25));
+  auto outcome = live(lifeOfHours(GetParam(), hours));
+  report(outcome, GetParam(), "*OverHours*");
+  EXPECT_GE(outcome.seconds, hours * 3600ull);
+}
+
 TEST_P(OnABadDisk, NobodyReadsItsBytes) {
   auto outcome = live(lifeOnABadDisk(GetParam(), operations(150)));
   report(outcome, GetParam(), "*OnABadDisk*");
 }
 
-// The fixed ones have found something once: 1 and 4 a buffer that outlived its pool, 25 a stale location, 10, 34
-// and 37 of the power cuts a chunk that was gone everywhere.
+// The fixed ones have found something once: 1 and 4 a buffer that outlived its pool, 25 a stale location, 10,
+// 34 and 37 of the power cuts a chunk that was gone everywhere.
 INSTANTIATE_TEST_SUITE_P(Seed, UnderMisfortune, testing::ValuesIn(seeds({1, 2, 3, 4, 12, 24, 25, 41})),
                          testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Seed, UnderPowerCuts, testing::ValuesIn(seeds({1, 2, 3, 4, 5, 6, 10, 34, 37})),
+                         testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Seed, InCommitModeMemory, testing::ValuesIn(seeds({1, 2, 3, 4, 5, 6})),
+                         testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Seed, OverHours, testing::ValuesIn(seeds({1, 2})),
                          testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Seed, OnABadDisk, testing::ValuesIn(seeds({1, 2, 3})),
                          testing::PrintToStringParamName());
@@ -96,5 +149,6 @@ int main(int argc, char** argv) {
     if (word.starts_with("--seed=")) ::setenv("SIM_SEED", word.c_str() + 7, 1);
   }
   testing::InitGoogleTest(&argc, argv);
+  testing::AddGlobalTestEnvironment(new cairn::sim::TellTotal);
   return RUN_ALL_TESTS();
 }

@@ -44,21 +44,24 @@ std::string Faults::anyHost() {
 Async<void> Faults::trouble() {
   for (;;) {
     co_await pass(options.pauseMax);
+    if (!ending) co_await options.waking.wait(cluster.time.timer());
     if (ending) co_return;
     co_await one();
   }
 }
 
 Async<void> Faults::one() {
-  auto dice = entropy.below(options.killDaemon + options.cutLink + options.resetLink + options.stopDaemon +
-                            options.cutPower + options.cutAllPower + options.slowDisk + options.fullDisk +
-                            options.rot + options.loseWrite + options.misdirectWrite);
+  auto dice =
+      entropy.below(options.killDaemon + options.cutLink + options.resetLink + options.stopDaemon +
+                    options.cutPower + options.cutMetaserverPower + options.cutAllPower + options.slowDisk +
+                    options.fullDisk + options.rot + options.loseWrite + options.misdirectWrite);
   auto is = [&dice](uint32_t weight) {
     if (dice < weight) return true;
     dice -= weight;
     return false;
   };
-  if (is(options.cutPower)) co_return co_await powerOfOne();
+  if (is(options.cutPower)) co_return co_await powerOf(anyDaemon());
+  if (is(options.cutMetaserverPower)) co_return co_await powerOf(METASERVER.cStr());
   if (is(options.cutAllPower)) co_return co_await powerOfAll();
   if (is(options.slowDisk)) co_return co_await troubledDisk(false);
   if (is(options.fullDisk)) co_return co_await troubledDisk(true);
@@ -112,8 +115,7 @@ void Faults::counted(const char* kind) {
   ++kinds[kind];
 }
 
-Async<void> Faults::powerOfOne() {
-  auto name = anyDaemon();
+Async<void> Faults::powerOf(std::string name) {
   auto& host = cluster.host(name.c_str());
   if (host.state() != SimHost::State::UP) co_return;
   counted("power cut of one machine");

@@ -23,16 +23,16 @@ struct FaultOptions {
   uint64_t seed = 1;
   kj::Duration pauseMax = 800 * kj::MILLISECONDS;  // between two faults
   kj::Duration durationMax = 3 * kj::SECONDS;      // of one
-  uint32_t atATime = 1;                            // hosts in trouble at once
+  Waking waking;
+  uint32_t atATime = 1;  // hosts in trouble at once
   // Weights of what happens.
   uint32_t killDaemon = 50, cutLink = 15, resetLink = 20, stopDaemon = 15;
-  uint32_t cutPower = 0, cutAllPower = 0, slowDisk = 0, fullDisk = 0;
+  uint32_t cutPower = 0, cutMetaserverPower = 0, cutAllPower = 0, slowDisk = 0, fullDisk = 0;
   uint32_t rot = 0, loseWrite = 0, misdirectWrite = 0;  // of chunkd-1: no second copy is bad at the same time
   std::function<void()> powerFails = []() {};           // is called when a machine loses its power
 };
 
-constexpr kj::Duration BOOT_TIME = 5 * kj::SECONDS;
-// Of a machine. Earlier, the metaserver takes the process that has gone with the power for alive.
+constexpr kj::Duration BOOT_TIME = 500 * kj::MILLISECONDS;  // of a machine, at the least
 
 class Faults {
  public:
@@ -56,7 +56,7 @@ class Faults {
 
   Async<void> trouble();
   Async<void> one();
-  Async<void> powerOfOne();
+  Async<void> powerOf(std::string name);
   Async<void> powerOfAll();
   Async<void> troubledDisk(bool full);
   void badDisk(bool rot, bool lose);

@@ -21,6 +21,7 @@ LifeOutcome live(const Life& life) {
   SimCluster cluster(life.cluster);
   if (std::getenv("SIM_ECHO") != nullptr) cluster.transcript.echo();
   Workload users(cluster.time.timer(), cluster.transcript, life.users);
+  cluster.host(METASERVER).slowDisk(life.metaserverDisk);
   for (uint32_t i = 1; i <= life.cluster.clients; ++i) users.addClient(cluster.client(i));
   auto faultOptions = life.faults;
   faultOptions.powerFails = [&users]() { users.powerFails(); };
@@ -53,6 +54,7 @@ LifeOutcome live(const Life& life) {
   outcome.operations = users.operationsDone();
   outcome.seconds = uint64_t(cluster.time.elapsed() / kj::SECONDS);
   outcome.losses = users.lossesTold();
+  outcome.rolledBack = users.namesLost();
   outcome.faults = faults.byKind();
   return outcome;
 }
@@ -77,6 +79,28 @@ Life lifeUnderPowerCuts(uint64_t seed, uint32_t operations) {
   life.faults.cutPower = 25;
   life.faults.cutAllPower = 20;
   life.faults.slowDisk = 5;
+  return life;
+}
+
+Life lifeInCommitModeMemory(uint64_t seed, uint32_t operations) {
+  auto life = lifeUnderPowerCuts(seed, operations);
+  life.cluster.commit = SimClusterOptions::Commit::MEMORY;
+  life.users.names = WorkloadOptions::Names::BY_SYNC;
+  life.metaserverDisk = 40 * kj::MILLISECONDS;  // so that there is something to lose
+  life.faults.cutMetaserverPower = 25;
+  return life;
+}
+
+Life lifeOfHours(uint64_t seed, uint32_t hours) {
+  constexpr kj::Duration PERIOD = 20 * kj::MINUTES, AWAKE = 3 * kj::SECONDS;
+  constexpr uint32_t OPERATIONS = 30;  // of a worker in a period, about
+  auto life = seed % 2 == 0 ? lifeUnderPowerCuts(seed, 0) : lifeInCommitModeMemory(seed, 0);
+  life.cluster.scrubBytesPerSecond =
+      64 << 10;  // a round takes an hour: its checksums would be all there is to do
+  life.cluster.lifeMax = (hours + 2) * 60 * kj::MINUTES;
+  life.users.operations = uint32_t(hours * 60 * kj::MINUTES / PERIOD) * OPERATIONS;
+  life.users.waking = life.faults.waking = {PERIOD, AWAKE};
+  life.users.filesMax = 10;
   return life;
 }
 

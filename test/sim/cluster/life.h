@@ -9,7 +9,9 @@
 //      of what was flushed. Never bytes that nobody has written, or that fail their checksum (P2, P3).
 //   3. After a power cut what was synced is there; of what was not, each byte is that of one of the writes
 //      since, or of before (P5).
-//   4. Names are what the answered operations add up to (P5).
+//   4. Names are what the answered operations add up to (P5). In commit mode `memory`, after a power cut,
+//   what they added up
+//      to at some moment since the last sync, and syncs of what that took say so.
 //   5. At rest the current replicas of a chunk are equal, length, checksums and bytes, and at least one is
 //      there: garbage never takes a live chunk (P5, P8).
 // Used by cluster_test.cc and mutants_test.cc.
@@ -28,6 +30,7 @@ struct Life {
   uint64_t seed = 1;
   SimClusterOptions cluster;
   WorkloadOptions users;
+  kj::Duration metaserverDisk = 50 * kj::MICROSECONDS;  // for each write and sync of its log
   FaultOptions faults;
   uint32_t restsMax =
       1;  // looks at the replicas, one after the other, until all are well: scrubbing takes a while
@@ -36,7 +39,7 @@ struct Life {
 struct LifeOutcome {
   std::vector<std::string> problems;  // empty: all invariants held
   std::string transcript;             // its last lines
-  uint64_t digest = 0, lines = 0, operations = 0, seconds = 0, losses = 0;
+  uint64_t digest = 0, lines = 0, operations = 0, seconds = 0, losses = 0, rolledBack = 0;
   std::map<std::string, uint64_t> faults;  // by kind
 };
 
@@ -44,6 +47,11 @@ LifeOutcome live(const Life& life);
 
 Life lifeUnderMisfortune(uint64_t seed, uint32_t operations);
 Life lifeUnderPowerCuts(uint64_t seed, uint32_t operations);
+Life lifeInCommitModeMemory(uint64_t seed, uint32_t operations);
+Life lifeOfHours(uint64_t seed, uint32_t hours);
+// All that the others have, but the bad disk: some seconds of it, then long quiet, in which leases, sessions
+// and graces run out, chunks are repaired, scrubbed and moved, and what is deleted goes.
+
 Life lifeOnABadDisk(uint64_t seed, uint32_t operations);
 
 }  // namespace cairn::sim

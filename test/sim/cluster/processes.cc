@@ -34,6 +34,7 @@ class MetaserverHost final : public SimHost {
 
   Async<kj::Own<Process>> run() override {
     auto process = kj::heap<Running>();
+    options.boot = boot();
     process->server = co_await MetaServer::start(
         {timer, world.time, world.network.at(name()), disk, rocks.newLife(), entropy, world.pool, log},
         options);
@@ -42,23 +43,30 @@ class MetaserverHost final : public SimHost {
   }
 };
 
-class ChunkdHost final : public SimHost {
+class ChunkdHost final : public StoreHost {
  public:
   ChunkdHost(World world, uint32_t number, uint64_t seed, const SimClusterOptions& cluster)
-      : SimHost(world, kj::str("chunkd-", number), seed), worker(env::newInlineWorker()) {
+      : StoreHost(world, kj::str("chunkd-", number), seed), worker(env::newInlineWorker()) {
     disk.setCapacity(cluster.diskBytes);
     scrub.bytesPerSecond = cluster.scrubBytesPerSecond;
   }
   ~ChunkdHost() noexcept(false) { kill(); }
+
+  rpc::ChunkServer::Client orders() override {
+    return KJ_REQUIRE_NONNULL(running, "the store is down").chunkService().newOrderHandlers();
+  }
+  Epoch epoch() override { return KJ_REQUIRE_NONNULL(running).chunkStore().identity().epoch; }
 
  private:
   struct Running final : Process {
     kj::Own<ChunkServer> server;
   };
   kj::Own<env::Worker> worker;
+  kj::Maybe<ChunkServer&> running;
   uint32_t lastPid = 100;
   ScrubOptions scrub;
 
+  void gone() override { running = nullptr; }
   Async<kj::Own<Process>> run() override {
     ChunkServerOptions options;
     options.directory = kj::str("/store");
@@ -76,6 +84,7 @@ class ChunkdHost final : public SimHost {
       auto process = kj::heap<Running>();
       process->server = kj::mv(*server);
       co_await process->server->whenRegistered();
+      running = *process->server;
       co_return kj::Own<Process>(kj::mv(process));
     }
     kj::throwFatalException(KJ_EXCEPTION(FAILED, started.refusal));

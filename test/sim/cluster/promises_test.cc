@@ -184,6 +184,144 @@ TEST_F(Promises, AWriteThatDiedWithItsPrimaryAndItsWriterIsEverywhereOrNowhere) 
   }
 }
 
+class LostAnswers : public Promises {
+  // Commit mode `memory`: the metaserver's machine loses its power with answers that are not on stable
+  // storage yet.
+ protected:
+  void beginToLose() { cluster.host(METASERVER).slowDisk(400 * kj::MILLISECONDS); }  // its syncs take so long
+  void lose() {
+    cluster.host(METASERVER).cutPower(SimHost::Unsynced::LOST);
+    cluster.host(METASERVER).slowDisk(50 * kj::MICROSECONDS);
+    cluster.advance(1 * kj::SECONDS);
+    cluster.restart(METASERVER);
+    cluster.waitHealthy();
+  }
+  void put(OpenFile& file, kj::StringPtr text, uint64_t offset = 0) {
+    auto bytes = kj::heap<kj::String>(kj::heapString(text));
+    auto view = bytes->asBytes();
+    EXPECT_EQ(cluster.run(file.write(FileOffset(offset), Bytes{view, kj::mv(bytes)})), Status::OK);
+  }
+  Status sync(OpenFile& file) { return cluster.run(file.sync()); }
+  Status syncNames(InodeId directory) { return cluster.run(cluster.client().syncNames(directory)); }
+  Status lookup(kj::StringPtr name, uint32_t client = 1) {
+    return cluster.run(cluster.client(client).lookup(ROOT_INODE, name)).status();
+  }
+};
+
+TEST_F(LostAnswers, FsyncOfAFileWhoseCreationIsLostSaysSo) {
+  beginToLose();
+  auto file = cluster.open("/f");
+  put(*file, "buffered");
+  lose();
+  ASSERT_EQ(lookup("f", 2), Status::NOT_FOUND) << "the story needs it lost";
+  EXPECT_EQ(lookup("f"), Status::NOT_FOUND) << "nothing is answered from memory either";
+  EXPECT_EQ(sync(*file), Status::IO_ERROR) << cluster.transcript.last(40);
+  EXPECT_NE(sync(*file), Status::OK);
+  beginToLose();
+  auto untouched = cluster.open("/g");
+  lose();
+  ASSERT_EQ(lookup("g", 2), Status::NOT_FOUND) << "the story needs it lost";
+  EXPECT_EQ(sync(*untouched), Status::IO_ERROR) << "nothing was written, and there is no file";
+  EXPECT_NE(sync(*untouched), Status::OK);
+}
+
+TEST_F(LostAnswers, NumbersOfFilesAndChunksThatAreLostAreNotGivenAgain) {
+  auto kept = cluster.open("/kept");
+  ASSERT_EQ(sync(*kept), Status::OK);
+  beginToLose();
+  put(*kept, "its chunk is lost");
+  ChunkHandle handle;
+  auto flushing = kept->flush().eagerlyEvaluate(nullptr);
+  while (!handle) {  // attached, and not on stable storage
+    cluster.advance(10 * kj::MILLISECONDS);
+    for (auto& chunk : cluster.chunks(kept->inode())) handle = chunk.handle;
+  }
+  lose();
+  ASSERT_EQ(cluster.chunks(kept->inode()).size(), 0u) << "the story needs it lost";
+  ASSERT_EQ(cluster.run(kj::mv(flushing)), Status::OK);
+  beginToLose();
+  auto lost = cluster.open("/f");
+  lose();
+  ASSERT_EQ(lookup("f", 2), Status::NOT_FOUND);
+  auto fresh = cluster.open("/g");
+  EXPECT_GT(fresh->inode(), lost->inode());
+  put(*fresh, "another");
+  ASSERT_EQ(sync(*fresh), Status::OK);
+  EXPECT_GT(cluster.chunks(fresh->inode()).at(0).handle, handle);
+  EXPECT_EQ(sync(*lost), Status::IO_ERROR);
+  EXPECT_EQ(sync(*kept), Status::IO_ERROR);
+  EXPECT_EQ(cluster.read("/g", 2), "another");
+}
+
+TEST_F(LostAnswers, FsyncSaysSoWhenTheLengthOrTheChunkIsLostThatWasPublished) {
+  auto file = cluster.open("/f");
+  put(*file, "synced");
+  ASSERT_EQ(sync(*file), Status::OK);
+  auto other = cluster.open("/other");
+  put(*other, "synced");
+  ASSERT_EQ(sync(*other), Status::OK);
+  beginToLose();
+  put(*file, " and longer", 6);
+  ASSERT_EQ(cluster.run(file->flush()), Status::OK) << "published";
+  lose();
+  EXPECT_EQ(cluster.read("/f", 2), "synced") << "the story needs it lost";
+  EXPECT_EQ(sync(*file), Status::IO_ERROR) << cluster.transcript.last(40);
+  EXPECT_EQ(sync(*other), Status::OK) << "which had nothing to lose";
+  put(*file, " and again", 6);
+  EXPECT_EQ(sync(*file), Status::OK) << "told once: what was written since counts";
+  lightsOut();
+  EXPECT_EQ(cluster.read("/f", 2), "synced and again");
+}
+
+TEST_F(LostAnswers, FsyncOfADirectorySaysSoWhenANameInItIsLost) {
+  cluster.makeDirectory("/a");
+  auto directory = cluster.find("/a");
+  ASSERT_EQ(syncNames(directory), Status::OK);
+  beginToLose();
+  auto made = cluster.run(
+      cluster.client().make(directory, "b", {.type = FileType::DIRECTORY, .mode = 0755}, Credentials{}));
+  ASSERT_TRUE(made.ok());
+  lose();
+  EXPECT_EQ(syncNames(made->inode), Status::IO_ERROR) << "it is not there";
+  EXPECT_EQ(syncNames(directory), Status::IO_ERROR) << cluster.transcript.last(40);
+  EXPECT_EQ(syncNames(directory), Status::OK) << "once";
+  EXPECT_EQ(syncNames(ROOT_INODE), Status::OK) << "nothing in it is lost";
+}
+
+TEST_F(LostAnswers, FsyncOfAFileThatSomebodyHasDeletedIsFine) {
+  auto file = cluster.open("/f");
+  put(*file, "going");
+  ASSERT_EQ(cluster.run(cluster.client(2).unlink(ROOT_INODE, "f", Credentials{})), Status::OK);
+  put(*file, "gone!");
+  EXPECT_EQ(sync(*file), Status::OK);
+}
+
+TEST_F(LostAnswers, TheDeathOfTheMetaserversProcessLosesNothing) {
+  beginToLose();
+  auto file = cluster.open("/f");
+  put(*file, "kept");
+  ASSERT_EQ(cluster.run(file->flush()), Status::OK);
+  cluster.kill(METASERVER);
+  cluster.restart(METASERVER);
+  EXPECT_EQ(sync(*file), Status::OK) << cluster.transcript.last(40);
+  EXPECT_EQ(cluster.read("/f", 2), "kept");
+}
+
+TEST_F(Promises, AnOrderToDeleteThatWasLateTakesNoNewerReplica) {
+  cluster.write("/f", "first");
+  auto before = chunk("/f");
+  cluster.kill(secondaryOf(before));
+  cluster.write("/f", "second");  // under a higher version
+  cluster.restart(secondaryOf(before));
+  cluster.waitRepaired();
+  auto after = chunk("/f");
+  ASSERT_GT(after.version, before.version);
+  for (auto& replica : after.replicas)
+    cluster.misdeliverDelete(kj::str("chunkd-", replica.server), before.handle, before.version);
+  EXPECT_EQ(cluster.compareReplicas(cluster.find("/f")).size(), 0u);
+  EXPECT_EQ(cluster.read("/f", 2), "second");
+}
+
 TEST_F(Promises, OneHungChunkDaemonIsAPauseOfSeconds) {
   cluster.write("/f", "before");
   cluster.stop("chunkd-1");

@@ -116,7 +116,7 @@ Async<SimCluster::Inspector::Copy> SimCluster::Inspector::fetchOnce(std::string 
 SimCluster::SimCluster(SimClusterOptions options)
     : entropy(options.seed), network(time.timer(), entropy.next()), options(options) {
   World world{time, network, transcript, pool};
-  time.limit(2 * 60 * kj::MINUTES);
+  time.limit(options.lifeMax);
   hosts.push_back(newMetaserverHost(world, entropy.next(), this->options));
   for (uint32_t i = 1; i <= options.chunkServers; ++i) {
     hosts.push_back(newChunkdHost(world, i, entropy.next(), this->options));
@@ -172,6 +172,15 @@ void SimCluster::powerCutAll() {
 }
 void SimCluster::restart(kj::StringPtr name) {
   run(host(name).start());
+}
+void SimCluster::misdeliverDelete(kj::StringPtr name, ChunkHandle chunk, ChunkVersion version) {
+  auto& store = dynamic_cast<StoreHost&>(host(name));
+  auto request = store.orders().deleteRequest();
+  request.setEpoch(store.epoch().value());
+  auto doomed = request.initChunks(1)[0];
+  doomed.setHandle(chunk.value());
+  doomed.setVersion(version.value());
+  run(kj::Promise<capnp::Response<rpc::ChunkServer::DeleteResults>>(request.send()));
 }
 void SimCluster::stop(kj::StringPtr name) {
   host(name).stop();

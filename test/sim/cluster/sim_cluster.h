@@ -15,6 +15,7 @@
 
 #include "client/filesystem.h"
 #include "rpc/buffer_pool.h"
+#include "rpc/chunkd.capnp.h"
 #include "rpc/coroutine.h"
 #include "rpc/peer.h"
 #include "test/sim/cluster/sim_host.h"
@@ -29,6 +30,7 @@ struct SimClusterOptions {
   uint32_t minimumReplicas = 2;
   uint64_t diskBytes = 64ull << 30;  // of each chunk daemon
   uint64_t scrubBytesPerSecond = 1 << 20;
+  kj::Duration lifeMax = 2 * 60 * kj::MINUTES;                 // longer is a livelock
   enum class Commit { MEMORY, DISK } commit = Commit::MEMORY;  // of the metaserver
 };
 
@@ -47,6 +49,8 @@ class SimCluster {
   void resume(kj::StringPtr host);
   void cut(kj::StringPtr a, kj::StringPtr b) { network.cut(a, b); }
   void heal(kj::StringPtr a, kj::StringPtr b) { network.heal(a, b); }
+  void misdeliverDelete(kj::StringPtr host, ChunkHandle chunk, ChunkVersion version);
+  // An order of the metaserver's that was on its way for long.
   void advance(kj::Duration duration) { time.run(time.timer().afterDelay(duration), scope); }
   SimHost& host(kj::StringPtr name);
   uint64_t diskBytes() const { return options.diskBytes; }
@@ -128,6 +132,13 @@ class ClientHost : public SimHost {
   virtual Filesystem& filesystem() = 0;
 };
 kj::Own<ClientHost> newClientHost(World world, uint32_t number, uint64_t seed);
+
+class StoreHost : public SimHost {
+ public:
+  using SimHost::SimHost;
+  virtual rpc::ChunkServer::Client orders() = 0;  // as the metaserver has them
+  virtual Epoch epoch() = 0;                      // the highest that the store has seen
+};
 
 constexpr kj::StringPtr METASERVER = "metaserver"_kj;
 constexpr kj::StringPtr METASERVER_ADDRESS = "metaserver:9400"_kj;

@@ -76,11 +76,11 @@ void SimHost::kill() {
   current = State::DOWN;
 }
 
-void SimHost::cutPower() {
+void SimHost::cutPower(Unsynced unsynced) {
   if (current == State::DARK) return;
   world.transcript.say("story", kj::str(ownName, " loses power"));
   world.network.powerOff(ownName);
-  disk.losePower(entropy.next());
+  disk.losePower(entropy.next(), unsynced);
   rocks.losePower(entropy);
   end();
   bootIdentity = entropy.next() | 1;

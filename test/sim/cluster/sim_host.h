@@ -38,10 +38,12 @@ class SimHost {
   kj::Promise<void> start();
   // The process, until it serves, or has been killed. Fails with what it says when it will not start.
 
-  void kill();      // SIGKILL: the page cache stays
-  void cutPower();  // of the machine: what was not synced is lost, and the peers hear nothing
-  void stop();      // SIGSTOP
-  void resume();    // SIGCONT
+  void kill();  // SIGKILL: the page cache stays
+  using Unsynced = env::MemoryDisk::Unsynced;
+  void cutPower(Unsynced unsynced = Unsynced::AT_RANDOM);  // of the machine: what was not synced is lost, and
+                                                           // the peers hear nothing
+  void stop();                                             // SIGSTOP
+  void resume();                                           // SIGCONT
   void slowDisk(kj::Duration delay) { disk.setDelay(timer, delay); }  // of each read, write and sync
 
   enum class State { DOWN, DARK, STARTING, UP, STOPPED };

@@ -7,7 +7,10 @@
 #include <kj/debug.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <optional>
+#include <set>
 
 #include "rpc/coroutine.h"
 
@@ -80,6 +83,13 @@ class Workload::Worker {
   };
   kj::Maybe<Doubt> doubt;
 
+  // With Names::BY_SYNC: what the names have been since a sync made them certain, the last is `files`.
+  std::vector<Files> history;
+  bool unsure = false;     // a power cut may have taken them back to any of these
+  bool lostNames = false;  // maybe, and no sync of the directory has told so
+  bool mustTell = false;   // certainly
+  void powerFails();
+
  private:
   SeededEntropy entropy;
   uint32_t step = 0;
@@ -93,7 +103,7 @@ class Workload::Worker {
     workload.violated(name, kj::str(kj::fwd<Parts>(parts)...));
   }
   bool expect(Status status, kj::StringPtr what) {
-    if (status != Status::OK) violated(what, " failed: ", status);
+    if (status != Status::OK && !unsure) violated(what, " failed: ", status);
     return status == Status::OK;
   }
 
@@ -101,6 +111,18 @@ class Workload::Worker {
   Files::iterator anyFile() { return std::next(files.begin(), long(entropy.below(files.size()))); }
 
   Async<void> settleDown();
+  using Step = std::function<std::optional<Files>(const Files&)>;  // nothing: it is refused
+  Step underWay;  // of the operation that a power cut came into
+  Async<void> makeSure();
+  Async<void> expectTold(size_t kept, const Files& state);
+  bool bySync() const { return workload.options.names == WorkloadOptions::Names::BY_SYNC; }
+  void named() {
+    if (bySync()) history.push_back(files);
+  }
+  void certain() {
+    if (bySync() && !unsure) history = {files};
+  }
+  Async<void> syncNames();
   Async<void> doOne();
   Async<void> create();
   Async<void> write(std::shared_ptr<File> file, std::string fileName);
@@ -157,14 +179,20 @@ Async<Result<std::map<std::string, InodeId>>> Workload::Worker::listing(Filesyst
 Async<void> Workload::Worker::settleDown() {
   // At the start, and after the death of the client: find the directory, and learn what of the operation
   // under way was done.
-  auto found = co_await filesystem->lookup(ROOT_INODE, name);
-  if (!found.ok() && found.status() == Status::NOT_FOUND && !directory) {
-    found = co_await filesystem->make(ROOT_INODE, name, {.type = FileType::DIRECTORY, .mode = 0755}, {});
-    if (!found.ok() && found.status() == Status::EXISTS)
-      found = co_await filesystem->lookup(ROOT_INODE, name);
+  for (;;) {
+    auto found = co_await filesystem->lookup(ROOT_INODE, name);
+    if (!found.ok() && found.status() == Status::NOT_FOUND && !directory) {
+      found = co_await filesystem->make(ROOT_INODE, name, {.type = FileType::DIRECTORY, .mode = 0755}, {});
+      if (!found.ok() && found.status() == Status::EXISTS)
+        found = co_await filesystem->lookup(ROOT_INODE, name);
+    }
+    if (!expect(found.status(), "finding its directory")) co_return;
+    // Names in it are certain with a sync of it, its own with one of the root.
+    if (!bySync() || co_await filesystem->syncNames(ROOT_INODE) == Status::OK) {
+      directory = found->inode;
+      break;
+    }
   }
-  if (!expect(found.status(), "finding its directory")) co_return;
-  directory = found->inode;
   auto listed = co_await listing(*filesystem);
   if (!expect(listed.status(), "listing after the start")) co_return;
   KJ_IF_MAYBE (open, doubt) {
@@ -183,12 +211,118 @@ Async<void> Workload::Worker::settleDown() {
   }
 }
 
+void Workload::Worker::powerFails() {
+  auto lengths = bySync() ? FileOracle::Lengths::IN_DOUBT : FileOracle::Lengths::CERTAIN;
+  auto interrupt = [lengths](Files& state) {
+    for (auto& [fileName, file] : state) {
+      file->oracle.interrupt(lengths);
+      file->interrupted = true;
+    }
+  };
+  interrupt(files);
+  for (auto& state : history) interrupt(state);
+  KJ_IF_MAYBE (open, doubt) interrupt(open->after);
+  if (bySync()) unsure = lostNames = true;
+}
+
+Async<void> Workload::Worker::makeSure() {
+  // After a power cut: which of the moments since the last sync is it that the names are as of, and has the
+  // operation that was under way been done after that?
+  while (unsure && workload.found.size() == 0) {
+    unsure = false;
+    auto listed = co_await listing(*filesystem);
+    if (unsure) continue;  // another one
+    if (!expect(listed.status(), "listing after a power cut")) co_return;
+    bool isFound = false;
+    for (size_t i = history.size(); i > 0 && !isFound; --i) {
+      auto state = history[i - 1];
+      std::optional<Files> after;
+      if (underWay) after = underWay(state);
+      isFound = matches(state, *listed);
+      if (!isFound && after && matches(*after, *listed)) {
+        state = *after;
+        isFound = true;
+      }
+      if (!isFound) continue;
+      if (i < history.size()) {
+        ++workload.rolledBack;
+        say("the power cut has taken ", history.size() - i, " changes of names");
+        mustTell = true;
+        co_await expectTold(i, state);
+        if (unsure) break;
+      }
+      for (auto& earlier : history) {
+        for (auto& [fileName, file] : earlier) file->unlinked = true;
+      }
+      for (auto& [fileName, file] : files) file->unlinked = true;
+      files = kj::mv(state);
+      for (auto& [fileName, file] : files) {
+        file->unlinked = false;
+        if (!file->inode) file->inode = (*listed)[fileName];
+      }
+    }
+    if (unsure) continue;
+    underWay = nullptr;
+    if (!isFound) {
+      kj::Vector<kj::String> states;
+      for (auto& state : history) states.add(show(state));
+      violated("after a power cut the names are none that they have been since the last sync: ",
+               kj::strArray(states, "; "));
+      co_return;
+    }
+    for (auto& [fileName, file] : files) {  // also what was written before its client knew
+      file->oracle.interrupt(FileOracle::Lengths::IN_DOUBT);
+      file->interrupted = true;
+    }
+    history = {files};  // what a start has read from the log is on stable storage
+  }
+}
+
+Async<void> Workload::Worker::expectTold(size_t kept, const Files& state) {
+  // Files that were made after what is left of `history`: their syncs must not say that all is well.
+  std::set<std::shared_ptr<File>> there;
+  for (size_t i = 0; i < kept; ++i) {
+    for (auto& [fileName, file] : history[i]) there.insert(file);
+  }
+  for (auto& [fileName, file] : state) there.insert(file);
+  auto before = files;
+  for (auto& [fileName, file] : before) {
+    if (there.count(file) != 0 || !file->isOpen()) continue;
+    auto status = co_await file->open->sync();
+    say("sync of ", fileName.c_str(), ", which is lost -> ", status);
+    if (status == Status::OK && !unsure) {
+      violated("inode ", file->inode, " was lost with the power, and its sync says that all is well");
+    }
+  }
+}
+
+Async<void> Workload::Worker::syncNames() {
+  auto status = co_await filesystem->syncNames(directory);
+  say("sync of the directory -> ", status);
+  if (unsure) co_return;
+  if (status == Status::OK && mustTell)
+    violated("names were lost, and the sync of their directory is silent");
+  mustTell = false;
+  if (status == Status::OK) {
+    lostNames = false;
+    certain();
+  } else if (status == Status::IO_ERROR && lostNames) {
+    lostNames = false;  // told once
+    ++workload.losses;
+  } else {
+    expect(status, "sync of the directory");
+  }
+}
+
 Async<void> Workload::Worker::work() {
   co_await settleDown();
+  history = {files};
   while (step < workload.options.operations && workload.found.size() == 0) {
     auto pause = int64_t(entropy.below(uint64_t(workload.options.pauseMax / kj::MICROSECONDS) + 1));
     co_await workload.timer.afterDelay(pause * kj::MICROSECONDS);
+    co_await workload.options.waking.wait(workload.timer);
     ++step;
+    co_await makeSure();
     co_await doOne();
     ++workload.done;
   }
@@ -197,7 +331,9 @@ Async<void> Workload::Worker::work() {
 }
 
 Async<void> Workload::Worker::doOne() {
+  underWay = nullptr;
   auto dice = entropy.below(100);
+  if (bySync() && dice >= 97) co_return co_await syncNames();
   if (files.empty() || dice < 8) co_return co_await create();
   if (dice < 12) co_return co_await rename();
   if (dice < 15) co_return co_await unlink();
@@ -228,8 +364,15 @@ Async<void> Workload::Worker::create() {
     after[fileName] = file;
     doubt = Doubt{kj::mv(after), kj::str("create ", fileName.c_str())};
   }
+  underWay = [file, fileName](const Files& state) -> std::optional<Files> {
+    if (state.count(fileName) != 0) return {};
+    auto after = state;
+    after[fileName] = file;
+    return after;
+  };
   auto made = co_await filesystem->create(directory, fileName.c_str(), 0644, {}, {}, true);
   say("create ", fileName.c_str(), " -> ", made.status());
+  if (unsure) co_return;
   if (there) {
     if (made.status() != Status::EXISTS)
       violated("create of the existing ", fileName.c_str(), ": ", made.status());
@@ -240,6 +383,7 @@ Async<void> Workload::Worker::create() {
   file->open = kj::mv(*made);
   file->inode = file->open->inode();
   files[fileName] = file;
+  named();
 }
 
 Async<void> Workload::Worker::write(std::shared_ptr<File> file, std::string fileName) {
@@ -279,6 +423,7 @@ Async<void> Workload::Worker::read(std::shared_ptr<File> file, std::string fileN
   auto answer = co_await readAll(*file->open, offset, size);
   say("read ", fileName.c_str(), " ", offset, "+", size, " -> ", answer.status());
   if (!expect(answer.status(), "read")) co_return;
+  if (unsure) co_return;  // what it was as of is not known yet
   if (auto wrong = file->oracle.judge(Viewer::WRITER, offset, size, *answer)) {
     violated("read of ", fileName.c_str(), " ", offset, "+", size, ": ", *wrong);
   }
@@ -304,6 +449,7 @@ Async<void> Workload::Worker::sync(std::shared_ptr<File> file, std::string fileN
     ++workload.losses;
   } else if (expect(status, "sync")) {
     file->settle();
+    certain();
   }
 }
 
@@ -316,7 +462,7 @@ Async<void> Workload::Worker::truncate(std::shared_ptr<File> file, std::string f
   change.size = size;
   auto answer = co_await filesystem->setAttributes(file->inode, kj::mv(change));
   say("truncate ", fileName.c_str(), " to ", size, " -> ", answer.status());
-  if (!expect(answer.status(), "truncate")) co_return;
+  if (!expect(answer.status(), "truncate") || unsure) co_return;
   if (auto wrong = file->oracle.judgeSize(Viewer::WRITER, answer->size)) {
     violated("truncate of ", fileName.c_str(), " to ", size, ": ", *wrong);
   }
@@ -342,10 +488,21 @@ Async<void> Workload::Worker::rename() {
     after[to] = moved;
   }
   doubt = Doubt{after, kj::str("rename ", from.c_str(), " to ", to.c_str())};
+  underWay = [from, to](const Files& state) -> std::optional<Files> {
+    auto found = state.find(from);
+    if (found == state.end()) return {};
+    auto renamed = state;
+    renamed.erase(from);
+    renamed[to] = found->second;
+    return renamed;
+  };
   auto status = co_await filesystem->rename(directory, from.c_str(), directory, to.c_str(), 0, Credentials{});
   say("rename ", from.c_str(), " ", to.c_str(), " -> ", status);
   doubt = nullptr;
-  if (expect(status, "rename")) files = kj::mv(after);
+  if (unsure) co_return;
+  if (!expect(status, "rename")) co_return;
+  files = kj::mv(after);
+  named();
 }
 
 Async<void> Workload::Worker::unlink() {
@@ -354,16 +511,25 @@ Async<void> Workload::Worker::unlink() {
   after[fileName]->unlinked = true;
   after.erase(fileName);
   doubt = Doubt{after, kj::str("unlink ", fileName.c_str())};
+  underWay = [fileName](const Files& state) -> std::optional<Files> {
+    if (state.count(fileName) == 0) return {};
+    auto left = state;
+    left.erase(fileName);
+    return left;
+  };
   auto status = co_await filesystem->unlink(directory, fileName.c_str(), {});
   say("unlink ", fileName.c_str(), " -> ", status);
   doubt = nullptr;
-  if (expect(status, "unlink")) files = kj::mv(after);
+  if (unsure) co_return;
+  if (!expect(status, "unlink")) co_return;
+  files = kj::mv(after);
+  named();
 }
 
 Async<void> Workload::Worker::list() {
   auto listed = co_await listing(*filesystem);
   say("list -> ", listed.status());
-  if (expect(listed.status(), "list") && !matches(files, *listed))
+  if (expect(listed.status(), "list") && !unsure && !matches(files, *listed))
     violated("the listing is not ", show(files));
 }
 
@@ -378,15 +544,18 @@ Async<void> Workload::Worker::visit() {
   auto opened = co_await filesystem->open(file->inode);
   if (!opened.ok()) {
     bool gone = file->unlinked && (opened.status() == Status::STALE || opened.status() == Status::NOT_FOUND);
-    if (!gone) violated("open of ", host.name, "/", fileName.c_str(), ": ", opened.status());
+    if (!gone && !host.unsure && !unsure)
+      violated("open of ", host.name, "/", fileName.c_str(), ": ", opened.status());
     co_return;
   }
+  if (host.unsure || unsure) co_return;
   if (auto wrong = file->oracle.judgeSize(Viewer::OTHER, (*opened)->attributes().size)) {
     if (host.client != client) violated("stat of ", host.name, "/", fileName.c_str(), ": ", *wrong);
   }
   auto offset = entropy.below(file->oracle.size() + 1), size = entropy.between(1, 300'000);
   auto answer = co_await readAll(**opened, offset, size);
   say("read ", host.name, "/", fileName.c_str(), " ", offset, "+", size, " -> ", answer.status());
+  if (host.unsure || unsure) co_return;
   if (!answer.ok()) {
     if (!file->unlinked) violated("read of ", host.name, "/", fileName.c_str(), ": ", answer.status());
     co_return;
@@ -397,6 +566,11 @@ Async<void> Workload::Worker::visit() {
 }
 
 Async<void> Workload::Worker::flushAll() {
+  for (bool isSure = !bySync(); !isSure && workload.found.size() == 0;) {
+    co_await makeSure();
+    co_await syncNames();
+    isSure = !unsure && !lostNames;
+  }
   auto snapshot = files;
   for (auto& [fileName, file] : snapshot) {
     if (!file->isOpen()) continue;
@@ -488,18 +662,7 @@ void Workload::clientDies(uint32_t client) {
 }
 
 void Workload::powerFails() {
-  for (auto& worker : workers) {
-    for (auto& [fileName, file] : worker->files) {
-      file->oracle.interrupt();
-      file->interrupted = true;
-    }
-    KJ_IF_MAYBE (open, worker->doubt) {
-      for (auto& [fileName, file] : open->after) {
-        file->oracle.interrupt();
-        file->interrupted = true;
-      }
-    }
-  }
+  for (auto& worker : workers) worker->powerFails();
 }
 
 void Workload::clientIsBack(uint32_t client, Filesystem& filesystem) {

@@ -20,6 +20,7 @@
 #include "test/sim/file_oracle.h"
 #include "test/sim/seeded_entropy.h"
 #include "test/sim/transcript.h"
+#include "test/sim/virtual_time.h"
 
 namespace cairn::sim {
 
@@ -30,10 +31,16 @@ struct WorkloadOptions {
   uint32_t filesMax = 6;              // of each worker at a time
   uint32_t nearBoundaryPercent = 10;  // of writes: around the first chunk boundary, 64 MiB into a sparse file
   kj::Duration pauseMax = 100 * kj::MILLISECONDS;  // between two operations
+  Waking waking;
   enum class Settled {
     BY_FLUSH,  // no machine loses its power: what is flushed is certain
     BY_SYNC,   // machines do: what is synced is, and a sync after a power cut may say that bytes are lost
   } settled = Settled::BY_FLUSH;
+  enum class Names {
+    AT_ONCE,  // what is answered is certain
+    BY_SYNC,  // commit mode `memory`: after a power cut names and lengths are as of some moment since the
+              // last sync
+  } names = Names::AT_ONCE;
 };
 
 class Workload {
@@ -60,7 +67,8 @@ class Workload {
   std::vector<InodeId> inodes() const;  // of all files there are now
   const kj::Vector<kj::String>& violations() const { return found; }
   uint64_t operationsDone() const { return done; }
-  uint64_t lossesTold() const { return losses; }  // by syncs
+  uint64_t lossesTold() const { return losses; }     // by syncs
+  uint64_t namesLost() const { return rolledBack; }  // times that names were as of an earlier moment
 
  private:
   struct File;
@@ -73,7 +81,7 @@ class Workload {
   std::vector<kj::Own<Worker>> workers;
   kj::Vector<kj::String> found;
   WriteNumber lastWrite = 0;
-  uint64_t done = 0, losses = 0;
+  uint64_t done = 0, losses = 0, rolledBack = 0;
   uint32_t clients = 0;
 
   void violated(kj::StringPtr who, kj::String what);
