@@ -328,12 +328,15 @@ Async<void> ChunkHandlers::doRead(ReadContext context) {
 Async<void> ChunkHandlers::doSync(SyncContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
-  if (params.getBoot() != 0 && params.getBoot() != service.store.bootNumber()) {
+  bool anyBoot = params.getBoot() == 0 || isMutant(Mutant::SYNC_IN_ANY_BOOT);
+  if (!anyBoot && params.getBoot() != service.store.bootNumber()) {
     results.setStatus(Status::REBOOTED);
     co_return;
   }
   kj::Vector<kj::Promise<Status>> syncs;
-  for (auto chunk : params.getChunks()) syncs.add(service.store.sync(keyOf(chunk)));
+  auto suspects =
+      isMutant(Mutant::SYNC_IN_ANY_BOOT) ? ChunkStore::Suspects::ALLOWED : ChunkStore::Suspects::REFUSED;
+  for (auto chunk : params.getChunks()) syncs.add(service.store.sync(keyOf(chunk), suspects));
   kj::Vector<uint64_t> failed;
   Status status = Status::OK;
   for (unsigned i = 0; i < syncs.size(); i++) {

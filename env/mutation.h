@@ -15,6 +15,8 @@ enum class Mutant : uint8_t {
   KEEP_FLOOR,      // a version is confirmed in words only: replicas that were left behind count still
   SKIP_RECONCILE,  // replicas that have adopted a version are taken for equal
   ANSWER_BEFORE_THE_OTHERS,  // a primary says yes whatever its secondaries say
+  DELETE_BY_HANDLE,          // a replica goes whatever its version
+  SYNC_IN_ANY_BOOT,          // a sync counts although the machine has restarted since the write
 };
 
 #ifdef CAIRN_MUTANTS

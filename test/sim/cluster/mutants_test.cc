@@ -39,8 +39,53 @@ TEST_F(Mutants, AHandOverWithoutReconcileIsFound) {
   expectFound(Mutant::SKIP_RECONCILE, lifeUnderPowerCuts, 6);
 }
 
+TEST_F(Mutants, AnFsyncThatDoesNotAskForTheBootIsFound) {
+  // Of a file that nobody has touched between the return of the machines and the settling of its chunks,
+  // seconds later: too rare in a life. The story is that of
+  // Promises.FsyncFailsWhenTheBytesWentWithThePowerOfAllReplicas.
+  for (auto which : {Mutant::NONE, Mutant::SYNC_IN_ANY_BOOT}) {
+    mutant = which;
+    SimCluster cluster;
+    auto file = cluster.open("/f");
+    auto bytes = kj::heap<kj::String>(kj::heapString("on all replicas, and on no disk"));
+    auto view = bytes->asBytes();
+    ASSERT_EQ(cluster.run(file->write(FileOffset(0), Bytes{view, kj::mv(bytes)})), Status::OK);
+    ASSERT_EQ(cluster.run(file->sync()), Status::OK);
+    bytes = kj::heap<kj::String>(kj::heapString("written since"));
+    view = bytes->asBytes();
+    ASSERT_EQ(cluster.run(file->write(FileOffset(0), Bytes{view, kj::mv(bytes)})), Status::OK);
+    ASSERT_EQ(cluster.run(file->flush()), Status::OK);
+    for (auto name : {"chunkd-1", "chunkd-2", "chunkd-3"}) cluster.powerCut(name);
+    cluster.advance(1 * kj::SECONDS);
+    for (auto name : {"chunkd-1", "chunkd-2", "chunkd-3"}) cluster.restart(name);
+    cluster.write("/g", "so that there are connections again: a broken one makes fsync look for who counts");
+    cluster.sync("/g");
+    auto status = cluster.run(file->sync());
+    EXPECT_EQ(status == Status::OK, which == Mutant::SYNC_IN_ANY_BOOT);
+  }
+}
+
 TEST_F(Mutants, AnAnswerBeforeTheSecondariesIsFound) {
   expectFound(Mutant::ANSWER_BEFORE_THE_OTHERS, lifeUnderMisfortune, 8, 250);
+}
+
+TEST_F(Mutants, ADeleteByHandleAloneIsFound) {
+  // Orders overtake nothing on their connection, so no life sees it: this is the second line of defence, and
+  // the story is that of Promises.AnOrderToDeleteThatWasLateTakesNoNewerReplica.
+  for (auto which : {Mutant::NONE, Mutant::DELETE_BY_HANDLE}) {
+    mutant = which;
+    SimCluster cluster;
+    cluster.write("/f", "first");
+    auto inode = cluster.find("/f");
+    auto before = cluster.chunks(inode).at(0);
+    auto other = kj::str("chunkd-", before.primary == ServerId(1) ? 2 : 1);
+    cluster.kill(other);
+    cluster.write("/f", "second");
+    cluster.restart(other);
+    cluster.waitRepaired();
+    cluster.misdeliverDelete(other, before.handle, before.version);
+    EXPECT_EQ(cluster.compareReplicas(inode).size() > 0, which == Mutant::DELETE_BY_HANDLE);
+  }
 }
 
 }  // namespace
