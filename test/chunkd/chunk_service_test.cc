@@ -90,7 +90,7 @@ TEST_F(ChunkServiceTest, AReadBehindAWriteThatLengthensTheLastBlockIsOfItWhole) 
   std::string expected;
   for (unsigned i = 0; i < 20; i++) {
     auto more = pattern(100, i);
-    auto writing = c.startWrite(1, chunk, uint32_t(expected.size()), kj::heapArray(more.asPtr()));
+    auto writing = promiseOf(c.startWrite(1, chunk, uint32_t(expected.size()), kj::heapArray(more.asPtr())));
     auto reading = c.startRead(1, chunk, 0, BLOCK_SIZE);
     expected += text(more);
     auto part = c.time.run(kj::mv(reading), c.scope);
