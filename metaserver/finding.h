@@ -63,7 +63,7 @@ enum class Trouble : uint16_t {
   COUNTER_TRASH_BYTES,
   COUNTER_QUOTAS,
   COUNTER_TO_COUNT,
-  NUMBER_NOT_GIVEN_OUT,  // an inode or chunk at or above the next one that will be
+  NUMBER_NOT_GIVEN_OUT,  // an inode or chunk at or above the next one that will be, or that a start has skipped
   // -- stores
   CHUNK_MISSING,    // no current replica is known
   CHUNK_UNDER,      // `found` good replicas, `right` wanted

@@ -275,11 +275,14 @@ bool NamespaceCheck::leadsToRoot(InodeId directory) {
 }
 
 Async<void> NamespaceCheck::judge(Nodes& nodes) {
-  auto next = scan.state().nextInode;
+  auto state = scan.state();
   for (auto& node : nodes.list) {
     auto id = node.inode.id();
     auto& attributes = node.inode.attributes;
-    if (id >= next) co_await tell(Trouble::NUMBER_NOT_GIVEN_OUT, id, id.value(), next.value());
+    if (!state.wasGiven(id)) {
+      auto next = id < state.nextInode ? state.skippedFrom : state.nextInode;
+      co_await tell(Trouble::NUMBER_NOT_GIVEN_OUT, id, id.value(), next.value());
+    }
     bool nameless = node.names == 0 && id != ROOT_INODE;
     if (nameless && !node.orphan && !node.trash) co_await tell(Trouble::UNREACHABLE, id);
     if (node.inode.has(TRASHED) != node.trash)

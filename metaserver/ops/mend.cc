@@ -239,6 +239,8 @@ class Mender {
   bool raiseNumber() {
     auto& counters = transaction.counters();
     if (id) counters.nextInode = kj::max(counters.nextInode, id.next());
+    bool skipped = id && id >= counters.skippedFrom && id < counters.skippedEnd;  // by the latest start
+    if (skipped) counters.skippedFrom = id.next();
     if (chunk) counters.nextHandle = kj::max(counters.nextHandle, chunk.next());
     return true;
   }
