@@ -104,7 +104,7 @@ TEST_P(InCommitModeMemory, WhatWasSyncedIsThereAndNamesAreAsOfOneMoment) {
 }
 
 TEST_P(OverHours, AllOfItHoldsWhenLeasesAndGracesRunOutAndChunksAreRepaired) {
-  auto hours = uint32_t(numberFrom("SIM_HOURS", 25));
+  auto hours = uint32_t(numberFrom("SIM_HOURS", 3));
   auto outcome = live(lifeOfHours(GetParam(), hours));
   report(outcome, GetParam(), "*OverHours*");
   EXPECT_GE(outcome.seconds, hours * 3600ull);

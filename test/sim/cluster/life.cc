@@ -93,12 +93,11 @@ Life lifeInCommitModeMemory(uint64_t seed, uint32_t operations) {
 
 Life lifeOfHours(uint64_t seed, uint32_t hours) {
   constexpr kj::Duration PERIOD = 20 * kj::MINUTES, AWAKE = 3 * kj::SECONDS;
-  constexpr uint32_t OPERATIONS = 30;  // of a worker in a period, about
   auto life = seed % 2 == 0 ? lifeUnderPowerCuts(seed, 0) : lifeInCommitModeMemory(seed, 0);
   life.cluster.scrubBytesPerSecond =
       64 << 10;  // a round takes an hour: its checksums would be all there is to do
   life.cluster.lifeMax = (hours + 2) * 60 * kj::MINUTES;
-  life.users.operations = uint32_t(hours * 60 * kj::MINUTES / PERIOD) * OPERATIONS;
+  life.users.lasts = hours * 60 * kj::MINUTES;
   life.users.waking = life.faults.waking = {PERIOD, AWAKE};
   life.users.filesMax = 10;
   return life;

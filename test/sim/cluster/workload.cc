@@ -317,7 +317,13 @@ Async<void> Workload::Worker::syncNames() {
 Async<void> Workload::Worker::work() {
   co_await settleDown();
   history = {files};
-  while (step < workload.options.operations && workload.found.size() == 0) {
+  auto began = workload.timer.now();
+  auto lasts = workload.options.lasts;
+  auto isOver = [&]() {
+    return lasts > 0 * kj::SECONDS ? workload.timer.now() - began >= lasts
+                                   : step >= workload.options.operations;
+  };
+  while (!isOver() && workload.found.size() == 0) {
     auto pause = int64_t(entropy.below(uint64_t(workload.options.pauseMax / kj::MICROSECONDS) + 1));
     co_await workload.timer.afterDelay(pause * kj::MICROSECONDS);
     co_await workload.options.waking.wait(workload.timer);

@@ -27,8 +27,9 @@ namespace cairn::sim {
 struct WorkloadOptions {
   uint64_t seed = 1;
   uint32_t workersPerClient = 2;
-  uint32_t operations = 150;          // of each worker
-  uint32_t filesMax = 6;              // of each worker at a time
+  uint32_t operations = 150;             // of each worker
+  kj::Duration lasts = 0 * kj::SECONDS;  // when not 0: so long, however many operations that are
+  uint32_t filesMax = 6;                 // of each worker at a time
   uint32_t nearBoundaryPercent = 10;  // of writes: around the first chunk boundary, 64 MiB into a sparse file
   kj::Duration pauseMax = 100 * kj::MILLISECONDS;  // between two operations
   Waking waking;
