@@ -80,7 +80,8 @@ TEST_F(InspectTest, DamageIsNamed) {
   text = inspect(InspectFormat::JSON);
   EXPECT_TRUE(shows(text, "\"problem\": \"no readable header\"")) << text;
   world.rocksEnv->DeleteFile("/names/CURRENT");
-  EXPECT_TRUE(shows(inspect(InspectFormat::TEXT), "PROBLEM: the namespace store in /names cannot be opened"));
+  EXPECT_TRUE(shows(inspect(InspectFormat::TEXT),
+                    "PROBLEM: the namespace store in /names is damaged: its file CURRENT is missing"));
 }
 
 }  // namespace

@@ -272,7 +272,6 @@ TEST_F(LeaseRecallsTest, ARefusedChangeRecallsNothing) {
   auto& two = cachingMount();
   createFile(one, "f", false);
   lookup(two, "f");
-  EXPECT_EQ(unlink(one, "g"), Status::NOT_FOUND);
   auto exclusive = change(one, [&](rpc::Change::Builder change) {
     auto create = change.initCreate();
     create.setParent(ROOT_INODE.value());
@@ -283,6 +282,16 @@ TEST_F(LeaseRecallsTest, ARefusedChangeRecallsNothing) {
   EXPECT_EQ(statusOf(exclusive), Status::EXISTS);
   createFile(one, "f");  // it is there: only opened
   EXPECT_TRUE(two.recalls.empty());
+}
+
+TEST_F(LeaseRecallsTest, ANameThatIsNotThereDoesNotAppearBeforeItsChangeIsRefused) {
+  auto& one = cachingMount();
+  auto& two = cachingMount();
+  createFile(one, "f", false);
+  lookup(two, "f");
+  EXPECT_EQ(unlink(one, "g"), Status::NOT_FOUND);
+  ASSERT_EQ(two.recalls.size(), 1u) << "others hold nothing of the directory while it is decided";
+  EXPECT_EQ(two.recalls[0].inode, ROOT_INODE);
 }
 
 TEST_F(LeaseRecallsTest, WhenANameMovesWhileAChangeWaitsWhatItTouchedIsRecalledAfterIt) {
@@ -646,7 +655,7 @@ TEST_F(LeaseRecallsTest, AFileThatIsGoneTakesItsLeasesAlong) {
   auto inode = createFile(one, "f", false);
   auto before = service->leases.counts().held;
   EXPECT_EQ(unlink(one, "f"), Status::OK);
-  advance(1000);
+  advance(3000);
   EXPECT_FALSE(names->read().inode(InodeId(inode)).ok());
   EXPECT_EQ(service->leases.counts().held, before - 1);
 }

@@ -187,8 +187,11 @@ TEST(Records, AnotherFormatIsRefusedWithASentence) {
   EXPECT_NE(why([&]() { decodeInode(InodeId(1), inode); }).find("a newer one"), std::string::npos);
   auto state = encode(NamespaceState());
   state[1] = 7;
-  EXPECT_NE(why([&]() { decodeState(state); }).find("the namespace store has format 7, this program knows 2"),
-            std::string::npos);
+  EXPECT_NE(
+      why([&]() {
+        decodeState(state);
+      }).find(kj::str("the namespace store has format 7, this program knows ", NAMESPACE_FORMAT).cStr()),
+      std::string::npos);
 }
 
 }  // namespace
