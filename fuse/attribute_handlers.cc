@@ -23,7 +23,7 @@ Async<void> Handlers::setAttributes(Request request, InodeId inode, AttributeCha
       request.status(before.status());
       co_return;
     }
-    auto mode = withoutPrivileges(before->mode);
+    auto mode = modeWithoutPrivileges(request, *before);
     if (before->type != FileType::DIRECTORY && mode != before->mode) change.mode = mode;
   }
   auto attributes = co_await filesystem.setAttributes(inode, kj::mv(change));

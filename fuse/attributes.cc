@@ -107,8 +107,8 @@ AttributeChange changeOf(const struct stat& wanted, int toSet) {
   return change;
 }
 
-uint16_t withoutPrivileges(uint16_t mode) {
-  uint16_t privileges = S_ISUID | (mode & S_IXGRP ? S_ISGID : 0);
+uint16_t withoutPrivileges(uint16_t mode, OfGroup caller) {
+  uint16_t privileges = S_ISUID | (mode & S_IXGRP || caller == OfGroup::NO ? S_ISGID : 0);
   return mode & static_cast<uint16_t>(~privileges);
 }
 

@@ -17,8 +17,10 @@ mode_t typeBitsOf(FileType type);
 
 AttributeChange changeOf(const struct stat& wanted, int toSet);  // toSet: FUSE_SET_ATTR_*
 
-uint16_t withoutPrivileges(uint16_t mode);
+enum class OfGroup { NO, YES };
+uint16_t withoutPrivileges(uint16_t mode, OfGroup caller);
 // What a write, truncate or chown by someone without CAP_FSETID leaves of a mode: no setuid, and no setgid
-// where the group may execute (elsewhere the bit means mandatory locking, not a privilege).
+// where the group may execute (elsewhere the bit means mandatory locking, not a privilege) or the caller is
+// neither of the file's group nor root: Linux, setattr_should_drop_sgid().
 
 }  // namespace cairn::fuse

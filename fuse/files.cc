@@ -34,7 +34,7 @@ Async<void> Handlers::create(Request request, InodeId parent, kj::String name, m
   // The name may have come into being elsewhere after the kernel looked: then it is an open of that file.
   auto attributes = handle->file->attributes();
   if (file.flags & O_TRUNC && (attributes.size > 0 || attributes.unsure)) {
-    auto status = co_await truncate(inode, attributes, Privileges::KILL);
+    auto status = co_await truncate(request, attributes, Privileges::KILL);
     if (status != Status::OK) {
       request.status(status);
       co_return;
@@ -76,7 +76,7 @@ Async<void> Handlers::open(Request request, InodeId inode, fuse_file_info file, 
   }
   auto handle = kj::refcounted<FileHandle>(kj::mv(opened).value(), file.flags);
   if (file.flags & O_TRUNC) {
-    auto status = co_await truncate(inode, handle->file->attributes(), privileges);
+    auto status = co_await truncate(request, handle->file->attributes(), privileges);
     if (status != Status::OK) {
       request.status(status);
       co_return;
@@ -100,18 +100,25 @@ void Handlers::decideCaching(fuse_file_info& reply, const FileHandle& handle) {
   reply.noflush = !handle.mayWrite();
 }
 
-Async<Status> Handlers::truncate(InodeId inode, const FileAttributes& attributes, Privileges privileges) {
+uint16_t Handlers::modeWithoutPrivileges(const Request& request, const FileAttributes& attributes) {
+  bool groupDecides = (attributes.mode & S_ISGID) && !(attributes.mode & S_IXGRP);
+  bool isOfGroup = !groupDecides || request.caller().uid == 0 || request.groups().count(attributes.gid) > 0;
+  return withoutPrivileges(attributes.mode, isOfGroup ? OfGroup::YES : OfGroup::NO);
+}
+
+Async<Status> Handlers::truncate(const Request& request, const FileAttributes& attributes,
+                                 Privileges privileges) {
   AttributeChange change;
   change.size = uint64_t(0);
-  auto mode = withoutPrivileges(attributes.mode);
+  auto mode = modeWithoutPrivileges(request, attributes);
   if (privileges == Privileges::KILL && mode != attributes.mode) change.mode = mode;
-  auto truncated = co_await filesystem.setAttributes(inode, kj::mv(change));
+  auto truncated = co_await filesystem.setAttributes(attributes.inode, kj::mv(change));
   co_return truncated.status();
 }
 
 Async<Status> Handlers::killPrivileges(InodeId inode, uint16_t mode) {
   AttributeChange change;
-  change.mode = withoutPrivileges(mode);
+  change.mode = mode;
   auto changed = co_await filesystem.setAttributes(inode, kj::mv(change));
   co_return changed.status();
 }
@@ -138,8 +145,9 @@ Async<void> Handlers::write(Request request, fuse_file_info file, FileOffset off
   if (privileges == Privileges::KILL) {
     auto attributes = co_await filesystem.getAttributes(inode);  // another mount may have changed it
     auto status = attributes.status();
-    if (status == Status::OK && withoutPrivileges(attributes->mode) != attributes->mode) {
-      status = co_await killPrivileges(inode, attributes->mode);
+    if (status == Status::OK) {
+      auto mode = modeWithoutPrivileges(request, *attributes);
+      if (mode != attributes->mode) status = co_await killPrivileges(inode, mode);
     }
     if (status != Status::OK) {
       request.status(status);

@@ -166,8 +166,9 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   void replyAttributes(Request& request, const Result<FileAttributes>& result, Answer answer);
   void nameChanged(InodeId parent, kj::StringPtr name);  // locally: pages read ahead forget it
 
-  Async<Status> truncate(InodeId inode, const FileAttributes& attributes, Privileges privileges);
-  Async<Status> killPrivileges(InodeId inode, uint16_t mode);
+  static uint16_t modeWithoutPrivileges(const Request& request, const FileAttributes& attributes);
+  Async<Status> truncate(const Request& request, const FileAttributes& attributes, Privileges privileges);
+  Async<Status> killPrivileges(InodeId inode, uint16_t mode);  // to that mode
   kj::Own<FileHandle> handleOf(const fuse_file_info& file);
   uint64_t addHandle(kj::Own<FileHandle> handle);
   void dropHandle(FileHandle& handle);

@@ -12,7 +12,7 @@
 //    gets it). Upwards: a hole. mtime moves and dataVersion
 //    rises either way.
 //  - chmod of what has an access ACL sets the ACL's owner, mask and others (Linux posix_acl_chmod).
-//  - ctime moves whenever anything is asked for. Permission is the kernel's business (default_permissions).
+//  - ctime moves in any case: chown(-1, -1) asks for nothing else (Linux chown_common). Permission is the kernel's business (default_permissions).
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
 #include "metaserver/posix_acl.h"
@@ -140,7 +140,7 @@ Outcome setAttributes(rpc::Change::Reader change, Transaction& transaction) {
   if (set & rpc::SET_MODE) setMode(*inode, request.getMode() & 07777, transaction);
   if (set & rpc::SET_UID) attributes.uid = request.getUid();
   if (set & rpc::SET_GID) attributes.gid = request.getGid();
-  if (set != 0) setTimes(attributes, request, transaction.now());
+  setTimes(attributes, request, transaction.now());
   outcome.attributes = transaction.put(*inode);
   return outcome;
 }

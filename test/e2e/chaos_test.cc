@@ -3,7 +3,7 @@
 //
 // Every kind of process is killed, stopped and restarted in random order while fio verifies, SQLite commits,
 // and lines are appended: no program sees an errno, no byte is lost or wrong, and at rest all replicas are
-// the same. CAIRN_CHAOS_SECONDS (40), CAIRN_CHAOS_SEED, CAIRN_CHAOS_ROUNDS (of each fault that is timed, 2):
+// the same. CAIRN_CHAOS_SECONDS (30), CAIRN_CHAOS_SEED, CAIRN_CHAOS_ROUNDS (of each fault that is timed, 1):
 // for longer, and otherwise.
 #include <filesystem>
 #include <map>
@@ -91,7 +91,7 @@ class Chaos : public Mounts {
 };
 
 TEST_F(Chaos, NoProgramNoticesThatProcessesDieHangAndRestart) {
-  auto seconds = numberFrom("CAIRN_CHAOS_SECONDS", 40);
+  auto seconds = numberFrom("CAIRN_CHAOS_SECONDS", 30);
   auto seed = numberFrom("CAIRN_CHAOS_SEED", 1);
   std::printf("CAIRN_CHAOS_SEED=%lu\n", static_cast<unsigned long>(seed));
   auto& c = startFour({"--metaserver-options", "--repair-grace 2"});
@@ -177,7 +177,7 @@ TEST_F(Chaos, NoProgramNoticesThatProcessesDieHangAndRestart) {
 
 TEST_F(Chaos, PausesOfAWriterThatSyncs) {
   // How long one write and fsync took at the longest, by fault: printed for docs/reliability.md, and bounded.
-  auto rounds = numberFrom("CAIRN_CHAOS_ROUNDS", 2);
+  auto rounds = numberFrom("CAIRN_CHAOS_ROUNDS", 1);
   auto& c = startFour({"--metaserver-options", "--repair-grace 2"});
   SyncingWriter writer(c / "synced", 8 << 20);
   ASSERT_TRUE(writer.waitForMore(50));

@@ -73,8 +73,10 @@ class TreeModel {
     bool operator==(const State&) const = default;
   };
 
+  // LOOSE: a size that is told may be of before; the content of a read may not.
+  enum class Sizes { EXACT, LOOSE };
   // `calls`: all that will be checked, to know when an inode is asked about for the last time.
-  explicit TreeModel(const std::vector<TreeCall>& calls = {});
+  explicit TreeModel(const std::vector<TreeCall>& calls = {}, Sizes sizes = Sizes::EXACT);
 
   std::vector<State> apply(const State& state, const Call& call) const;
   bool onlyLooks(const Call& call) const;
@@ -84,6 +86,7 @@ class TreeModel {
  private:
   bool carryOut(State& state, const Call& call) const;
 
+  Sizes sizes;
   std::vector<std::pair<uint64_t, uint64_t>> lastEnds;  // (inode, end of the last call that names it), sorted
 };
 

@@ -75,9 +75,12 @@ TEST(Attributes, TimesBeyondNanosecondsStayAtTheEdge) {
 }
 
 TEST(Attributes, SetgidWithoutGroupExecutionIsNotAPrivilege) {
-  EXPECT_EQ(withoutPrivileges(06755), 0755);
-  EXPECT_EQ(withoutPrivileges(06644), 02644);
-  EXPECT_EQ(withoutPrivileges(01777), 01777);
+  for (auto caller : {OfGroup::NO, OfGroup::YES}) {
+    EXPECT_EQ(withoutPrivileges(06755, caller), 0755);
+    EXPECT_EQ(withoutPrivileges(01777, caller), 01777);
+  }
+  EXPECT_EQ(withoutPrivileges(06644, OfGroup::YES), 02644);
+  EXPECT_EQ(withoutPrivileges(06644, OfGroup::NO), 0644);
 }
 
 TEST(InodeTableTest, AnEntryLivesWhileItsLookupsAreNotForgotten) {
