@@ -403,12 +403,23 @@ Async<Status> FileState::regainNow() {
   co_return Status::IO_ERROR;
 }
 
+kj::Promise<void> FileState::untilLeaseLost() {
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  onLeaseLost.remove_if([](auto& listener) { return !listener->isWaiting(); });
+  onLeaseLost.push_back(kj::mv(paf.fulfiller));
+  return kj::mv(paf.promise);
+}
+
 Async<void> FileState::writeOut() {
-  while (parts.leases.has(id, LeaseKind::WRITE) && (!buffer.isEmpty() || needsPublish)) {
-    auto paf = kj::newPromiseAndFulfiller<void>();
-    onLeaseLost.remove_if([](auto& listener) { return !listener->isWaiting(); });
-    onLeaseLost.push_back(kj::mv(paf.fulfiller));
-    co_await drain().exclusiveJoin(kj::mv(paf.promise));
+  while (parts.leases.has(id, LeaseKind::WRITE) && (!buffer.isEmpty() || needsPublish || isPublishing)) {
+    co_await drain().exclusiveJoin(untilLeaseLost());
+    if (isPublishing) {
+      // Not by a turn of ours: a truncate may be before us, and wait for what this recall is for.
+      auto paf = kj::newPromiseAndFulfiller<void>();
+      onPublished.push_back(kj::mv(paf.fulfiller));
+      co_await paf.promise.exclusiveJoin(untilLeaseLost());
+      continue;
+    }
     auto status = co_await publish();
     if (status == Status::NOT_LEASED) parts.leases.refused(id);
   }
@@ -551,6 +562,13 @@ Async<Status> FileState::publish(Session::Durability durability, Session::Covere
   bool isStable = durability == Session::Durability::STABLE;
   if (!needsPublish) co_return isStable ? co_await parts.session.sync(id, kj::mv(toCover)) : Status::OK;
   needsPublish = false;
+  isPublishing = true;
+  KJ_DEFER({
+    isPublishing = false;
+    auto listeners = std::move(onPublished);
+    onPublished.clear();
+    for (auto& listener : listeners) listener->fulfill();
+  });
   auto length = publishableLength();
   auto chunks = std::move(unpublished);
   unpublished.clear();

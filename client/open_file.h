@@ -120,6 +120,7 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   uint64_t appliedEnd = 0;          // of what was applied since the last publish
   uint64_t certainEnd = 0;          // of what had been flushed: to be published whatever came later
   bool needsPublish = false;
+  bool isPublishing = false;      // a publish is on its way to the metaserver, or its answer back
   DirtyChunks dirty;              // since the last sync began
   bool earlierWritesKnown;        // no: earlier opens and other clients may have left some to sync
   DirtyChunks unsynced;           // what the last sync took and is not known to be on disk
@@ -141,7 +142,7 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   bool lingerArmed = false, publishArmed = false;
   uint64_t authorVersion = 0;  // dataVersion of the content that unpublished writes change
   kj::Maybe<kj::ForkedPromise<Status>> regaining;  // of the write lease
-  std::list<kj::Own<kj::PromiseFulfiller<void>>> onLeaseLost;
+  std::list<kj::Own<kj::PromiseFulfiller<void>>> onLeaseLost, onPublished;
   kj::Own<Leases::Pin> appendPin;  // between the pieces of a record
   uint64_t appendedBytes = 0;      // of that record
   uint64_t appends = 0;
@@ -161,6 +162,7 @@ class FileState : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   Async<void> endAppend(uint64_t number);
   kj::Promise<Status> regain();
   Async<Status> regainNow();
+  kj::Promise<void> untilLeaseLost();
   void pump();
   Async<void> send(WriteBuffer::Outgoing outgoing);
   void applied(ChunkIndex index, const DirtyChunk& chunk, uint64_t end);

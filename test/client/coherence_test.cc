@@ -115,6 +115,24 @@ TEST_F(CoherenceTest, TheSizeOfAGrowingFileIsSeenWithoutAFlush) {
   EXPECT_EQ(cluster.publishes, 0u) << "it was asked for, nothing had to be written out";
 }
 
+TEST_F(CoherenceTest, ARecallIsNotAnsweredBeforeAPublishThatIsUnderWay) {
+  auto file = cluster.create(*a, "f");
+  cluster.write(*file, 0, "hello");
+  cluster.holdPublishes = true;
+  auto flushed = file->flush().eagerlyEvaluate(nullptr);
+  cluster.pass(100 * kj::MILLISECONDS);
+  ASSERT_EQ(cluster.heldPublishes.size(), 1u);
+  AttributeChange change;
+  change.mode = uint16_t(0600);
+  auto changed = b->setAttributes(file->inode(), kj::mv(change)).eagerlyEvaluate(nullptr);
+  cluster.pass(1 * kj::SECONDS);
+  EXPECT_FALSE(isDone(changed)) << "the metaserver does not know the size yet, and would nobody ask any more";
+  cluster.holdPublishes = false;
+  cluster.heldPublishes[0]->fulfill();
+  EXPECT_EQ(cluster.run(kj::mv(changed)).value().size, 5u);
+  EXPECT_EQ(cluster.run(kj::mv(flushed)), Status::OK);
+}
+
 // ------------------------------------------------------------------------------------------- content
 
 TEST_F(CoherenceTest, AReadSeesWhatAnotherClientHasBuffered) {

@@ -227,6 +227,11 @@ class FakeSessionServer final : public rpc::Session::Server {
         outcome.setStatus(Status::NOT_LEASED);
         co_return;
       }
+      if (cluster.holdPublishes) {
+        auto paf = kj::newPromiseAndFulfiller<void>();
+        cluster.heldPublishes.push_back(kj::mv(paf.fulfiller));
+        co_await paf.promise;
+      }
     } else if (!change.isPublish()) {
       for (auto inode : touched(change)) {
         alone.push_back(co_await cluster.recallOthers(id, inode, rpc::LeaseKind::NONE));

@@ -118,8 +118,10 @@ class FakeCluster {
   std::map<uint64_t, FakeSession> sessions;
   uint64_t lastInode = 100, lastHandle = 0, lastSession = 0;
   // misbehaviour of the metaserver
-  uint32_t notReady = 0;     // so many calls answer it
-  uint32_t loseAnswers = 0;  // so many changes are done and never answered
+  uint32_t notReady = 0;       // so many calls answer it
+  uint32_t loseAnswers = 0;    // so many changes are done and never answered
+  bool holdPublishes = false;  // they reach its log when the test lets them
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> heldPublishes;
   Status locateRefusal = Status::OK;
   uint64_t quotaLeft = UINT64_MAX;      // bytes, as it tells writers
   Status moreSpace = Status::NO_SPACE;  // what it answers to who was refused space
