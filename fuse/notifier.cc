@@ -22,6 +22,9 @@ constexpr int INC_EPOCH = 8;  // FUSE_NOTIFY_INC_EPOCH: not in the headers of De
 // Of notifications that wait for locked pages. The kernel has at most 64 requests of a mount in the
 // background, each of which may stop one; the others are in the system calls of as many processes.
 constexpr unsigned THREADS_MAX = 256;
+// The time for which the kernel may keep a name counts from when the process that asked has taken the answer,
+// in ticks; we count from before we give it.
+constexpr auto TAKING_MAX = 250 * kj::MILLISECONDS;
 constexpr auto FIRST_PAUSE = 50 * kj::MICROSECONDS, LAST_PAUSE = 10 * kj::MILLISECONDS;
 
 std::vector<Filesystem::Range> without(std::vector<Filesystem::Range> except) {
@@ -78,7 +81,7 @@ bool Notifier::nextEpoch() {
 
 kj::Duration Notifier::keepNames(kj::Duration wanted) {
   if (epochs != Epochs::YES || wanted <= 0 * kj::SECONDS || nested->any()) return 0 * kj::SECONDS;
-  namesEnd = kj::max(namesEnd, timer.now() + wanted);
+  namesEnd = kj::max(namesEnd, timer.now() + wanted + TAKING_MAX);
   return wanted;
 }
 
