@@ -171,7 +171,7 @@ struct NamespaceState {
   Epoch epoch;
   InodeId nextInode{1};
   InodeId skippedFrom,
-      skippedEnd;     // numbers that the latest start has left out: no file that is known had them
+      skippedEnd;     // numbers that the latest start or restore has left out: no file that is known had them
   uint64_t boot = 0;  // of the machine, at the latest start
   SessionId nextSession{1};
   ServerId nextServer{1};
@@ -191,6 +191,11 @@ struct NamespaceState {
   uint64_t restoredFloor = 0;  // handles and chunk versions below are from before the last restore
   LogIndex mendedAsOf;         // the check that was mended last (ops/mend.cc)
   LogIndex mendedAt;           // the operation that did it
+  void skipTo(InodeId next) {
+    // Leaves out the numbers up to there: ranges that follow each other are one.
+    if (skippedEnd != nextInode) skippedFrom = nextInode;
+    nextInode = skippedEnd = next;
+  }
   bool wasGiven(InodeId id) const { return id && id < nextInode && (id < skippedFrom || id >= skippedEnd); }
   bool operator==(const NamespaceState&) const = default;
 };

@@ -52,9 +52,7 @@ Outcome startEpoch(rpc::Operation::Reader operation, Transaction& transaction) {
   epoch = epoch.next();
   auto& counters = transaction.counters();
   counters.boot = operation.getBoot();
-  counters.skippedFrom = counters.nextInode;
-  counters.nextInode = InodeId(counters.nextInode.value() + operation.getInodesSkipped());
-  counters.skippedEnd = counters.nextInode;
+  counters.skipTo(InodeId(counters.nextInode.value() + operation.getInodesSkipped()));
   Outcome outcome;
   outcome.number = epoch.value();
   return outcome;

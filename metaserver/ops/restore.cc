@@ -44,7 +44,7 @@ Outcome restored(rpc::Operation::Reader operation, Transaction& transaction, Ses
   }
   auto& counters = transaction.counters();
   counters.format = std::max(counters.format, RESTORED_FORMAT);
-  counters.nextInode = std::max(counters.nextInode, InodeId(floor));
+  counters.skipTo(std::max(counters.nextInode, InodeId(floor)));
   counters.nextSession = std::max(counters.nextSession, SessionId(floor));
   counters.nextHandle = std::max(counters.nextHandle, ChunkHandle(floor));
   counters.nextServer = ServerId(counters.nextServer.value() + STORES_SINCE_BACKUP_MAX);

@@ -106,6 +106,7 @@ TEST_F(BackupTest, ARestoredDirectoryHasWhatWasThereAtTheBackupAndNothingSince) 
   auto manifest = backUp("backup");
   EXPECT_EQ(manifest.inodes, 51u);
   EXPECT_EQ(manifest.operation, server->service().operations.last());
+  auto lost = server->service().names.state().nextInode;
   make("after");
   kill();
   fs::remove_all(temporary / "meta");
@@ -117,6 +118,7 @@ TEST_F(BackupTest, ARestoredDirectoryHasWhatWasThereAtTheBackupAndNothingSince) 
   EXPECT_FALSE(has("after"));
   auto& state = server->service().names.state();
   EXPECT_EQ(state.restored, Restored::TAKING_OVER);
+  EXPECT_FALSE(state.wasGiven(lost)) << "or an fsync of what was made since would take it for deleted";
   EXPECT_GE(state.nextInode.value(), 1'800'000'000ull << 20);
   EXPECT_GE(state.nextHandle.value(), 1'800'000'000ull << 20);
   EXPECT_GT(server->epoch().value(), manifest.epoch.value() + 200);
