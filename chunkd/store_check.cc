@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <kj/debug.h>
 
+#include <charconv>
+
 #include "chunkd/chunk_store.h"
 #include "rpc/coroutine.h"
 
@@ -19,17 +21,13 @@ constexpr uint32_t CHUNKS_MAX = 1000;  // of one call
 constexpr size_t STRAYS_MAX = 1000;
 
 kj::Maybe<ChunkHandle> handleOf(kj::StringPtr name) {
-  // HANDLE.data, HANDLE.sum: 16 hexadecimal digits before the point.
-  auto point = name.findFirst('.');
-  if (point == nullptr || KJ_ASSERT_NONNULL(point) != 16) return nullptr;
-  if (!name.endsWith(".data") && !name.endsWith(".sum")) return nullptr;
+  // Of HANDLE.data and HANDLE.sum as store_format.h writes them; no other name is that of a chunk's file.
   uint64_t handle = 0;
-  for (char c : name.slice(0, 16)) {
-    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-    if (digit < 0) return nullptr;
-    handle = handle << 4 | uint64_t(digit);
+  (void)std::from_chars(name.begin(), name.end(), handle, 16);
+  for (auto& path : {dataPath(ChunkHandle(handle)), sumPath(ChunkHandle(handle))}) {
+    if (path.endsWith(kj::str("/", name))) return ChunkHandle(handle);
   }
-  return ChunkHandle(handle);
+  return nullptr;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <kj/debug.h>
 #include <kj/io.h>
 
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 
@@ -63,13 +64,9 @@ kj::String segmentName(LogIndex first) {
 }
 
 kj::Maybe<LogIndex> parseSegmentName(kj::StringPtr name) {
-  if (name.size() != 20 || !name.endsWith(".log")) return nullptr;
   uint64_t index = 0;
-  for (char c : name.slice(0, 16)) {
-    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-    if (digit < 0) return nullptr;
-    index = index << 4 | uint64_t(digit);
-  }
+  (void)std::from_chars(name.begin(), name.end(), index, 16);
+  if (segmentName(LogIndex(index)) != name) return nullptr;
   return LogIndex(index);
 }
 
