@@ -54,7 +54,8 @@ Async<uint64_t> AdministrationHandlers::countOn(ServerId server) {
             held && service.view.chunks.currentElsewhere(handle, *known, server, service.timer.now()) == 0;
       }
     }
-    co_await kj::evalLast([]() {});
+    co_await service.timer.afterDelay(
+        0 * kj::SECONDS);  // others have their turn, and what they have sent is read
   }
   co_return count;
 }
@@ -132,7 +133,8 @@ Async<Status> AdministrationHandlers::setOne(InodeId inode, uint8_t replicas, ui
       ++chunks;
     }
     if (page.size() < CHUNKS_PER_LOOK) break;
-    co_await kj::evalLast([]() {});
+    co_await service.timer.afterDelay(
+        0 * kj::SECONDS);  // others have their turn, and what they have sent is read
   }
   co_return Status::OK;
 }

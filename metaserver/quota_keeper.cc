@@ -53,7 +53,7 @@ Async<void> QuotaKeeper::relieve(NamespaceReader::DirectoryQuota quota) {
       if (!purged.ok()) co_return;
       given += *purged;
     }
-    co_await kj::evalLast([]() {});
+    co_await timer.afterDelay(0 * kj::SECONDS);  // others have their turn, and what they have sent is read
   }
   if (given > 0) {
     log.info("directory ", quota.directory, " is over its quota with what is in the trash -> ", given,

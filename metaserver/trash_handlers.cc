@@ -114,7 +114,8 @@ Async<void> AdministrationHandlers::keepingTrash(KeepTrashContext context) {
         if (entry.attributes.isDirectory()) directories.add(entry.attributes.inode);
       }
       if (page->end == ListingEnd::YES) break;
-      co_await kj::evalLast([]() {});
+      co_await service.timer.afterDelay(
+          0 * kj::SECONDS);  // others have their turn, and what they have sent is read
     }
   }
 }
