@@ -59,6 +59,18 @@ struct CoherenceTest : testing::Test {
     auto landed = cluster.run(file.append(FakeCluster::bytes(kj::mv(text)), rest));
     return landed.ok() ? std::to_string(landed.value().value()) : kj::str(landed.status()).cStr();
   }
+  std::pair<kj::Own<OpenFile>, kj::Own<OpenFile>> writtenByBAndUnsentByA() {
+    // "f" of a, and of b: a has lost its write lease, does not know yet, and has bytes that it has not sent.
+    auto file = cluster.create(*a, "f");
+    cluster.write(*file, 0, "hello");
+    cluster.run(file->flush());
+    cluster.loseLeases(1);
+    auto other = open(*b, file->inode(), Access::WRITE);
+    cluster.write(*other, 0, "HELLO");
+    EXPECT_EQ(cluster.run(other->flush()), Status::OK);
+    EXPECT_EQ(cluster.write(*file, 0, "xx"), Status::OK) << "it does not know yet";
+    return {kj::mv(file), kj::mv(other)};
+  }
   template <typename T>
   bool isDone(kj::Promise<T>& promise) {
     return promise.poll(cluster.scope);
@@ -341,14 +353,7 @@ TEST_F(CoherenceTest, BufferedWritesOfALostLeaseGoOutIfNobodyHasWrittenSince) {
 }
 
 TEST_F(CoherenceTest, BufferedWritesOfALostLeaseAreLostWhenOthersHaveWrittenAndThatIsTold) {
-  auto file = cluster.create(*a, "f");
-  cluster.write(*file, 0, "hello");
-  cluster.run(file->flush());
-  cluster.loseLeases(1);
-  auto other = open(*b, file->inode(), Access::WRITE);
-  cluster.write(*other, 0, "HELLO");
-  EXPECT_EQ(cluster.run(other->flush()), Status::OK);
-  EXPECT_EQ(cluster.write(*file, 0, "xx"), Status::OK) << "it does not know yet";
+  auto [file, other] = writtenByBAndUnsentByA();
   EXPECT_EQ(cluster.run(file->flush()), Status::IO_ERROR);
   EXPECT_EQ(cluster.run(file->flush()), Status::OK) << "told once";
   EXPECT_EQ(cluster.read(*file, 0, 100), "HELLO");
@@ -358,14 +363,7 @@ TEST_F(CoherenceTest, BufferedWritesOfALostLeaseAreLostWhenOthersHaveWrittenAndT
 }
 
 TEST_F(CoherenceTest, AReadDoesNotShowBytesOfALostLeaseThatAreAboutToBeDropped) {
-  auto file = cluster.create(*a, "f");
-  cluster.write(*file, 0, "hello");
-  cluster.run(file->flush());
-  cluster.loseLeases(1);
-  auto other = open(*b, file->inode(), Access::WRITE);
-  cluster.write(*other, 0, "HELLO");
-  EXPECT_EQ(cluster.run(other->flush()), Status::OK);
-  EXPECT_EQ(cluster.write(*file, 0, "xx"), Status::OK) << "it does not know yet";
+  auto [file, other] = writtenByBAndUnsentByA();
   kernelB.isBusy = true;
   auto flushed = file->flush().eagerlyEvaluate(nullptr);
   cluster.pass(300 * kj::MILLISECONDS);
