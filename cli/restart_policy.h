@@ -14,10 +14,12 @@ namespace cairn::cli {
 class RestartPolicy {
   // At once the first time (so that a killed daemon is back within a second), then twice as long each time,
   // so that a daemon that cannot run does not keep the machine busy; forgotten after it has run for a while.
+  // The longest pause is well below the term of a mount's leases (10 s): a metaserver that has been away for
+  // longer takes from the mounts what they have written and not sent.
  public:
   static constexpr kj::Duration FIRST_PAUSE = 200 * kj::MILLISECONDS;
-  static constexpr kj::Duration LONGEST_PAUSE = 10 * kj::SECONDS;
-  static constexpr kj::Duration GOOD_RUN = 30 * kj::SECONDS;
+  static constexpr kj::Duration LONGEST_PAUSE = 5 * kj::SECONDS;
+  static constexpr kj::Duration GOOD_RUN = 5 * kj::SECONDS;
 
   kj::Duration pauseAfter(kj::Duration ranFor) {
     if (ranFor >= GOOD_RUN) next = FIRST_PAUSE;
