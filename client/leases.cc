@@ -277,6 +277,11 @@ Async<void> Leases::trimNow(std::vector<LeaseHeld> excess) {
   co_await sendGivenBack(kj::mv(excess));
 }
 
+Async<void> Leases::linkLost(FileAttributes attributes) {
+  if (attributes.links == 0 || attributes.type == FileType::DIRECTORY) co_return;
+  KJ_IF_MAYBE (cacher, observer) co_await cacher->forget(attributes.inode, {});
+}
+
 // ------------------------------------------------------------------------------------------ the term
 
 void Leases::gone(const std::vector<InodeId>& inodes) {

@@ -45,6 +45,9 @@ class Leases final : private kj::TaskSet::ErrorHandler {
   KJ_DISALLOW_COPY(Leases);
 
   void setObserver(Filesystem::Observer& newObserver) { observer = newObserver; }
+  Async<void> linkLost(FileAttributes attributes);
+  // By a change of our own, as its answer tells. The kernel counts down the links of the inode that it took
+  // the name for, which another client's rename may have made another: it must ask for those of this one.
 
   bool areGranted() const {
     return term > 0 * kj::SECONDS;

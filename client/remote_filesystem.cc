@@ -156,6 +156,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
       noteRemoved(outcome->attributes);
       noteAbsence(*outcome, parent, name);
       learned(outcome->attributes);
+      co_await leases.linkLost(outcome->attributes);
     }
     co_return outcome.status();
   }
@@ -195,6 +196,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
       // anew.
       leases.cache().forgetName(parent, name, outcome->parent.stamp);
       leases.cache().forgetName(newParent, newName, other.stamp);
+      if (outcome->loser.inode) co_await leases.linkLost(outcome->loser);
     }
     co_return outcome.status();
   }

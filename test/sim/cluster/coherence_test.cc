@@ -9,7 +9,9 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <map>
+#include <vector>
 
 #include "rpc/coroutine.h"
 #include "test/sim/cluster/faults.h"
@@ -274,6 +276,35 @@ TEST(Coherence, AlsoWhileDaemonsDieAndLinksBreak) {
 
 TEST(Coherence, AClientThatIsCutOffDoesNotReadWhatIsOldNorWriteOverWhatIsNew) {
   runSeeds(2001, 3, Misfortune::SILENCE);
+}
+
+TEST(Coherence, TheKernelForgetsTheLinksOfAFileThatLosesOneByItsOwnChange) {
+  // It counts down those of the inode that it took the name for; the metaserver's name may lead elsewhere.
+  struct Kernel : Filesystem::Observer {
+    std::vector<InodeId> forgotten;
+    kj::Promise<void> forget(InodeId inode, std::vector<Filesystem::Range>) override {
+      forgotten.push_back(inode);
+      return kj::READY_NOW;
+    }
+    bool hasForgotten(InodeId inode) {
+      auto all = std::move(forgotten);
+      forgotten.clear();
+      return std::find(all.begin(), all.end(), inode) != all.end();
+    }
+  } kernel;
+  SimCluster cluster({.seed = 1});
+  auto& client = cluster.client();
+  cluster.write("/f", "x"), cluster.write("/other", "x");
+  auto inode = cluster.find("/f");
+  ASSERT_TRUE(cluster.run(client.link(inode, ROOT_INODE, "g")).ok());
+  ASSERT_TRUE(cluster.run(client.link(inode, ROOT_INODE, "h")).ok());
+  client.setObserver(kernel);
+  EXPECT_EQ(cluster.run(client.unlink(ROOT_INODE, "g", Credentials{})), Status::OK);
+  EXPECT_TRUE(kernel.hasForgotten(inode));
+  EXPECT_EQ(cluster.run(client.rename(ROOT_INODE, "other", ROOT_INODE, "h", 0, Credentials{})), Status::OK);
+  EXPECT_TRUE(kernel.hasForgotten(inode));
+  EXPECT_EQ(cluster.run(client.unlink(ROOT_INODE, "f", Credentials{})), Status::OK);
+  EXPECT_FALSE(kernel.hasForgotten(inode)) << "nothing is left of it";
 }
 
 }  // namespace
