@@ -6,6 +6,7 @@
 // one.
 #include <rocksdb/env.h>
 
+#include <algorithm>
 #include <random>
 #include <string>
 
