@@ -95,7 +95,74 @@ uint64_t digest(uint64_t before, const char* bytes, size_t count) {
   return before;
 }
 
-TreeModel::TreeModel(const std::vector<TreeCall>& calls, Sizes sizes) : sizes(sizes) {
+std::string placeAppends(std::vector<TreeCall>& calls, const char* bytes) {
+  using Record = decltype(TreeCall::record);
+  std::map<std::pair<uint64_t, Record>, TreeCall*> appends;  // by inode and record
+  for (auto& call : calls) {
+    if (call.kind == Kind::APPEND) appends[{call.inode, call.record}] = &call;
+  }
+  for (auto& call : calls) {
+    if (call.kind != Kind::READ) continue;
+    if (call.size % TreeCall::RECORD != 0) return "a read ends within a record: " + describe(call);
+    for (uint64_t at = 0; at < call.size; at += TreeCall::RECORD) {
+      Record record;
+      std::copy_n(bytes + call.position + at, TreeCall::RECORD, record.begin());
+      auto append = appends.find({call.inode, record});
+      auto where = " at " + std::to_string(at) + " in " + describe(call);
+      if (append == appends.end()) return "nobody has written what stands" + where;
+      auto& position = append->second->position;
+      if (position != TreeCall::UNKNOWN && position != at) return "a record has moved: it stands" + where;
+      position = at;
+    }
+  }
+  return "";
+}
+
+void markOwnChanges(std::vector<TreeCall>& calls, unsigned mounts) {
+  auto changesNames = [](const TreeCall& call) {
+    switch (call.kind) {
+      case Kind::LOOK:
+      case Kind::STAT:
+      case Kind::OPEN:
+      case Kind::WALK:
+      case Kind::APPEND:
+      case Kind::READ:
+      case Kind::EMPTY:
+        return false;
+      default:
+        return call.error == 0;
+    }
+  };
+  auto touches = [](const TreeCall& call, uint8_t name) {
+    bool two = call.kind == Kind::RENAME || call.kind == Kind::RENAME_NEW || call.kind == Kind::EXCHANGE;
+    return call.name == name || (two && call.other == name);
+  };
+  std::vector<std::vector<const TreeCall*>> changes(mounts);  // of each mount, by begin
+  uint64_t longest = 0;
+  for (auto& call : calls) {
+    if (!changesNames(call)) continue;
+    changes[call.process % mounts].push_back(&call);
+    longest = std::max(longest, call.end - call.begin);
+  }
+  auto byBegin = [](const TreeCall* call, uint64_t time) { return call->begin < time; };
+  for (auto& own : changes) {
+    std::sort(own.begin(), own.end(), [](auto* a, auto* b) { return a->begin < b->begin; });
+  }
+  std::vector<bool> marks(calls.size());
+  for (size_t i = 0; i < calls.size(); ++i) {
+    auto& call = calls[i];
+    auto& own = changes[call.process % mounts];
+    auto from = std::lower_bound(own.begin(), own.end(), call.begin - std::min(call.begin, longest), byBegin);
+    for (auto change = from; change != own.end() && (*change)->begin <= call.end && !marks[i]; ++change) {
+      marks[i] =
+          *change != &call && (*change)->end >= call.begin &&
+          (touches(**change, call.name) || touches(call, (*change)->name) || touches(**change, call.other));
+    }
+  }
+  for (size_t i = 0; i < calls.size(); ++i) calls[i].ownChange = marks[i];
+}
+
+TreeModel::TreeModel(const std::vector<TreeCall>& calls) {
   std::map<uint64_t, uint64_t> ends;
   for (auto& call : calls) {
     if (call.inode == 0) continue;
@@ -106,16 +173,19 @@ TreeModel::TreeModel(const std::vector<TreeCall>& calls, Sizes sizes) : sizes(si
 }
 
 bool TreeModel::carryOut(State& state, const Call& call) const {
+  if (call.ownChange && (call.error != 0 || call.kind == Kind::LOOK)) return true;
   if (call.error != 0) return refusedRightly(state, call);
   auto& named = state.names[call.name];
   auto& other = state.names[call.other];
   auto inode = find(state, call.inode);
+  bool opens = call.kind == Kind::OPEN || call.kind == Kind::CREATE_OPEN;
+  if (call.ownChange && opens && inode != nullptr && !inode->directory) return true;
   switch (call.kind) {
     case Kind::LOOK:
       return named == call.inode && (call.inode == 0 || inode->directory == call.directory);
     case Kind::STAT:
-      return inode != nullptr && linksOf(state, *inode) == call.links &&
-             (inode->directory || sizes == Sizes::LOOSE || inode->size == call.size);
+      return inode != nullptr && (call.ownChange || linksOf(state, *inode) == call.links) &&
+             (inode->directory || inode->size == call.size);
     case Kind::CREATE:
       return make(state, call.name, call.inode, false);
     case Kind::CREATE_OPEN:
@@ -161,6 +231,7 @@ bool TreeModel::carryOut(State& state, const Call& call) const {
       return true;
     case Kind::APPEND:
       if (inode == nullptr) return false;
+      if (call.position != TreeCall::UNKNOWN && inode->size != call.position) return false;
       inode->content = digest(inode->content, call.record.data(), call.record.size());
       inode->size += call.record.size();
       return true;

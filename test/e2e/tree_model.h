@@ -42,15 +42,29 @@ struct TreeCall {
   uint8_t group = 0;            // of names; calls of different groups have nothing in common
   uint8_t name = 0, other = 0;  // within the group
   bool directory = false;       // LOOK: the type
+  bool ownChange = false;       // see markOwnChanges()
   int error = 0;                // errno, 0
   uint64_t inode = 0;           // st_ino; LOOK: 0 when there is no such name
   uint64_t links = 0, size = 0;
   uint64_t content = 0;
   std::array<char, RECORD> record = {};
+  static constexpr uint64_t UNKNOWN = UINT64_MAX;
+  uint64_t position =
+      UNKNOWN;  // APPEND: where a read has shown the record. READ: of its bytes, among all that were read
 };
 
 uint64_t digest(uint64_t before, const char* bytes, size_t count);  // of a content; 0 is that of an empty one
 std::string describe(const TreeCall& call);
+
+void markOwnChanges(std::vector<TreeCall>& calls, unsigned mounts);
+// Process p is on mount p % mounts. While a mount changes a name, its kernel goes on answering from what it
+// has cached of that name, and of the links of its inode, until it has the answer, though others may have
+// seen the change already: what it says of these then proves nothing.
+
+std::string placeAppends(std::vector<TreeCall>& calls, const char* bytes);
+// Tells each append where the reads have shown its record, for every record is written once and stays where
+// it is. Returns what is wrong by itself: a record that was never written, is torn, or is shown at two
+// places; "" if nothing is.
 
 class TreeModel {
  public:
@@ -73,10 +87,8 @@ class TreeModel {
     bool operator==(const State&) const = default;
   };
 
-  // LOOSE: a size that is told may be of before; the content of a read may not.
-  enum class Sizes { EXACT, LOOSE };
   // `calls`: all that will be checked, to know when an inode is asked about for the last time.
-  explicit TreeModel(const std::vector<TreeCall>& calls = {}, Sizes sizes = Sizes::EXACT);
+  explicit TreeModel(const std::vector<TreeCall>& calls = {});
 
   std::vector<State> apply(const State& state, const Call& call) const;
   bool onlyLooks(const Call& call) const;
@@ -86,7 +98,6 @@ class TreeModel {
  private:
   bool carryOut(State& state, const Call& call) const;
 
-  Sizes sizes;
   std::vector<std::pair<uint64_t, uint64_t>> lastEnds;  // (inode, end of the last call that names it), sorted
 };
 
