@@ -4,6 +4,7 @@
 // See administration_handlers.h.
 #include "metaserver/administration_handlers.h"
 
+#include "env/turn.h"
 #include "rpc/coroutine.h"
 
 namespace cairn {
@@ -54,8 +55,7 @@ Async<uint64_t> AdministrationHandlers::countOn(ServerId server) {
             held && service.view.chunks.currentElsewhere(handle, *known, server, service.timer.now()) == 0;
       }
     }
-    co_await service.timer.afterDelay(
-        0 * kj::SECONDS);  // others have their turn, and what they have sent is read
+    co_await env::othersTurn(service.timer);
   }
   co_return count;
 }
@@ -133,8 +133,7 @@ Async<Status> AdministrationHandlers::setOne(InodeId inode, uint8_t replicas, ui
       ++chunks;
     }
     if (page.size() < CHUNKS_PER_LOOK) break;
-    co_await service.timer.afterDelay(
-        0 * kj::SECONDS);  // others have their turn, and what they have sent is read
+    co_await env::othersTurn(service.timer);
   }
   co_return Status::OK;
 }

@@ -4,6 +4,7 @@
 // See quota_keeper.h.
 #include "metaserver/quota_keeper.h"
 
+#include "env/turn.h"
 #include "rpc/coroutine.h"
 
 namespace cairn {
@@ -53,7 +54,7 @@ Async<void> QuotaKeeper::relieve(NamespaceReader::DirectoryQuota quota) {
       if (!purged.ok()) co_return;
       given += *purged;
     }
-    co_await timer.afterDelay(0 * kj::SECONDS);  // others have their turn, and what they have sent is read
+    co_await env::othersTurn(timer);
   }
   if (given > 0) {
     log.info("directory ", quota.directory, " is over its quota with what is in the trash -> ", given,

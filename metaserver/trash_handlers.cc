@@ -2,6 +2,7 @@
 // Copyright 2026 the CairnFS authors
 //
 // The part of the Administration interface that is about the trash.
+#include "env/turn.h"
 #include "metaserver/administration_handlers.h"
 #include "metaserver/path_finder.h"
 #include "rpc/coroutine.h"
@@ -114,8 +115,7 @@ Async<void> AdministrationHandlers::keepingTrash(KeepTrashContext context) {
         if (entry.attributes.isDirectory()) directories.add(entry.attributes.inode);
       }
       if (page->end == ListingEnd::YES) break;
-      co_await service.timer.afterDelay(
-          0 * kj::SECONDS);  // others have their turn, and what they have sent is read
+      co_await env::othersTurn(service.timer);
     }
   }
 }
