@@ -622,6 +622,27 @@ TEST(TreeModel, OnlyTheMountThatIsChangingANameMayStillSeeItAsItWas) {
   EXPECT_FALSE(isExplained({unlink, gone, there(2, 14)}));
   EXPECT_TRUE(isExplained({unlink, gone, there(1 + MOUNTS, 14)}));
   EXPECT_FALSE(isExplained({unlink, gone, there(1 + MOUNTS, 21)})) << "its call has returned";
+  auto elsewhere = there(1 + MOUNTS, 14);
+  elsewhere.name = 2;
+  EXPECT_FALSE(isExplained({unlink, elsewhere})) << "it is another name";
+}
+
+TEST(TreeModel, OnlyTheMountThatIsChangingLinksMayStillCountThemAsTheyWere) {
+  TreeCall link = {.begin = 10, .end = 20, .kind = Kind::LINK, .process = 1, .name = 2, .inode = 7};
+  TreeCall seen = {.begin = 11, .end = 12, .kind = Kind::LOOK, .process = 2, .name = 2, .inode = 7};
+  auto count = [](unsigned process, uint64_t begin, uint64_t size = 0) {
+    return TreeCall{.begin = begin,
+                    .end = begin + 1,
+                    .kind = Kind::STAT,
+                    .process = uint8_t(process),
+                    .inode = 7,
+                    .links = 1,
+                    .size = size};
+  };
+  EXPECT_FALSE(isExplained({link, seen, count(2, 14)}));
+  EXPECT_TRUE(isExplained({link, seen, count(1 + MOUNTS, 14)}));
+  EXPECT_FALSE(isExplained({link, seen, count(1 + MOUNTS, 14, 16)})) << "sizes are judged all the same";
+  EXPECT_FALSE(isExplained({link, seen, count(1 + MOUNTS, 21)})) << "its call has returned";
 }
 
 }  // namespace

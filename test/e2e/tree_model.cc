@@ -119,23 +119,27 @@ std::string placeAppends(std::vector<TreeCall>& calls, const char* bytes) {
 }
 
 void markOwnChanges(std::vector<TreeCall>& calls, unsigned mounts) {
-  auto changesNames = [](const TreeCall& call) {
-    switch (call.kind) {
-      case Kind::LOOK:
-      case Kind::STAT:
-      case Kind::OPEN:
-      case Kind::WALK:
-      case Kind::APPEND:
-      case Kind::READ:
-      case Kind::EMPTY:
-        return false;
-      default:
-        return call.error == 0;
-    }
+  auto hasTwo = [](const TreeCall& call) {
+    return call.kind == Kind::RENAME || call.kind == Kind::RENAME_NEW || call.kind == Kind::EXCHANGE;
   };
-  auto touches = [](const TreeCall& call, uint8_t name) {
-    bool two = call.kind == Kind::RENAME || call.kind == Kind::RENAME_NEW || call.kind == Kind::EXCHANGE;
-    return call.name == name || (two && call.other == name);
+  auto hasName = [](const TreeCall& call) {
+    return call.kind != Kind::STAT && call.kind != Kind::APPEND && call.kind != Kind::READ &&
+           call.kind != Kind::EMPTY;
+  };
+  auto changesNames = [&](const TreeCall& call) {
+    return hasName(call) && call.error == 0 && call.kind != Kind::LOOK && call.kind != Kind::OPEN &&
+           call.kind != Kind::WALK;
+  };
+  auto changesLinks = [](const TreeCall& call) {
+    return call.kind == Kind::UNLINK || call.kind == Kind::REMOVE_DIRECTORY || call.kind == Kind::RENAME ||
+           call.kind == Kind::LINK;
+  };
+  auto names = [&](const TreeCall& call, uint8_t name) {
+    return call.name == name || (hasTwo(call) && call.other == name);
+  };
+  auto concerns = [&](const TreeCall& change, const TreeCall& call) {
+    if (call.kind == Kind::STAT) return changesLinks(change);  // of which inode, only the metaserver knows
+    return hasName(call) && (names(change, call.name) || (hasTwo(call) && names(change, call.other)));
   };
   std::vector<std::vector<const TreeCall*>> changes(mounts);  // of each mount, by begin
   uint64_t longest = 0;
@@ -154,9 +158,7 @@ void markOwnChanges(std::vector<TreeCall>& calls, unsigned mounts) {
     auto& own = changes[call.process % mounts];
     auto from = std::lower_bound(own.begin(), own.end(), call.begin - std::min(call.begin, longest), byBegin);
     for (auto change = from; change != own.end() && (*change)->begin <= call.end && !marks[i]; ++change) {
-      marks[i] =
-          *change != &call && (*change)->end >= call.begin &&
-          (touches(**change, call.name) || touches(call, (*change)->name) || touches(**change, call.other));
+      marks[i] = *change != &call && (*change)->end >= call.begin && concerns(**change, call);
     }
   }
   for (size_t i = 0; i < calls.size(); ++i) calls[i].ownChange = marks[i];

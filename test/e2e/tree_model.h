@@ -59,7 +59,8 @@ std::string describe(const TreeCall& call);
 void markOwnChanges(std::vector<TreeCall>& calls, unsigned mounts);
 // Process p is on mount p % mounts. While a mount changes a name, its kernel goes on answering from what it
 // has cached of that name, and of the links of its inode, until it has the answer, though others may have
-// seen the change already: what it says of these then proves nothing.
+// seen the change already: what it says of these then proves nothing. (Which inode that is, it cannot know:
+// of no inode of the group are the links judged meanwhile.)
 
 std::string placeAppends(std::vector<TreeCall>& calls, const char* bytes);
 // Tells each append where the reads have shown its record, for every record is written once and stays where
