@@ -38,7 +38,10 @@ struct Handlers::Listing {
                     : fuse_add_direntry_plus(request, rest.begin(), rest.size(), name, &entry, next);
     if (size > rest.size()) return Room::NO;
     used += size;
-    if (detail == Detail::ATTRIBUTES && entry.ino != 0) given.add(InodeId(entry.ino));
+    if (detail == Detail::ATTRIBUTES && entry.ino != 0) {
+      given.add(InodeId(entry.ino));
+      if (entry.entry_timeout > 0) names = Names::KEPT;
+    }
     return Room::YES;
   }
   Room addSelf(const char* name, uint64_t inode, uint64_t offset) {
@@ -53,6 +56,7 @@ struct Handlers::Listing {
   size_t used = 0;
   const Detail detail;
   kj::Vector<InodeId> given;  // count as looked up once the kernel has taken the answer
+  enum class Names { NOT_KEPT, KEPT } names = Names::NOT_KEPT;
 };
 
 Async<void> Handlers::openDirectory(Request request, InodeId inode, fuse_file_info file) {
@@ -69,6 +73,7 @@ Async<void> Handlers::openDirectory(Request request, InodeId inode, fuse_file_in
 Async<void> Handlers::readDirectory(Request request, fuse_file_info file, uint64_t offset, size_t size,
                                     Detail detail) {
   auto directory = kj::addRef(*reinterpret_cast<DirectoryHandle*>(file.fh));
+  kernel.listingTaken(directory.get());    // the one before: there is one at a time of an open directory
   Listing listing(nullptr, size, detail);  // libfuse does not look at the request
   if (offset == 0) {
     directory->state = DirectoryHandle::Page::NONE;  // opened or rewound: shows what is there from now on
@@ -101,6 +106,7 @@ Async<void> Handlers::readDirectory(Request request, fuse_file_info file, uint64
   auto reply = kj::arrayPtr(reinterpret_cast<const kj::byte*>(listing.buffer.begin()), listing.used);
   if (request.bytes(reply) == Request::Taken::YES) {
     for (auto inode : listing.given) inodes.lookedUp(inode);
+    if (listing.names == Listing::Names::KEPT) kernel.listingGiven(directory.get(), directory->inode);
   }
 }
 
@@ -148,6 +154,7 @@ Async<void> Handlers::releaseDirectory(Request request, fuse_file_info file) {
 }
 
 void Handlers::dropDirectory(DirectoryHandle& directory) {
+  kernel.listingTaken(&directory);
   directoryHandles.remove(directory);
   auto drop = kj::mv(directory.self);
 }

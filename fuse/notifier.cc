@@ -22,9 +22,6 @@ constexpr int INC_EPOCH = 8;  // FUSE_NOTIFY_INC_EPOCH: not in the headers of De
 // Of notifications that wait for locked pages. The kernel has at most 64 requests of a mount in the
 // background, each of which may stop one; the others are in the system calls of as many processes.
 constexpr unsigned THREADS_MAX = 256;
-// The time for which the kernel may keep a name counts from when the process that asked has taken the answer,
-// in ticks; we count from before we give it.
-constexpr auto TAKING_MAX = 250 * kj::MILLISECONDS;
 constexpr auto FIRST_PAUSE = 50 * kj::MICROSECONDS, LAST_PAUSE = 10 * kj::MILLISECONDS;
 
 std::vector<Filesystem::Range> without(std::vector<Filesystem::Range> except) {
@@ -49,6 +46,7 @@ Notifier::Notifier(kj::UnixEventPort& events, kj::Timer& timer, env::Logger log)
     : timer(timer),
       log(kj::mv(log)),
       worker(env::newThreadWorker(events, THREADS_MAX)),
+      listings(timer),
       sending(kj::heap<kj::TaskSet>(static_cast<kj::TaskSet::ErrorHandler&>(*this))) {}
 
 Notifier::~Notifier() noexcept(false) {
@@ -71,6 +69,7 @@ void Notifier::serving(kj::StringPtr mountPoint) {
 
 void Notifier::stop() {
   inodes = nullptr;
+  listings.stop();
   sending = nullptr;
 }
 
@@ -81,16 +80,27 @@ bool Notifier::nextEpoch() {
 
 kj::Duration Notifier::keepNames(kj::Duration wanted) {
   if (epochs != Epochs::YES || wanted <= 0 * kj::SECONDS || nested->any()) return 0 * kj::SECONDS;
-  namesEnd = kj::max(namesEnd, timer.now() + wanted + TAKING_MAX);
+  // The kernel counts from when the process that asked has taken the answer, in ticks.
+  namesEnd = kj::max(namesEnd, timer.now() + wanted + ListingsGiven::TAKING_MAX);
   return wanted;
 }
 
-Async<void> Notifier::forgetNames() {
+Async<void> Notifier::forgetNames(kj::Maybe<InodeId> directory) {
   if (epochs != Epochs::YES || timer.now() > namesEnd) co_return;
   if (nested->any()) {
     log.info("something is mounted in this mount -> the names that the kernel was given before run out");
     while (timer.now() <= namesEnd) co_await timer.atTime(namesEnd + 1 * kj::MILLISECONDS);
-  } else if (!nextEpoch() && errno != ENODEV) {
+    co_return;
+  }
+  beginEpoch();
+  if (listings.any(directory)) {
+    co_await listings.allTaken(directory);
+    co_await forgetNames(directory);  // what has been mounted meanwhile counts, too
+  }
+}
+
+void Notifier::beginEpoch() {
+  if (!nextEpoch() && errno != ENODEV) {
     log.error("the kernel did not take a new epoch of names (", strerror(errno),
               ") -> it may keep none from now on");
     epochs = Epochs::NO;
@@ -108,7 +118,7 @@ Async<void> Notifier::forgetNow(InodeId inode, std::vector<Filesystem::Range> ex
   bool hasNames = false;
   KJ_IF_MAYBE (table, inodes) hasNames = table->takeNames(inode);
   auto pages = send(inode, without(std::move(except)));
-  if (hasNames) co_await forgetNames();
+  if (hasNames) co_await forgetNames(inode);
   co_await pages;
 }
 
@@ -157,7 +167,7 @@ Async<Notifier::Taken> Notifier::sendOnce(InodeId inode, const std::vector<Files
 
 kj::Promise<void> Notifier::forgetAll() {
   kj::Vector<kj::Promise<void>> parts;
-  parts.add(forgetNames());
+  parts.add(forgetNames(nullptr));
   KJ_IF_MAYBE (table, inodes) {
     for (auto inode : table->withPages()) parts.add(send(inode, {{}}));
   }

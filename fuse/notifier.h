@@ -10,7 +10,8 @@
 // Names go by FUSE_NOTIFY_INC_EPOCH (Linux 6.16): the kernel looks every name of the mount up again, which
 // the library answers from its memory. It takes no lock. FUSE_NOTIFY_INVAL_ENTRY would take that of the
 // directory, which a request of this very mount may hold while it waits at the metaserver for the recall that
-// the notification belongs to: a circle. An older kernel is never allowed to keep names. A name that is
+// the notification belongs to: a circle. Of a listing whose names the kernel may still be taking see
+// listings_given.h. An older kernel is never allowed to keep names. A name that is
 // looked up again because of its epoch loses what is mounted on it (the kernel's way with names that are not
 // valid any more), so while something is mounted below our mount point the kernel may keep no names either,
 // and what it was allowed to keep before is waited out. Called by session_loop.cc.
@@ -24,6 +25,7 @@
 #include "env/log.h"
 #include "env/worker.h"
 #include "fuse/handlers.h"
+#include "fuse/listings_given.h"
 #include "fuse/mount_table.h"
 #include "rpc/coroutine.h"
 
@@ -49,6 +51,8 @@ class Notifier final : public Filesystem::Observer, public KernelCaches, private
 
   // KernelCaches
   kj::Duration keepNames(kj::Duration wanted) override;
+  void listingGiven(const void* handle, InodeId directory) override { listings.given(handle, directory); }
+  void listingTaken(const void* handle) override { listings.taken(handle); }
   kj::Promise<void> forgetPages(InodeId inode, Filesystem::Range range) override;
 
   bool hasEpochs() const { return epochs == Epochs::YES; }
@@ -66,9 +70,11 @@ class Notifier final : public Filesystem::Observer, public KernelCaches, private
   kj::Own<NestedMounts> nested;
   kj::TimePoint namesEnd =
       kj::origin<kj::TimePoint>();  // until then the kernel may keep one that it was given
+  ListingsGiven listings;
   kj::Own<kj::TaskSet> sending;
 
-  Async<void> forgetNames();
+  Async<void> forgetNames(kj::Maybe<InodeId> directory);  // null: of all
+  void beginEpoch();
   Async<void> forgetNow(InodeId inode, std::vector<Filesystem::Range> except);
   kj::Promise<void> send(InodeId inode, std::vector<Filesystem::Range> ranges);
   Async<void> sendUntilTaken(InodeId inode, std::vector<Filesystem::Range> ranges);

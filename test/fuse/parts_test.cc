@@ -4,6 +4,7 @@
 // The parts that need no mount: errnos, options, the mount table, what the kernel holds.
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <kj/async.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "fuse/buffer_pool.h"
 #include "fuse/inode_table.h"
 #include "fuse/libfuse.h"
+#include "fuse/listings_given.h"
 #include "fuse/mount_command.h"
 #include "fuse/mount_table.h"
 #include "fuse/status_errno.h"
@@ -203,6 +205,53 @@ TEST(MountCommandTest, RefusesWithASentence) {
   EXPECT_NE(refusal({"mount.cairn", "h:1", "/mnt", "-o", "attr_timeout=soon"}).find("seconds"),
             std::string::npos);
   EXPECT_NE(refusal({"cairn-fuse", "--help"}).find("/etc/fstab"), std::string::npos);
+}
+
+struct ListingsGivenTest : testing::Test {
+  ~ListingsGivenTest() noexcept override {}
+  kj::EventLoop loop;
+  kj::WaitScope scope{loop};
+  kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
+  ListingsGiven listings{timer};
+  int one = 0, other = 0;  // open directories
+  void pass(kj::Duration time) { timer.advanceTo(timer.now() + time); }
+};
+
+TEST_F(ListingsGivenTest, AreTakenWhenTheirDirectoryComesBack) {
+  EXPECT_FALSE(listings.any(nullptr));
+  listings.given(&one, InodeId(7));
+  listings.given(&other, InodeId(8));
+  EXPECT_TRUE(listings.any(nullptr));
+  EXPECT_TRUE(listings.any(InodeId(7)));
+  EXPECT_FALSE(listings.any(InodeId(9)));
+  kj::Promise<void> seven = listings.allTaken(InodeId(7)), all = listings.allTaken(nullptr),
+                    nine = listings.allTaken(InodeId(9));
+  EXPECT_TRUE(nine.poll(scope)) << "nobody has listed it";
+  listings.taken(&other);
+  EXPECT_FALSE(seven.poll(scope));
+  listings.taken(&one);
+  EXPECT_TRUE(seven.poll(scope));
+  EXPECT_TRUE(all.poll(scope));
+  EXPECT_FALSE(listings.any(nullptr));
+}
+
+TEST_F(ListingsGivenTest, AreTakenInTheEndWhateverTheirReaderDoes) {
+  listings.given(&one, InodeId(7));
+  kj::Promise<void> seven = listings.allTaken(InodeId(7));
+  pass(ListingsGiven::TAKING_MAX - 1 * kj::MILLISECONDS);
+  EXPECT_FALSE(seven.poll(scope));
+  EXPECT_TRUE(listings.any(InodeId(7)));
+  pass(1 * kj::MILLISECONDS);
+  EXPECT_TRUE(seven.poll(scope));
+  EXPECT_FALSE(listings.any(InodeId(7)));
+}
+
+TEST_F(ListingsGivenTest, NobodyWaitsAfterTheEnd) {
+  listings.given(&one, InodeId(7));
+  kj::Promise<void> seven = listings.allTaken(InodeId(7));
+  listings.stop();
+  EXPECT_TRUE(seven.poll(scope));
+  seven.wait(scope);
 }
 
 }  // namespace

@@ -363,6 +363,17 @@ TEST_F(LongTimeouts, AForgottenNameIsLookedUpAnew) {
   EXPECT_EQ(stat(path("f").c_str(), &status), 0) << "the very next one";
 }
 
+TEST_F(LongTimeouts, ForgettingNamesWaitsForAListingThatTheKernelMayBeTaking) {
+  if (!hasEpochs()) GTEST_SKIP() << "this kernel keeps no names";
+  for (int i = 0; i < 100; ++i) writeAll("f" + std::to_string(i), "");
+  auto directory = opendir(path().c_str());
+  auto begun = std::chrono::steady_clock::now();
+  ASSERT_NE(readdir(directory), nullptr);  // it has not come back for more
+  elsewhere("", [](MemoryFilesystem& memory) { memory.makeElsewhere(ROOT_INODE, "g"); });
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(240));
+  closedir(directory);
+}
+
 TEST_F(LongTimeouts, ForgettingNamesDoesNotWaitForABusyDirectory) {
   ASSERT_EQ(mkdir(path("d").c_str(), 0755), 0);
   struct stat status;
