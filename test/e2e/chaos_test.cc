@@ -195,7 +195,7 @@ TEST_F(Chaos, PausesOfAWriterThatSyncs) {
                       Fault{"restart of a chunk daemon", "chunkd", 2, 4s},
                       Fault{"kill of the metaserver", "metaserver-1", 0, 10s},
                       Fault{"hang of the metaserver for 5 s", "metaserver-1", 1, 10s},
-                      Fault{"restart of the metaserver", "metaserver-1", 2, 20s}}) {
+                      Fault{"restart of the metaserver", "metaserver-1", 2, 10s}}) {
     std::vector<std::chrono::microseconds> pauses;
     for (unsigned round = 0; round < rounds; ++round) {
       auto name = fault.name;

@@ -433,7 +433,7 @@ class Stress : public Mounts {
 };
 
 TEST_F(Stress, OneOrderOfAllCallsExplainsAllAnswersOnFourMounts) {
-  auto seconds = numberFrom("CAIRN_STRESS_SECONDS", 20);
+  auto seconds = numberFrom("CAIRN_STRESS_SECONDS", 60);
   auto seed = numberFrom("CAIRN_STRESS_SEED", 1);
   std::printf("CAIRN_STRESS_SEED=%lu\n", static_cast<unsigned long>(seed));
   auto& c = start({.chunkds = 3, .replicas = 2});
