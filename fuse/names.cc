@@ -63,6 +63,10 @@ Async<void> Handlers::rmdir(Request request, InodeId parent, kj::String name) {
 
 Async<void> Handlers::rename(Request request, InodeId parent, kj::String name, InodeId newParent,
                              kj::String newName, uint32_t flags) {
+  // What the kernel keeps of a name goes with it. Before the metaserver has it: from then on others may
+  // change it, and the recall be here before the answer.
+  inodes.namesKept(parent);
+  inodes.namesKept(newParent);
   auto status = co_await filesystem.rename(parent, name, newParent, newName, flags, request.caller());
   nameChanged(parent, name);
   nameChanged(newParent, newName);

@@ -487,6 +487,10 @@ void MemoryFilesystem::makeElsewhere(InodeId parent, kj::StringPtr name) {
   KJ_REQUIRE(makeNow(parent, name, {}, {}).ok());
 }
 
+void MemoryFilesystem::removeElsewhere(InodeId parent, kj::StringPtr name) {
+  KJ_REQUIRE(unlinkNow(parent, name, false) == Status::OK);
+}
+
 std::string MemoryFilesystem::contentOf(InodeId inode) const {
   auto data =
       const_cast<MemoryFilesystem*>(this)->readNow(const_cast<Node&>(nodes.at(inode)), 0, INT64_MAX / 2);

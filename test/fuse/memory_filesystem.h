@@ -30,6 +30,7 @@ class MemoryFilesystem final : public Filesystem {
   void failNextFlush(InodeId inode, Status status) { flushFailures[inode] = status; }
   void appendElsewhere(InodeId inode, kj::StringPtr text);  // what another client's write does
   void makeElsewhere(InodeId parent, kj::StringPtr name);
+  void removeElsewhere(InodeId parent, kj::StringPtr name);
   Observer& observer() { return KJ_REQUIRE_NONNULL(watcher); }
   kj::Duration keep = 1 * kj::SECONDS;  // attributes and names that have not changed
   size_t liveInodes() const { return nodes.size(); }

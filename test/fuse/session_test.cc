@@ -363,6 +363,28 @@ TEST_F(LongTimeouts, AForgottenNameIsLookedUpAnew) {
   EXPECT_EQ(stat(path("f").c_str(), &status), 0) << "the very next one";
 }
 
+TEST_F(LongTimeouts, ANameThatIsMovedIsForgottenWithTheDirectoryItIsInThen) {
+  ASSERT_EQ(mkdir(path("x").c_str(), 0755), 0);
+  ASSERT_EQ(mkdir(path("y").c_str(), 0755), 0);
+  auto keep = [&](kj::Duration time) {
+    onLoop([&](MemoryFilesystem& memory, SessionLoop&) { memory.keep = time; });
+  };
+  struct stat status;
+  for (unsigned flags : {0u, unsigned(RENAME_EXCHANGE)}) {
+    // Of y nothing is kept until x/f is moved there: its lease is being recalled when the kernel looks there.
+    writeAll("x/f", "f"), writeAll("y/f", "f");
+    auto other = "other" + std::to_string(flags);  // or it would be seen that the inode is no more
+    ASSERT_EQ(link(path("x/f").c_str(), path(other).c_str()), 0);
+    elsewhere("y", [](MemoryFilesystem&) {});
+    ASSERT_EQ(stat(path("x/f").c_str(), &status), 0);
+    keep(0 * kj::SECONDS);
+    ASSERT_EQ(renameat2(AT_FDCWD, path("x/f").c_str(), AT_FDCWD, path("y/f").c_str(), flags), 0);
+    keep(600 * kj::SECONDS);
+    elsewhere("y", [](MemoryFilesystem& memory) { memory.removeElsewhere(memory.find("y"), "f"); });
+    EXPECT_EQ(stat(path("y/f").c_str(), &status), -1);
+  }
+}
+
 TEST_F(LongTimeouts, ForgettingNamesWaitsForAListingThatTheKernelMayBeTaking) {
   if (!hasEpochs()) GTEST_SKIP() << "this kernel keeps no names";
   for (int i = 0; i < 100; ++i) writeAll("f" + std::to_string(i), "");
