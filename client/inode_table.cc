@@ -127,8 +127,7 @@ void InodeTable::relieve() {
   for (auto& [inode, entry] : entries) entry.state->relieve();
 }
 
-// ------------------------------------------------------------------------------------------------------
-// closing
+// ------------------------------------------------------------ closing
 
 void InodeTable::closed(InodeId inode) {
   entries.at(inode).handle = nullptr;

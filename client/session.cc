@@ -119,8 +119,7 @@ kj::StringPtr Session::refusal() const {
   return "";
 }
 
-// ---------------------------------------------------------------------------------- attaching to a
-// connection
+// ------------------------------------------------------------ attaching to a connection
 
 Async<void> Session::attach(rpc::Metaserver::Client service, ConnectionGeneration connection) {
   // Runs on each new connection, before any other call.
@@ -279,8 +278,7 @@ void Session::renewingBroke(const kj::Exception& exception) {
                     " -> other calls keep it alive while there are any");
 }
 
-// ------------------------------------------------------------------------------------------------------
-// changes
+// ------------------------------------------------------------ changes
 
 class Session::Number {
   // The sequence number of one change, while its caller waits. Gone, it counts as answered.

@@ -29,8 +29,7 @@ bool isWordAligned(const kj::byte* pointer) {
 
 }  // namespace
 
-// ------------------------------------------------------------------------------------------------ taking
-// writes
+// ------------------------------------------------------------ taking writes
 
 void WriteBuffer::write(uint64_t offset, Bytes bytes, kj::TimePoint now) {
   auto view = bytes.view;
@@ -163,8 +162,7 @@ void WriteBuffer::truncate(uint64_t size) {
   cutOut(size, UINT64_MAX);
 }
 
-// ------------------------------------------------------------------------------------------------------
-// sending
+// ------------------------------------------------------------ sending
 
 bool WriteBuffer::isDue(const Waiting& entry, kj::TimePoint now, Urgency urgency) const {
   return urgency == Urgency::MEMORY || entry.serial <= urgentSerial || entry.since + limits.linger <= now ||
@@ -281,8 +279,7 @@ kj::Maybe<kj::TimePoint> WriteBuffer::lingerEnd(kj::TimePoint now) const {
   KJ_UNREACHABLE;
 }
 
-// ------------------------------------------------------------------------------------------------------
-// looking
+// ------------------------------------------------------------ looking
 
 uint64_t WriteBuffer::flushMark() {
   urgentSerial = serials;

@@ -77,8 +77,7 @@ struct CoherenceTest : testing::Test {
   }
 };
 
-// ------------------------------------------------------------------------------------------- names,
-// attributes
+// ------------------------------------------------------------ names, attributes
 
 TEST_F(CoherenceTest, NamesAndAttributesAreAnsweredFromMemoryUntilAnotherClientChangesThem) {
   auto file = cluster.create(*a, "f");

@@ -14,8 +14,7 @@ namespace cairn::client {
 
 namespace {
 
-// ------------------------------------------------------------------------------------------------ chunk
-// daemon
+// ------------------------------------------------------------ chunk daemon
 
 class FakeChunkServer final : public rpc::ChunkServer::Server {
  public:
@@ -174,8 +173,7 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
   }
 };
 
-// --------------------------------------------------------------------------------------------------
-// metaserver
+// ------------------------------------------------------------ metaserver
 
 void fill(rpc::Attributes::Builder builder, const FileAttributes& attributes) {
   builder.setInode(attributes.inode.value());
@@ -596,8 +594,7 @@ class FakeMetaserver final : public rpc::Metaserver::Server {
 
 }  // namespace
 
-// -----------------------------------------------------------------------------------------------------
-// cluster
+// ------------------------------------------------------------ cluster
 
 FakeCluster::FakeCluster() {
   timing.patience = 20 * kj::SECONDS;
@@ -612,8 +609,7 @@ FakeCluster::~FakeCluster() noexcept(false) {
   sessions.clear();
 }
 
-// -----------------------------------------------------------------------------------------------------
-// leases
+// ------------------------------------------------------------ leases
 
 rpc::LeaseKind FakeCluster::leaseOf(uint64_t session, uint64_t inode) {
   auto& holders = leases[inode];

@@ -32,8 +32,7 @@ struct RemoteFilesystemTest : testing::Test {
   }
 };
 
-// ------------------------------------------------------------------------------------------- reading and
-// writing
+// ------------------------------------------------------------ reading and writing
 
 TEST_F(RemoteFilesystemTest, AReadSeesAWriteThatIsStillHere) {
   auto file = create();
@@ -175,8 +174,7 @@ TEST_F(RemoteFilesystemTest, AWriteLargerThanAllBufferMemoryGoesThrough) {
   EXPECT_EQ(stored(*file, 1).substr(100), all);
 }
 
-// -------------------------------------------------------------------------------------------------- failing
-// disks
+// ------------------------------------------------------------ failing disks
 
 TEST_F(RemoteFilesystemTest, APrimaryThatDiesDuringAWriteIsReplaced) {
   auto file = create();
@@ -332,8 +330,7 @@ TEST_F(RemoteFilesystemTest, WithoutAnyChunkDaemonAWriteFailsWhenPatienceEnds) {
   EXPECT_LT(cluster.time.elapsed() - before, 3 * cluster.timing.patience);
 }
 
-// ---------------------------------------------------------------------------------------------- failing
-// replicas
+// ------------------------------------------------------------ failing replicas
 
 TEST_F(RemoteFilesystemTest, BytesWithAWrongChecksumAreNeverReturnedAndReported) {
   auto file = create();
@@ -388,8 +385,7 @@ TEST_F(RemoteFilesystemTest, AReplicaOfAnotherVersionSendsTheReaderBackToTheMeta
   EXPECT_EQ(cluster.locates, locates + 1);
 }
 
-// --------------------------------------------------------------------------------------------------------
-// fsync
+// ------------------------------------------------------------ fsync
 
 TEST_F(RemoteFilesystemTest, ASyncAsksEveryReplicaOnceForAllChunksAndTheLogWithTheLength) {
   auto file = create();
@@ -608,8 +604,7 @@ TEST_F(RemoteFilesystemTest, SyncAllSyncsEveryOpenFileAndTheLog) {
   EXPECT_EQ(cluster.stores.at(1).syncs, 2u);
 }
 
-// --------------------------------------------------------------------------------------------- lengths and
-// cuts
+// ------------------------------------------------------------ lengths and cuts
 
 TEST_F(RemoteFilesystemTest, ALengthIsNeverPublishedAheadOfData) {
   auto file = create();
@@ -688,8 +683,7 @@ TEST_F(RemoteFilesystemTest, TooFarIsRefused) {
   EXPECT_EQ(cluster.write(*file, UINT64_MAX, "x"), Status::TOO_BIG);
 }
 
-// ------------------------------------------------------------------------------------------------ record
-// append
+// ------------------------------------------------------------ record append
 
 TEST_F(RemoteFilesystemTest, RecordsAreAppendedAtTheEnd) {
   auto file = create();
@@ -722,8 +716,7 @@ TEST_F(RemoteFilesystemTest, ARecordLargerThanAQuarterChunkIsRefused) {
   EXPECT_EQ(cluster.run(file->recordAppend(record)).status(), Status::TOO_BIG);
 }
 
-// -------------------------------------------------------------------------------------------------
-// metaserver
+// ------------------------------------------------------------ metaserver
 
 TEST_F(RemoteFilesystemTest, AMetaserverThatIsRestartedWhileWeWriteCausesNoError) {
   auto file = create();
@@ -781,8 +774,7 @@ TEST_F(RemoteFilesystemTest, WithoutAMetaserverACallFailsWhenPatienceEnds) {
   EXPECT_EQ(cluster.run(filesystem->lookup(ROOT_INODE, "a")).status(), Status::NOT_FOUND);
 }
 
-// --------------------------------------------------------------------------------------------- opening and
-// closing
+// ------------------------------------------------------------ opening and closing
 
 TEST_F(RemoteFilesystemTest, ClosingWritesTheRestAndThenReleases) {
   auto file = create();

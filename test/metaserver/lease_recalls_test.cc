@@ -464,8 +464,7 @@ TEST_F(LeaseRecallsTest, WhatIsNoRegularFileIsNotWritten) {
   EXPECT_EQ(openFor(one, ROOT_INODE.value(), For::WRITE).lease, READ);
 }
 
-// ------------------------------------------------------------------------------- who does not answer, or
-// late
+// ------------------------------------------------------------ who does not answer, or late
 
 TEST_F(LeaseRecallsTest, ACallThatWaitsTooLongIsToldSoAndKeepsItsPlace) {
   auto& slow = cachingMount();
