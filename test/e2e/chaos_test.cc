@@ -18,11 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-uint64_t numberFrom(const char* variable, uint64_t otherwise) {
-  auto text = std::getenv(variable);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 class Chaos : public Mounts {
  protected:
   static constexpr unsigned CHUNKDS = 4;
@@ -56,38 +51,6 @@ class Chaos : public Mounts {
       restart(name);
     }
     EXPECT_TRUE(cluster->waitHealthy(CHUNKDS)) << "after " << name;
-  }
-
-  bool waitWhole(std::chrono::milliseconds patience) {
-    // Every chunk has as many copies as it should, and no more.
-    return eventually(patience, [&]() {
-      auto status = cluster->json({"status", "--dir", cluster->directory()});
-      auto repair = status.at("repair");
-      for (auto member : {"last_copy", "blocking", "under", "moving", "excess"}) {
-        if (repair.at(member).number() > 0) return false;
-      }
-      return repair.at("surveyed").text() == "true" &&
-             status.at("chunks").at("under").number() + status.at("chunks").at("missing").number() == 0;
-    });
-  }
-
-  void expectEqualReplicas(const std::string& name, const std::map<std::string, unsigned>& chunkds) {
-    // Of those that are current: an old one may still wait to be deleted.
-    for (auto& chunk : cluster->json({"info", cluster->mount() + "/" + name}).at("chunks").items()) {
-      std::string first;
-      unsigned copies = 0;
-      for (auto& replica : chunk.at("replicas").items()) {
-        if (replica.at("state").text() != "current") continue;
-        auto path =
-            cluster->chunkFile(chunkds.at(replica.at("address").text()), chunk.at("handle").number(), "data");
-        auto content = readFile(path);
-        EXPECT_TRUE(copies == 0 || content == first)
-            << "the replicas of a chunk of " << name << " differ: " << path;
-        first = std::move(content);
-        ++copies;
-      }
-      EXPECT_EQ(copies, 3u) << name;
-    }
   }
 };
 
@@ -169,12 +132,10 @@ TEST_F(Chaos, NoProgramNoticesThatProcessesDieHangAndRestart) {
   }
   EXPECT_EQ(c.sh("grep -cvxE '(one|two) [0-9]+' log").out, "0\n") << "torn or padded";
 
-  ASSERT_TRUE(waitWhole(120s)) << c.log("metaserver-1");
+  ASSERT_TRUE(c.waitWhole(120s)) << c.log("metaserver-1");
   ASSERT_OK(c.sh("sync db log synced; for f in chaos.*; do sync $f; done"));
-  std::map<std::string, unsigned> chunkds;  // by address
-  for (unsigned i = 1; i <= CHUNKDS; ++i) chunkds[c.chunkdAddress(i)] = i;
   for (auto& entry : fs::directory_iterator(c.mount())) {
-    if (entry.is_regular_file()) expectEqualReplicas(entry.path().filename(), chunkds);
+    if (entry.is_regular_file()) expectEqualReplicas(entry.path().filename(), 3);
   }
 }
 
@@ -212,7 +173,7 @@ TEST_F(Chaos, PausesOfAWriterThatSyncs) {
       hurt(name, fault.how, 5s);
       ASSERT_TRUE(writer.waitForMore(20)) << fault.what << ": " << strerror(writer.error());
       pauses.push_back(writer.longestPause());
-      ASSERT_TRUE(waitWhole(60s));
+      ASSERT_TRUE(c.waitWhole(60s));
     }
     std::sort(pauses.begin(), pauses.end());
     std::printf("%-34s p50 %5ld ms, max %5ld ms of %zu\n", fault.what, long(pauses[pauses.size() / 2] / 1ms),

@@ -6,9 +6,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include <map>
-#include <set>
-
+#include "test/e2e/append_records.h"
 #include "test/e2e/mounts_fixture.h"
 
 namespace cairn::e2e {
@@ -87,10 +85,7 @@ TEST_F(CoherentData, AppendsFromTwoMountsAreEachThereOnceAndWhole) {
       int fd = ::open((all[size_t(writer) % 2] + "/log").c_str(), O_WRONLY | O_APPEND);
       if (fd < 0) ::_exit(1);
       for (int i = 0; i < RECORDS; ++i) {
-        // Head, body of one letter, tail.
-        auto body = i % 25 == 24 ? 2'500'000 : 20 + i * 53 % 3000;
-        auto record = "[" + std::to_string(writer) + ":" + std::to_string(i) + ":" + std::to_string(body) +
-                      ":" + std::string(size_t(body), char('a' + writer)) + "]\n";
+        auto record = AppendRecord{writer, i, i % 25 == 24 ? 2'500'000 : size_t(20 + i * 53 % 3000)}.text();
         if (::write(fd, record.data(), record.size()) != ssize_t(record.size())) ::_exit(2);
       }
       ::_exit(::close(fd) == 0 ? 0 : 3);
@@ -103,19 +98,9 @@ TEST_F(CoherentData, AppendsFromTwoMountsAreEachThereOnceAndWhole) {
     EXPECT_EQ(status, 0);
   }
   for (auto& mount : all) {
-    auto content = readFile(mount + "/log");
-    std::map<int, int> next;
-    size_t position = (64 << 20) - 20'000;
-    while (position < content.size()) {
-      int writer = -1, number = -1, body = -1, head = 0;
-      ASSERT_EQ(std::sscanf(content.data() + position, "[%d:%d:%d:%n", &writer, &number, &body, &head), 3)
-          << "at " << position << ": " << content.substr(position, 40);
-      EXPECT_EQ(number, next[writer]++) << "each once, in the order of its writer";
-      auto rest = content.substr(position + size_t(head), size_t(body) + 2);
-      ASSERT_TRUE(rest == std::string(size_t(body), char('a' + writer)) + "]\n") << writer << ":" << number;
-      position += size_t(head) + size_t(body) + 2;
-    }
-    for (int writer = 0; writer < WRITERS; ++writer) EXPECT_EQ(next[writer], RECORDS);
+    auto found = recordsIn(readFile(mount + "/log"), (64 << 20) - 20'000, Padding::NONE);
+    EXPECT_EQ(found.trouble, "");
+    EXPECT_EQ(eachOnceInOrder(found.records, {{0, RECORDS}, {1, RECORDS}, {2, RECORDS}, {3, RECORDS}}), "");
   }
 }
 

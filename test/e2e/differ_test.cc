@@ -18,11 +18,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-uint64_t numberFrom(const char* variable, uint64_t otherwise) {
-  auto text = std::getenv(variable);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 struct Difference {
   size_t step;  // that told them apart
   std::string local, cairn;

@@ -129,6 +129,16 @@ std::string LocalCluster::chunkdAddress(unsigned chunkd) const {
   throw std::runtime_error("no address of chunkd-" + std::to_string(chunkd));
 }
 
+unsigned LocalCluster::chunkdAt(const std::string& address) const {
+  for (auto& server : json({"status", "--dir", directory()}).at("servers").items()) {
+    if (server.at("address").text() != address) continue;
+    for (unsigned i = 1; i <= options.chunkds; ++i) {
+      if (server.at("pid").number() == uint64_t(pid("chunkd-" + std::to_string(i)))) return i;
+    }
+  }
+  throw std::runtime_error("no chunk daemon at " + address);
+}
+
 std::vector<LocalCluster::Chunk> LocalCluster::chunks(const std::string& name) const {
   std::vector<Chunk> all;
   for (auto& chunk : json({"info", mount() + "/" + name}).at("chunks").items()) {
@@ -227,6 +237,19 @@ bool LocalCluster::waitHealthy(unsigned daemons) const {
   });
 }
 
+bool LocalCluster::waitWhole(std::chrono::milliseconds patience) const {
+  return eventually(patience, [&]() { return isWhole(json({"status", "--dir", directory()})); });
+}
+
+bool isWhole(const Json& status) {
+  auto repair = status.at("repair");
+  for (auto member : {"last_copy", "blocking", "under", "moving", "excess"}) {
+    if (repair.at(member).number() > 0) return false;
+  }
+  return repair.at("surveyed").text() == "true" &&
+         status.at("chunks").at("under").number() + status.at("chunks").at("missing").number() == 0;
+}
+
 void EndToEnd::SetUp() {
   if (!reasonToSkip().empty()) GTEST_SKIP() << reasonToSkip();
 }
@@ -270,6 +293,11 @@ std::string randomBytes(size_t size, uint64_t seed) {
   }
   for (; i < size; ++i) bytes[i] = char(generator());
   return bytes;
+}
+
+uint64_t numberFrom(const char* variable, uint64_t otherwise) {
+  auto text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
 int writeDurably(const std::string& path, const std::string& content) {

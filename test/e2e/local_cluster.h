@@ -55,6 +55,7 @@ class LocalCluster {
                         const std::string& extension) const;  // docs/disk-format
   std::string address() const;                                // of the metaserver, from client.toml
   std::string chunkdAddress(unsigned chunkd) const;
+  unsigned chunkdAt(const std::string& address) const;  // the other way
 
   struct Chunk {
     uint64_t handle, version;
@@ -74,6 +75,8 @@ class LocalCluster {
   Json json(std::vector<std::string> words) const;  // of `cairn ... --json`, which must succeed
   Finished sh(const std::string& script, RunOptions options = {}) const;  // in the mounted directory
   bool waitHealthy(unsigned daemons) const;  // until so many chunk daemons are up and the mount answers
+  bool waitWhole(std::chrono::milliseconds patience) const;
+  // Until every chunk has as many copies as it should, and no more.
 
  private:
   ClusterOptions options;
@@ -81,6 +84,8 @@ class LocalCluster {
 
   void expectNoCrash() const;
 };
+
+bool isWhole(const Json& status);  // every chunk has as many copies as it should, and no more
 
 std::string programs();  // the directory with our programs: $CAIRN_PROGRAMS, else bin/ of the build
 std::string program(const std::string& name);
@@ -100,5 +105,6 @@ std::string readFile(const std::string& path);
 int writeDurably(const std::string& path, const std::string& content);
 // open, write, fsync, close: 0 when each has succeeded, else the first errno.
 std::string randomBytes(size_t size, uint64_t seed);
+uint64_t numberFrom(const char* variable, uint64_t otherwise);  // of the environment: seeds, lengths
 
 }  // namespace cairn::e2e

@@ -36,6 +36,24 @@ class Mounts : public EndToEnd {
                    "log_file=" + cluster->scratch("fuse-" + number + ".log"), "--pid-file", mount + ".pid"}));
     return mount;
   }
+  void expectEqualReplicas(const std::string& name, unsigned expected) {
+    // Of those that are current: an old one may still wait to be deleted.
+    for (auto& chunk : cluster->json({"info", cluster->mount() + "/" + name}).at("chunks").items()) {
+      std::string first;
+      unsigned copies = 0;
+      for (auto& replica : chunk.at("replicas").items()) {
+        if (replica.at("state").text() != "current") continue;
+        auto path = cluster->chunkFile(cluster->chunkdAt(replica.at("address").text()),
+                                       chunk.at("handle").number(), "data");
+        auto content = readFile(path);
+        EXPECT_TRUE(copies == 0 || content == first)
+            << "the replicas of a chunk of " << name << " differ: " << path;
+        first = std::move(content);
+        ++copies;
+      }
+      EXPECT_EQ(copies, expected) << name;
+    }
+  }
   static pid_t pidOf(const std::string& mount) { return std::atoi(readFile(mount + ".pid").c_str()); }
 
   std::vector<std::string> mounts;

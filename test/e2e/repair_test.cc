@@ -20,17 +20,6 @@ class Repair : public EndToEnd {
                   .replicas = replicas,
                   .more = {"--no-restart", "--metaserver-options", "--repair-grace 2"}});
   }
-  bool waitRepaired(LocalCluster& c, std::chrono::milliseconds patience = 60s) {
-    return eventually(patience, [&]() {
-      auto repair = c.json({"status", "--dir", c.directory()}).at("repair");
-      auto chunks = c.json({"status", "--dir", c.directory()}).at("chunks");
-      for (auto member : {"last_copy", "blocking", "under", "moving", "excess"}) {
-        if (repair.at(member).number() > 0) return false;
-      }
-      return repair.at("surveyed").text() == "true" &&
-             chunks.at("under").number() + chunks.at("missing").number() == 0;
-    });
-  }
   // The content of every replica of a file's first chunk on the stores that are not `without`.
   std::vector<std::string> copies(LocalCluster& c, const std::string& name, unsigned without = 0) {
     std::vector<std::string> found;
@@ -47,12 +36,12 @@ TEST_F(Repair, ADaemonKilledForGoodIsReplacedByteForByte) {
   auto& c = four();
   for (int i = 1; i <= 12; ++i) writeFile(c / ("f" + std::to_string(i)), randomBytes(300'000 + i * 1000, i));
   ASSERT_OK(c.sh("sync"));
-  ASSERT_TRUE(waitRepaired(c));
+  ASSERT_TRUE(c.waitWhole(60s));
   c.kill("chunkd-2");
   ASSERT_TRUE(eventually(10s, [&]() {
     return c.json({"status", "--dir", c.directory()}).at("repair").at("under").number() > 0;
   }));
-  ASSERT_TRUE(waitRepaired(c)) << c.log("metaserver-1");
+  ASSERT_TRUE(c.waitWhole(60s)) << c.log("metaserver-1");
   for (int i = 1; i <= 12; ++i) {
     auto name = "f" + std::to_string(i);
     auto expected = randomBytes(300'000 + i * 1000, i);
@@ -84,7 +73,7 @@ TEST_F(Repair, WhileItIsWrittenAFileGetsItsCopiesBack) {
     return c.json({"status", "--dir", c.directory()}).at("repair").at("copied").number() > 0;
   })) << c.log("metaserver-1");
   EXPECT_OK(fio.wait());
-  ASSERT_TRUE(waitRepaired(c)) << c.log("metaserver-1");
+  ASSERT_TRUE(c.waitWhole(60s)) << c.log("metaserver-1");
   auto found = copies(c, "busy.0.0", lost);
   ASSERT_EQ(found.size(), 3u);
   auto expected = readFile(c / "busy.0.0");

@@ -28,11 +28,6 @@ constexpr size_t READS = 256 << 20;            // bytes, that one process reads 
 constexpr size_t CALLS = 400'000;              // of one process, at most
 constexpr uint64_t FULL = 3000;  // bytes, from which a file is emptied: all of it stays in one page
 
-uint64_t numberFrom(const char* variable, uint64_t otherwise) {
-  auto text = std::getenv(variable);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 uint64_t now() {
   struct timespec time;
   ::clock_gettime(CLOCK_MONOTONIC, &time);
