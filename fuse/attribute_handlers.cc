@@ -10,6 +10,18 @@
 
 namespace cairn::fuse {
 
+namespace {
+
+bool isEmpty(const AttributeChange& change) {
+  using Now = AttributeChange::Now;
+  bool times = change.atime != nullptr || change.mtime != nullptr || change.atimeNow == Now::YES ||
+               change.mtimeNow == Now::YES;
+  return change.mode == nullptr && change.uid == nullptr && change.gid == nullptr && change.size == nullptr &&
+         !times;
+}
+
+}  // namespace
+
 Async<void> Handlers::getAttributes(Request request, InodeId inode) {
   auto attributes = co_await filesystem.getAttributes(inode);
   replyAttributes(request, attributes, Answer::TO_LOOK);
@@ -17,14 +29,18 @@ Async<void> Handlers::getAttributes(Request request, InodeId inode) {
 
 Async<void> Handlers::setAttributes(Request request, InodeId inode, AttributeChange change,
                                     Privileges privileges) {
-  if (privileges == Privileges::KILL && change.mode == nullptr) {
+  // An empty change is chown(2) that sets neither, which takes them, too. Or it is what the kernel sends
+  // ahead of a write, that is maybe not the owner's; then the write says itself what it takes.
+  if ((privileges == Privileges::KILL && change.mode == nullptr) || isEmpty(change)) {
     auto before = co_await filesystem.getAttributes(inode);
     if (!before.ok()) {
       request.status(before.status());
       co_return;
     }
     auto mode = modeWithoutPrivileges(request, *before);
-    if (before->type != FileType::DIRECTORY && mode != before->mode) change.mode = mode;
+    bool mayChange =
+        privileges == Privileges::KILL || request.caller().uid == 0 || request.caller().uid == before->uid;
+    if (mayChange && before->type != FileType::DIRECTORY && mode != before->mode) change.mode = mode;
   }
   auto attributes = co_await filesystem.setAttributes(inode, kj::mv(change));
   replyAttributes(request, attributes, Answer::TO_CHANGE);

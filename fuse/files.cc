@@ -123,6 +123,21 @@ Async<Status> Handlers::killPrivileges(InodeId inode, uint16_t mode) {
   co_return changed.status();
 }
 
+Async<Status> Handlers::losePrivileges(const Request& request, const FileHandle& handle,
+                                       Privileges privileges) {
+  auto inode = handle.file->inode();
+  if (privileges == Privileges::KILL) {
+    auto attributes = co_await filesystem.getAttributes(inode);  // another mount may have changed it
+    if (!attributes.ok()) co_return attributes.status();
+    auto mode = modeWithoutPrivileges(request, *attributes);
+    auto status = mode == attributes->mode ? Status::OK : co_await killPrivileges(inode, mode);
+    if (status != Status::OK) co_return status;
+  }
+  if (!(handle.file->attributes().extended & rpc::HAS_CAPABILITY)) co_return Status::OK;
+  auto status = co_await filesystem.removeXattr(inode, "security.capability");
+  co_return status == Status::NO_DATA ? Status::OK : status;
+}
+
 Async<void> Handlers::read(Request request, fuse_file_info file, FileOffset offset, uint32_t size) {
   auto handle = handleOf(file);
   auto data = co_await handle->file->read(offset, size, handle->originOf(file));
@@ -137,27 +152,13 @@ Async<void> Handlers::read(Request request, fuse_file_info file, FileOffset offs
 Async<void> Handlers::write(Request request, fuse_file_info file, FileOffset offset, Bytes bytes,
                             Privileges privileges) {
   auto handle = handleOf(file);
-  auto inode = handle->file->inode();
   auto size = bytes.view.size();
 
   kj::Own<void> locked;  // for what may have to wait for another mount
   if (handle->originOf(file) != Origin::PROGRAM) locked = handle->file->holdPages({offset.value(), size});
-  if (privileges == Privileges::KILL) {
-    auto attributes = co_await filesystem.getAttributes(inode);  // another mount may have changed it
-    auto status = attributes.status();
-    if (status == Status::OK) {
-      auto mode = modeWithoutPrivileges(request, *attributes);
-      if (mode != attributes->mode) status = co_await killPrivileges(inode, mode);
-    }
+  if (privileges == Privileges::KILL || handle->file->attributes().extended & rpc::HAS_CAPABILITY) {
+    auto status = co_await losePrivileges(request, *handle, privileges);
     if (status != Status::OK) {
-      request.status(status);
-      co_return;
-    }
-  }
-  if (handle->file->attributes().extended & rpc::HAS_CAPABILITY) {
-    // A program that is changed loses its privileges, whoever changes it (FUSE_HANDLE_KILLPRIV_V2).
-    auto status = co_await filesystem.removeXattr(inode, "security.capability");
-    if (status != Status::OK && status != Status::NO_DATA) {
       request.status(status);
       co_return;
     }

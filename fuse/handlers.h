@@ -171,6 +171,9 @@ class Handlers final : private kj::TaskSet::ErrorHandler {
   static uint16_t modeWithoutPrivileges(const Request& request, const FileAttributes& attributes);
   Async<Status> truncate(const Request& request, const FileAttributes& attributes, Privileges privileges);
   Async<Status> killPrivileges(InodeId inode, uint16_t mode);  // to that mode
+  Async<Status> losePrivileges(const Request& request, const FileHandle& handle, Privileges privileges);
+  // Before content changes: a program that is changed loses its capabilities, whoever changes it
+  // (FUSE_HANDLE_KILLPRIV_V2), and with KILL setuid and setgid.
   kj::Own<FileHandle> handleOf(const fuse_file_info& file);
   uint64_t addHandle(kj::Own<FileHandle> handle);
   void dropHandle(FileHandle& handle);

@@ -14,27 +14,26 @@ namespace cairn::fuse {
 
 namespace {
 constexpr uint64_t COPY_BYTES_MAX = 2ull << 30;  // the answer has 32 bits
+
+Privileges privilegesOf(const Request& request) {
+  // The kernel does not say it with these requests. Who keeps setuid and setgid has CAP_FSETID, as root has.
+  return request.caller().uid == 0 ? Privileges::KEEP : Privileges::KILL;
 }
+}  // namespace
 
 Async<void> Handlers::allocate(Request request, fuse_file_info file, FileOffset offset, uint64_t length,
                                int mode) {
   auto handle = handleOf(file);
   auto growth = mode & FALLOC_FL_KEEP_SIZE ? Growth::NO : Growth::YES;
-  auto status = Status::NOT_SUPPORTED;
-  switch (mode & ~FALLOC_FL_KEEP_SIZE) {
-    case 0:
-      status = co_await handle->file->allocate(offset, length, growth);
-      break;
-    case FALLOC_FL_PUNCH_HOLE:
-      status =
-          growth == Growth::NO ? co_await handle->file->zero(offset, length, growth) : Status::NOT_SUPPORTED;
-      break;
-    case FALLOC_FL_ZERO_RANGE:
-      status = co_await handle->file->zero(offset, length, growth);
-      break;
-    default:
-      break;
+  auto kind = mode & ~FALLOC_FL_KEEP_SIZE;
+  bool isPunch = kind == FALLOC_FL_PUNCH_HOLE && growth == Growth::NO;
+  if (kind != 0 && kind != FALLOC_FL_ZERO_RANGE && !isPunch) {
+    request.status(Status::NOT_SUPPORTED);
+    co_return;
   }
+  auto status = co_await losePrivileges(request, *handle, privilegesOf(request));
+  if (status == Status::OK && kind == 0) status = co_await handle->file->allocate(offset, length, growth);
+  if (status == Status::OK && kind != 0) status = co_await handle->file->zero(offset, length, growth);
   if (status == Status::OK && handle->flags & (O_SYNC | O_DSYNC)) status = co_await handle->file->sync();
   request.status(status);
 }
@@ -47,6 +46,11 @@ Async<void> Handlers::copyRange(Request request, fuse_file_info source, fuse_fil
   }
   auto from = handleOf(source), to = handleOf(target);
   range.length = kj::min(range.length, COPY_BYTES_MAX);
+  auto lost = co_await losePrivileges(request, *to, privilegesOf(request));
+  if (lost != Status::OK) {
+    request.status(lost);
+    co_return;
+  }
   auto copied = co_await to->file->copyFrom(*from->file, range);
   if (copied.status() == Status::NOT_SUPPORTED) {
     request.fail(ENOSYS);  // the kernel reads and writes then

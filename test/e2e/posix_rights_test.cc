@@ -108,17 +108,41 @@ TEST_P(Rights, ChownTakesSetuidAndSetgidAlsoFromRoot) {
     // setgid without group execution is no privilege (it was mandatory locking once)
     EXPECT_EQ(modeOf(name), mode & 010 ? mode & ~06000u : mode & ~04000u) << std::oct << mode;
   }
+  for (mode_t mode : {04755, 02755, 06745}) {
+    // Also when it changes neither.
+    auto name = "g" + std::to_string(mode);
+    ASSERT_EQ(make(name, "x"), 0);
+    ASSERT_EQ(::chmod(c(name), mode), 0);
+    ASSERT_EQ(::chown(c(name), -1, -1), 0);
+    EXPECT_EQ(modeOf(name), mode & 010 ? mode & ~06000u : mode & ~04000u) << std::oct << mode;
+    ASSERT_EQ(::chmod(c(name), mode), 0);
+    as(BOB, [&]() { return errnoOf(::chown(c(name), -1, -1)); });
+    EXPECT_EQ(modeOf(name), mode) << "but not by somebody else";
+  }
   ASSERT_EQ(makeDirectory("d", 06755), 0);
+  ASSERT_EQ(::chown(c("d"), -1, -1), 0);
+  EXPECT_EQ(modeOf("d"), 06755u);
   ASSERT_EQ(::chown(c("d"), ALICE.uid, ALICE.gid), 0);
   EXPECT_EQ(modeOf("d"), 06755u) << "of a directory they mean something else";
 }
 
 TEST_P(Rights, WritesAndTruncatesOfOthersTakeSetuidAndSetgid) {
   using Act = std::function<int(int fd)>;
-  const Act acts[] = {[](int fd) { return errnoOf(::write(fd, "y", 1)); },
-                      [](int fd) { return errnoOf(::ftruncate(fd, 0)); },
-                      [](int fd) { return errnoOf(::pwrite(fd, "yy", 2, 100000)); }};
-  for (size_t i = 0; i < 3; ++i) {
+  // Large enough to be copied without the kernel.
+  ASSERT_EQ(make("source", std::string(2 << 20, 's')), 0);
+  const Act acts[] = {
+      [](int fd) { return errnoOf(::write(fd, "y", 1)); },
+      [](int fd) { return errnoOf(::ftruncate(fd, 0)); },
+      [](int fd) { return errnoOf(::pwrite(fd, "yy", 2, 100000)); },
+      [](int fd) { return errnoOf(::fallocate(fd, 0, 0, 100)); },
+      [](int fd) { return errnoOf(::fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, 10000)); },
+      [](int fd) { return errnoOf(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096)); },
+      [&](int fd) {
+        int source = ::open(c("source"), O_RDONLY);
+        auto copied = ::copy_file_range(source, nullptr, fd, nullptr, 2 << 20, 0);
+        return copied == 2 << 20 ? closing(source) : copied < 0 ? errno : EIO;
+      }};
+  for (size_t i = 0; i < std::size(acts); ++i) {
     auto name = "f" + std::to_string(i);
     ASSERT_EQ(make(name, "content"), 0);
     ASSERT_EQ(::chmod(c(name), 06777), 0);

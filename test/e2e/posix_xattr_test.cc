@@ -133,6 +133,14 @@ TEST_P(Xattrs, CapabilitiesAreKeptAndLostWithWrites) {
   ASSERT_EQ(set("f", "security.capability", bytes), 0);
   ASSERT_EQ(::truncate(c("f"), 3), 0);
   EXPECT_EQ(get("f", "security.capability"), absent());
+  ASSERT_EQ(set("f", "security.capability", bytes), 0);
+  ASSERT_EQ(::chown(c("f"), -1, -1), 0);
+  EXPECT_EQ(get("f", "security.capability"), absent());
+  ASSERT_EQ(set("f", "security.capability", bytes), 0);
+  fd = ::open(c("f"), O_WRONLY);
+  ASSERT_EQ(errnoOf(::fallocate(fd, 0, 0, 100)), 0);
+  ::close(fd);
+  EXPECT_EQ(get("f", "security.capability"), absent());
 }
 
 TEST_P(Xattrs, AnAclGrantsAndTheMaskTakesBack) {
