@@ -192,6 +192,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
       learned(other);
       learned(outcome->attributes);
       if (outcome->loser.inode) learned(outcome->loser);
+      noteReplaced(outcome->replaced, outcome->loser);
       // What the names are now depends on the flags, and on whether both were one inode: they are asked for
       // anew.
       leases.cache().forgetName(parent, name, outcome->parent.stamp);
@@ -497,6 +498,18 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
   void noteRemoved(const FileAttributes& attributes) {
     if (attributes.links == 0 && attributes.type != FileType::REGULAR)
       lastSeen[attributes.inode] = attributes;
+  }
+
+  void noteReplaced(InodeId replaced, const FileAttributes& loser) {
+    // A directory or special file that a rename has put something else in the place of is gone, and the
+    // metaserver tells no more of it; the kernel may have it open.
+    if (!replaced || loser.inode) return;
+    KJ_IF_MAYBE (known, leases.cache().attributes(replaced, leases.now())) {
+      auto gone = *known;
+      gone.links = 0;
+      noteRemoved(gone);
+      learned(gone);
+    }
   }
 
   static void fillCaller(rpc::Change::Builder change, Credentials caller) {

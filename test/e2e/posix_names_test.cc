@@ -161,7 +161,18 @@ TEST_P(Names, RenameReplacesAtomicallyWhatMayBeReplaced) {
   EXPECT_EQ(::pwrite(held, "H", 1, 0), 1);
   ::close(held);
   ASSERT_EQ(makeDirectory("empty"), 0);
+  held = ::open(c("empty"), O_RDONLY | O_DIRECTORY);
   EXPECT_EQ(::rename(c("e"), c("empty")), 0);
+  ASSERT_EQ(::fstat(held, &status), 0);
+  EXPECT_EQ(status.st_nlink, 0u) << "nor is a directory there any more";
+  ::close(held);
+  ASSERT_EQ(::mkfifo(c("fifo"), 0644), 0);
+  ASSERT_EQ(::mkfifo(c("fifo2"), 0644), 0);
+  held = ::open(c("fifo2"), O_RDWR);
+  EXPECT_EQ(::rename(c("fifo"), c("fifo2")), 0);
+  ASSERT_EQ(::fstat(held, &status), 0);
+  EXPECT_EQ(status.st_nlink, 0u);
+  ::close(held);
   EXPECT_EQ(errnoOf(::access(c("empty/x"), F_OK)), 0);
 }
 
