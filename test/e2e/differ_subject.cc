@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/mman.h>
@@ -33,46 +34,11 @@ const uint32_t IDS[] = {0, 12301, 12302, uint32_t(-1)};
 constexpr unsigned PATH_COUNT = sizeof PATHS / sizeof *PATHS;
 constexpr size_t SIZE_MAX_READ = 300000;
 
-enum Call : unsigned {
-  OPEN,
-  CLOSE,
-  READ,
-  PREAD,
-  WRITE,
-  PWRITE,
-  FTRUNCATE,
-  TRUNCATE,
-  SEEK,
-  STAT,
-  MKDIR,
-  RMDIR,
-  UNLINK,
-  RENAME,
-  LINK,
-  SYMLINK,
-  READLINK,
-  CHMOD,
-  CHOWN,
-  UTIMES,
-  MKNOD,
-  SETXATTR,
-  GETXATTR,
-  LISTXATTR,
-  REMOVEXATTR,
-  FSYNC,
-  LIST,
-  ACCESS,
-  MAP,
-  COPY,
-  ALLOCATE,
-  TEMPORARY,
-  LINKFD,
-  CALLS
-};
+using enum Call;
 
 // How often each is chosen.
-const unsigned WEIGHTS[CALLS] = {24, 12, 8, 10, 12, 20, 8, 6, 4, 5, 9, 5, 8, 14, 7, 5, 2,
-                                 6,  5,  5, 3,  5,  3,  2, 2, 3, 4, 4, 4, 4, 8,  2, 2};
+const unsigned WEIGHTS[unsigned(CALLS)] = {24, 12, 8, 10, 12, 20, 8, 6, 4, 5, 9, 5, 8, 14, 7, 5, 2,
+                                           6,  5,  5, 3,  5,  3,  2, 2, 3, 4, 4, 4, 4, 8,  2, 2};
 
 const int OPEN_FLAGS[] = {O_RDWR | O_CREAT,
                           O_RDWR | O_CREAT | O_EXCL,
@@ -108,7 +74,8 @@ std::string contentOf(uint64_t seed, size_t size) {
 }
 
 class As {
-  // The thread acts as another user for a while: permission to files only, as NFS servers do it.
+  // The thread acts as another user for a while: permission to files only, as NFS servers do it, and without
+  // any capability, as other users are.
  public:
   explicit As(unsigned user) : other(user != 0) {
     if (!other) return;
@@ -116,9 +83,14 @@ class As {
     syscall(SYS_setgroups, user == 1 ? 1 : 0, &group);
     setfsgid(12300 + user);
     setfsuid(12300 + user);
+    syscall(SYS_capget, &header, kept);
+    struct __user_cap_data_struct none[2] = {kept[0], kept[1]};
+    none[0].effective = none[1].effective = 0;
+    syscall(SYS_capset, &header, none);
   }
   ~As() {
     if (!other) return;
+    syscall(SYS_capset, &header, kept);
     setfsuid(0);
     setfsgid(0);
     syscall(SYS_setgroups, 0, nullptr);
@@ -126,6 +98,8 @@ class As {
 
  private:
   const bool other;
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct kept[2] = {};
 };
 
 std::string answer(long result) {
@@ -151,7 +125,7 @@ std::string parentOf(const std::string& path) {
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
-bool usesPath(unsigned call) {
+bool usesPath(Call call) {
   switch (call) {
     case CLOSE:
     case READ:
@@ -177,8 +151,9 @@ Step randomStep(std::mt19937_64& random, Reach reach) {
   unsigned total = 0;
   for (auto weight : WEIGHTS) total += weight;
   auto choice = below(total);
-  Step step;
-  while (choice >= WEIGHTS[step.call]) choice -= WEIGHTS[step.call++];
+  unsigned call = 0;
+  while (choice >= WEIGHTS[call]) choice -= WEIGHTS[call++];
+  Step step{.call = Call(call)};
   step.user = below(4) == 0 ? unsigned(1 + below(2)) : 0;
   step.a = unsigned(below(60));
   step.b = unsigned(below(60));
@@ -191,22 +166,30 @@ Step randomStep(std::mt19937_64& random, Reach reach) {
   return step;
 }
 
+unsigned Step::renameFlags() const {
+  return RENAME_FLAGS[x % 7];
+}
+
+bool Step::changesNoOwner() const {
+  return IDS[x % 4] == uint32_t(-1) && IDS[y % 4] == uint32_t(-1);
+}
+
 std::string describe(const Step& step) {
   std::string a = PATHS[step.a % PATH_COUNT], b = PATHS[step.b % PATH_COUNT];
   auto x = std::to_string(step.x), y = std::to_string(step.y);
   auto slot = "fd" + std::to_string(step.a % 5), other = "fd" + std::to_string(step.b % 5);
-  auto who = step.user == 0 ? "" : "user " + std::to_string(step.user) + ": ";
+  auto who = step.user == 0 ? std::string() : "user " + std::to_string(step.user) + ": ";
   char text[64];
   switch (step.call) {
     case OPEN:
       snprintf(text, sizeof text, "0%o, 0%o", OPEN_FLAGS[step.x % 13], MODES[step.y % 10]);
       return who + other + " = open(" + a + ", " + text + ")";
     case CLOSE:
-      return "close(" + slot + ")";
+      return who + "close(" + slot + ")";
     case READ:
-      return "read(" + slot + ", " + y + ")";
+      return who + "read(" + slot + ", " + y + ")";
     case PREAD:
-      return "pread(" + slot + ", " + y + ", at " + x + ")";
+      return who + "pread(" + slot + ", " + y + ", at " + x + ")";
     case WRITE:
       return who + "write(" + slot + ", " + y + ")";
     case PWRITE:
@@ -216,7 +199,7 @@ std::string describe(const Step& step) {
     case TRUNCATE:
       return who + "truncate(" + a + ", " + x + ")";
     case SEEK:
-      return "lseek(" + slot + ", " + x + ", " + (step.b % 2 ? "SEEK_END" : "SEEK_SET") + ")";
+      return who + "lseek(" + slot + ", " + x + ", " + (step.b % 2 ? "SEEK_END" : "SEEK_SET") + ")";
     case STAT:
       return who + "stat(" + a + ")";
     case MKDIR:
@@ -227,7 +210,7 @@ std::string describe(const Step& step) {
     case UNLINK:
       return who + "unlink(" + a + ")";
     case RENAME:
-      return who + "renameat2(" + a + ", " + b + ", " + std::to_string(RENAME_FLAGS[step.x % 7]) + ")";
+      return who + "renameat2(" + a + ", " + b + ", " + std::to_string(step.renameFlags()) + ")";
     case LINK:
       return who + "link(" + a + ", " + b + ")";
     case SYMLINK:
@@ -255,23 +238,25 @@ std::string describe(const Step& step) {
     case REMOVEXATTR:
       return who + "removexattr(" + a + ", " + XATTRS[step.x % 5] + ")";
     case FSYNC:
-      return "fsync(" + slot + ")";
+      return who + "fsync(" + slot + ")";
     case LIST:
       return who + "list(" + a + ")";
     case ACCESS:
       return who + "access(" + a + ", " + std::to_string(step.x % 8) + ")";
     case MAP:
-      return "store through a shared mapping(" + slot + ", at " + x + ")";
+      return who + "store through a shared mapping(" + slot + ", at " + x + ")";
     case COPY:
-      return "copy_file_range(" + slot + " at " + x + ", " + other + " at " + std::to_string(step.y / 2) +
-             ", " + y + ")";
+      return who + "copy_file_range(" + slot + " at " + x + ", " + other + " at " +
+             std::to_string(step.y / 2) + ", " + y + ")";
     case ALLOCATE:
-      return "fallocate(" + slot + ", " + std::to_string(ALLOCATE_MODES[step.b % 8]) + ", " + x + ", " + y +
-             ")";
+      return who + "fallocate(" + slot + ", " + std::to_string(ALLOCATE_MODES[step.b % 8]) + ", " + x + ", " +
+             y + ")";
     case TEMPORARY:
       return who + other + " = open(" + a + ", O_TMPFILE | O_RDWR)";
     case LINKFD:
       return who + "linkat(" + slot + ", " + b + ")";
+    case CALLS:
+      break;
   }
   return "?";
 }
@@ -293,7 +278,7 @@ Subject::~Subject() {
   std::filesystem::remove_all(root, error);
 }
 
-std::string Subject::carryOut(const Step& step) {
+Answer Subject::carryOut(const Step& step) {
   // Paths are relative: what a symlink or ".." names stays below the root or is refused alike.
   std::vector<std::string> before, after;
   watched(step, before);
@@ -305,7 +290,7 @@ std::string Subject::carryOut(const Step& step) {
   auto attributes = watched(step, after);
   std::string moved;
   for (size_t i = 0; i < before.size(); ++i) moved += before[i] == after[i] ? '.' : '+';
-  return result + " | " + attributes + " | times " + moved;
+  return {result, attributes, moved};
 }
 
 std::string Subject::watched(const Step& step, std::vector<std::string>& times) {
@@ -397,7 +382,7 @@ std::string Subject::call(const Step& step) {
     case UNLINK:
       return answer(unlinkat(rootFd, a, 0));
     case RENAME:
-      return answer(renameat2(rootFd, a, rootFd, b, RENAME_FLAGS[step.x % 7]));
+      return answer(renameat2(rootFd, a, rootFd, b, step.renameFlags()));
     case LINK:
       return answer(linkat(rootFd, a, rootFd, b, 0));
     case SYMLINK:
@@ -417,7 +402,7 @@ std::string Subject::call(const Step& step) {
       return answer(utimensat(rootFd, a, times, 0));
     }
     case MKNOD: {
-      // No devices: a mount does not let them be opened (nodev), the local disk does.
+      // The only devices are whiteouts.
       const mode_t kinds[] = {S_IFIFO, S_IFSOCK, S_IFREG};
       return answer(mknodat(rootFd, a, kinds[step.x % 3] | mode, 0));
     }
@@ -497,6 +482,8 @@ std::string Subject::call(const Step& step) {
       if (slot < 0) return "closed";
       return answer(linkat(AT_FDCWD, self.c_str(), rootFd, b, AT_SYMLINK_FOLLOW));
     }
+    case CALLS:
+      break;
   }
   return "?";
 }

@@ -15,12 +15,61 @@
 
 namespace cairn::e2e {
 
+enum class Call : unsigned {
+  OPEN,
+  CLOSE,
+  READ,
+  PREAD,
+  WRITE,
+  PWRITE,
+  FTRUNCATE,
+  TRUNCATE,
+  SEEK,
+  STAT,
+  MKDIR,
+  RMDIR,
+  UNLINK,
+  RENAME,
+  LINK,
+  SYMLINK,
+  READLINK,
+  CHMOD,
+  CHOWN,
+  UTIMES,
+  MKNOD,
+  SETXATTR,
+  GETXATTR,
+  LISTXATTR,
+  REMOVEXATTR,
+  FSYNC,
+  LIST,
+  ACCESS,
+  MAP,
+  COPY,
+  ALLOCATE,
+  TEMPORARY,
+  LINKFD,
+  CALLS
+};
+
 struct Step {
   // A system call. What `a`, `b`, `x`, `y` mean is up to `call`: paths, slots of open files, offsets, modes.
-  unsigned call = 0;
+  Call call = Call::OPEN;
   unsigned user = 0;  // 0: root; others have no privileges
   unsigned a = 0, b = 0;
   uint64_t x = 0, y = 0;
+
+  unsigned renameFlags() const;  // of a RENAME
+  bool changesNoOwner() const;   // of a CHOWN: it gives -1 for both
+};
+
+struct Answer {
+  std::string result;      // with errno and data
+  std::string attributes;  // of everything that the step named, after it, with "; " between
+  std::string times;       // of modification and of change of each of these: '+' it has moved, '.' it has not
+
+  bool operator==(const Answer&) const = default;
+  std::string text() const { return result + " | " + attributes + " | times " + times; }
 };
 
 enum class Reach { NEAR, FAR };  // FAR: also around the boundary of two chunks
@@ -35,8 +84,7 @@ class Subject {
   Subject(const Subject&) = delete;
   Subject& operator=(const Subject&) = delete;
 
-  std::string carryOut(const Step& step);
-  // Its result, errno, data, and what has changed in the attributes of everything it named.
+  Answer carryOut(const Step& step);
 
   std::string everything();  // names, attributes, contents, extended attributes of the whole tree
 
