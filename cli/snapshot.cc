@@ -38,9 +38,8 @@ std::string refusalOf(Status status, const SnapshotOptions& options) {
              "minute";
     case Status::BUSY:
       return "not everybody who writes in " + options.source +
-             " could be made to wait: a daemon does not answer. Nothing was changed; try again, `cairn "
-             "status` "
-             "shows the daemons";
+             " could be made to wait: a mount or a daemon does not answer. Nothing was changed; try again, "
+             "`cairn status` shows the daemons";
     case Status::STALE:
     case Status::NOT_FOUND:
       return "a directory is gone. Nothing was changed";

@@ -39,6 +39,10 @@ bool writes(LeaseKind kind) {
   return kind == LeaseKind::WRITE || kind == LeaseKind::APPEND;
 }
 
+bool wantsToWrite(Wish wish) {
+  return wish == Wish::WRITE || wish == Wish::APPEND;
+}
+
 }  // namespace
 
 CacheLeases::CacheLeases(Start start, LeaseLimits limits)
@@ -315,6 +319,7 @@ LeaseGrant CacheLeases::grant(SessionId id, InodeId inode, LeaseKind most, kj::T
   // Who is silent has what it has, if it renews in time, and gets nothing new.
   if (!everyoneKnown || isUnclean(inode) || now >= session->renewed + LEASE_CACHE_TERM)
     best = LeaseKind::NONE;
+  if (!pauses.empty()) best = kj::min(best, LeaseKind::READ);
   auto mine = LeaseKind::NONE;
   auto found = subjects.find(inode);
   if (found != subjects.end()) {
@@ -434,8 +439,23 @@ bool CacheLeases::clearTheWay(const Claim& claim, InodeId inode) {
   return clear;
 }
 
+bool CacheLeases::isPaused(const Claim& claim) const {
+  return wantsToWrite(claim.wish) && !pauses.empty() && claim.id > *pauses.begin();
+}
+
+ClaimId CacheLeases::pauseWriting() {
+  return *pauses.insert(ClaimId(++lastClaim)).first;
+}
+
+void CacheLeases::resumeWriting(ClaimId pause, kj::TimePoint now) {
+  told(now);
+  pauses.erase(pause);
+  advanceAll();
+}
+
 bool CacheLeases::tryReady(Claim& claim) {
   if (claim.state == Claim::State::READY) return true;
+  if (isPaused(claim)) return false;
   for (auto inode : claim.inodes) {
     if (!isItsTurn(subjects.at(inode), claim)) return false;
   }
@@ -608,6 +628,18 @@ bool CacheLeases::mayWrite(SessionId id, InodeId inode) const {
   if (subject == nullptr) return false;
   for (auto& lease : subject->holders) {
     if (lease.session == id) return writes(lease.kind);
+  }
+  return false;
+}
+
+bool CacheLeases::hasWriter(InodeId inode) const {
+  auto subject = find(inode);
+  if (subject == nullptr) return false;
+  for (auto& lease : subject->holders) {
+    if (writes(lease.kind)) return true;
+  }
+  for (auto claim : subject->queue) {
+    if (wantsToWrite(claim->wish) && !isPaused(*claim)) return true;
   }
   return false;
 }

@@ -129,6 +129,12 @@ class CacheLeases {
   // Its caller will ask again; it keeps its place for so long.
   void join(ClaimId claim) { left.erase(claim); }
 
+  // -- a pause of writing
+  ClaimId pauseWriting();
+  // Write and append leases go only to claims made before, until the pause ends; whoever has one keeps it. A
+  // claim that is made right after it waits for nobody who waits for the end. Several pauses overlap.
+  void resumeWriting(ClaimId pause, kj::TimePoint now);
+
   // -- what comes back
   void givenBack(SessionId id, const HeldLease& lease, kj::TimePoint now);
   // Keeps `kind` only, as of `stamp`. Also the answer to a recall of that stamp.
@@ -146,6 +152,8 @@ class CacheLeases {
   };
   kj::Maybe<Writer> writerBeside(SessionId id, InodeId inode) const;  // another that has the write lease
   bool mayWrite(SessionId id, InodeId inode) const;                   // it has the write or the append lease
+  bool hasWriter(
+      InodeId inode) const;  // somebody has one of them, or waits for it and not for a pause to end
   bool anyBeside(SessionId id, InodeId inode) const;
   bool isCaching(SessionId id) const;
   bool isAlone(SessionId id) const { return everyoneKnown && caching == (isCaching(id) ? 1 : 0); }
@@ -223,6 +231,7 @@ class CacheLeases {
   bool tryReady(Claim& claim);
   void advance(InodeId inode);
   void advanceAll();
+  bool isPaused(const Claim& claim) const;
   void graceIsOver();
   void attend(SessionId id);
   kj::TimePoint graceEnd() const { return start.now + LEASE_CACHE_TERM + CLOCK_ERROR_MAX; }
@@ -241,6 +250,7 @@ class CacheLeases {
   size_t caching = 0;           // sessions that know leases, but those missing
   std::map<ClaimId, std::unique_ptr<Claim>> claims;
   std::map<ClaimId, kj::TimePoint> left;  // of `claims`: until when
+  std::set<ClaimId> pauses;               // of writing: each the last claim made before it
   std::set<SessionId> missing;            // of before the start, not back yet
   bool everyoneKnown = true;              // none is missing, or what they had is over
   kj::TimePoint hauntedUntil = kj::origin<kj::TimePoint>();

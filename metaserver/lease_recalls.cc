@@ -149,6 +149,23 @@ void LeaseRecalls::Turn::end() {
   recalls = nullptr;
 }
 
+LeaseRecalls::Pause& LeaseRecalls::Pause::operator=(Pause&& other) noexcept {
+  if (this != &other) {
+    end();
+    recalls = other.recalls;
+    pause = other.pause;
+    other.recalls = nullptr;
+  }
+  return *this;
+}
+
+void LeaseRecalls::Pause::end() {
+  if (recalls == nullptr) return;
+  recalls->leases.resumeWriting(pause, recalls->timer.now());
+  recalls->carryOut();
+  recalls = nullptr;
+}
+
 void LeaseRecalls::finish(ClaimId claim) {
   leases.done(claim, timer.now());
   carryOut();
@@ -195,11 +212,18 @@ Async<LeaseRecalls::Turn> LeaseRecalls::claim(SessionId id, kj::Array<InodeId> i
   co_return Turn();
 }
 
-Async<LeaseRecalls::Turn> LeaseRecalls::excludeAll(kj::Array<InodeId> inodes) {
+Async<LeaseRecalls::Turn> LeaseRecalls::excludeAll(kj::Array<InodeId> inodes,
+                                                   kj::Maybe<kj::Duration> patience) {
   Purpose purpose{.wish = Wish::CHANGE, .number = ++ownChanges};
+  auto began = timer.now();
   for (;;) {
     auto turn = co_await claim(SessionId(), kj::heapArray(inodes.asPtr()), purpose);
     if (turn.isReady()) co_return kj::mv(turn);
+    KJ_IF_MAYBE (most, patience) {
+      if (timer.now() - began < *most) continue;
+      if (auto kept = keptPlace({SessionId(), purpose}, inodes)) finish(kept);
+      co_return Turn();
+    }
   }
 }
 

@@ -3,11 +3,19 @@
 //
 // The part of the Administration interface that makes snapshots of trees.
 //
-//   walk the tree -> its chunks stand still (one order for each primary) -> walk again: chunks that came
-//   meanwhile stand still, too -> ... -> nothing came: `snapshot` is proposed in the same turn
+//   who writes in the tree gives its lease back, having sent all it had: whoever does not answer is waited
+//   for here, where it is in nobody's way
+//   -> from now on nobody is given a lease to write -> those who have one again give it back, in one claim
+//   with
+//      the directory that gets the name
+//   -> the chunks of the tree stand still (one order for each primary) -> walk again: chunks that came
+//   meanwhile
+//      stand still, too -> ... -> nothing came, and nobody writes: `snapshot` is proposed in the same turn
 //
-// While the chunks stand still, writers wait: for the orders, and for the operation. After it they find their
-// chunks shared and get clones (chunk_clone.cc).
+// So what a write has returned for before the point of the snapshot is in it, and what returns later was
+// written after it. Chunks stand still last: who has to give a lease back needs them to send what it has.
+// Writers wait until the operation is done; then they find their chunks shared and get clones
+// (chunk_clone.cc).
 #include <set>
 
 #include "metaserver/administration_handlers.h"
@@ -19,7 +27,13 @@ namespace cairn {
 namespace {
 
 constexpr uint32_t WALKS_MAX = 8;
+constexpr kj::Duration QUIET_PATIENCE = 2 * kj::SECONDS;  // meanwhile nobody in the cluster begins to write
 using Handles = std::set<ChunkHandle>;
+
+struct Found {
+  Handles chunks;               // that are not shared yet
+  kj::Vector<InodeId> writers;  // files that somebody may have unsent bytes of
+};
 
 Status addChunks(const NamespaceReader& names, InodeId file, Handles& handles) {
   constexpr uint32_t PAGE = 1000;
@@ -34,7 +48,7 @@ Status addChunks(const NamespaceReader& names, InodeId file, Handles& handles) {
   }
 }
 
-Status walk(const NamespaceReader& names, InodeId top, Handles& handles) {
+Status walk(const NamespaceReader& names, const LeaseRecalls& leases, InodeId top, Found& found) {
   // At once: what it finds is so in this turn of the loop.
   size_t inodes = 1;
   kj::Vector<InodeId> directories;
@@ -48,7 +62,8 @@ Status walk(const NamespaceReader& names, InodeId top, Handles& handles) {
         if (++inodes > ops::SNAPSHOT_INODES_MAX) return Status::TOO_BIG;
         if (entry.attributes.isDirectory()) directories.add(entry.attributes.inode);
         if (!entry.attributes.isRegular()) continue;
-        auto status = addChunks(names, entry.attributes.inode, handles);
+        if (leases.hasWriter(entry.attributes.inode)) found.writers.add(entry.attributes.inode);
+        auto status = addChunks(names, entry.attributes.inode, found.chunks);
         if (!ok(status)) return status;
       }
       if (page->end == ListingEnd::YES) break;
@@ -56,6 +71,12 @@ Status walk(const NamespaceReader& names, InodeId top, Handles& handles) {
   }
   return Status::OK;
 }
+
+struct Quiet {
+  // Of a tree: nobody writes in it.
+  LeaseRecalls::Pause pause;
+  LeaseRecalls::Turn turn;
+};
 
 }  // namespace
 
@@ -67,38 +88,57 @@ Async<void> AdministrationHandlers::takingSnapshot(SnapshotContext context) {
     results.setStatus(Status::NOT_READY);
     co_return;
   }
-  // Mounts may have it cached that there is no such name.
-  auto turn = co_await service.leases.excludeAll(kj::heapArray<InodeId>({directory}));
+  auto look = [&](Found& found) {
+    found = Found();
+    auto status = walk(service.names, service.leases, original, found);
+    found.writers.add(directory);  // mounts may have it cached that there is no such name
+    return status;
+  };
+  Found found;
+  auto status = look(found);
+  if (ok(status)) auto turn KJ_UNUSED = co_await service.leases.excludeAll(found.writers.releaseAsArray());
+
+  Quiet quiet;
   auto still = kj::heap<StillChunks>();
   Handles held;
-  for (uint32_t walks = 0;; ++walks) {
-    Handles found;
-    auto status = walk(service.names, original, found);
+  for (uint32_t walks = 0; ok(status); ++walks) {
+    status = walks == WALKS_MAX ? Status::BUSY : look(found);  // it grows faster than we walk
+    if (!ok(status)) break;
+    if (!quiet.turn.isReady() || found.writers.size() > 1) {
+      // Or a file that is written has been moved into the tree. Its writer must not wait for what we hold.
+      still = kj::heap<StillChunks>();
+      held.clear();
+      quiet.turn = LeaseRecalls::Turn();
+      quiet.pause = LeaseRecalls::Pause();
+      quiet.pause = service.leases.pauseWriting();
+      status = look(found);
+      if (!ok(status)) break;
+      quiet.turn = co_await service.leases.excludeAll(found.writers.releaseAsArray(), QUIET_PATIENCE);
+      if (!quiet.turn.isReady()) status = Status::BUSY;
+      continue;
+    }
     kj::Vector<ChunkHandle> fresh;
     bool mustWait = false;
-    for (auto handle : found) {
+    for (auto handle : found.chunks) {
       if (!held.insert(handle).second) continue;
       fresh.add(handle);
       mustWait |= service.grants.granting(handle);
     }
-    if (ok(status) && fresh.empty()) break;
-    if (ok(status) && walks == WALKS_MAX) status = Status::BUSY;  // it grows faster than we walk
-    if (ok(status)) {
-      if (mustWait && walks > 0) {
-        // Who waits while he holds some may wait in a circle: all of them anew, in their order.
-        still = kj::heap<StillChunks>();
-        fresh.clear();
-        for (auto handle : held) fresh.add(handle);
-      }
-      auto more = co_await service.grants.standStill(fresh.releaseAsArray());
-      if (!ok(more->status) && more->status != Status::STALE) status = Status::BUSY;
-      more->status = Status::OK;
-      still->add(kj::mv(*more));
+    if (fresh.empty()) break;
+    if (mustWait && held.size() > fresh.size()) {
+      // Who waits while he holds some may wait in a circle: all of them anew, in their order.
+      still = kj::heap<StillChunks>();
+      fresh.clear();
+      for (auto handle : held) fresh.add(handle);
     }
-    if (!ok(status)) {
-      results.setStatus(status);
-      co_return;
-    }
+    auto more = co_await service.grants.standStill(fresh.releaseAsArray());
+    if (!ok(more->status) && more->status != Status::STALE) status = Status::BUSY;
+    more->status = Status::OK;
+    still->add(kj::mv(*more));
+  }
+  if (!ok(status)) {
+    results.setStatus(status);
+    co_return;
   }
   auto operation = kj::heap<LoggedOperation>();
   auto snapshot = operation->body().initSnapshot();

@@ -78,11 +78,11 @@ interface Administration {
 
   snapshot @11 (original :UInt64, directory :UInt64, name :Text) -> (status :Status, inodes :UInt64, inode :UInt64);
   # The tree below the directory `original` a second time, as `name` in `directory`: one point in the order of all changes, in the
-  # log when it answers. What mounts have published by then is in it: all that was closed or fsync'ed before. Files share
+  # log when it answers. All writes that had returned at that point are in it: mounts are made to send what they have. Files share
   # their chunks. It is a tree like any other. Answers how many inodes it has, and that of its top. Refuses: notFound, stale,
   # notDirectory, exists, nameTooLong, invalid, loop (`directory` lies in the tree), tooBig (more than 20,000 inodes or 100,000 chunks),
   # notReady (the metaserver has been up for less than a minute: it does not know yet who may be writing), busy (a chunk cannot be
-  # made to stand still: a daemon does not answer), overQuota.
+  # made to stand still: a daemon does not answer; or a mount does not send what it has), overQuota.
 
   image @12 () -> (status :Status, image :Image);
   # A copy of the namespace store as of some operation from now on, for a backup (rpc/backup_directory.h). Every block of it has

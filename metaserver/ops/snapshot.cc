@@ -6,14 +6,13 @@
 //  came
 //    later. That bounds its size: SNAPSHOT_INODES_MAX is a few tenths of a second.
 //  - Names, owners, modes, times, extended attributes, ACLs and symlinks are as they were; hard links within
-//  the
-//    tree are hard links of the copies, those from outside are not counted.
+//    the tree are hard links of the copies, those from outside are not counted.
 //  - Files share their chunks, each up to the length of the file: what its writer has applied and not
 //  published
-//    is not in the copy. Chunks beyond the length are left out.
+//    is not in the copy (snapshot_handlers.cc sees to it that there is nothing). Chunks beyond the length are
+//    left out.
 //  - A quota above the place counts the copies as it counts files, and may refuse them all; those within the
-//  tree are not
-//    copied.
+//    tree are not copied.
 //  - The place must not lie in the tree. The parent's mtime and ctime move, the copies' do not.
 #include <algorithm>
 #include <map>

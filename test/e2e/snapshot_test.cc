@@ -4,8 +4,11 @@
 // `cairn snapshot` on a real mount: all of a tree is there a second time, and the two go their own ways.
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+
 #include "test/e2e/expect.h"
-#include "test/e2e/local_cluster.h"
+#include "test/e2e/mounts_fixture.h"
 
 namespace cairn::e2e {
 namespace {
@@ -43,6 +46,54 @@ TEST_F(Snapshot, ATreeOfTwoThousandFilesIsThereASecondTimeAndBothAreWritten) {
   EXPECT_OK(c.sh("diff -r tree/d9 " + test::quoted(c.scratch("d9"))));
   EXPECT_EQ(c.sh("cat tree/d8/f8 copy/d8/f8").out, "content 8 8\nnew\n");
   ASSERT_OK(c.sh("rm -r tree && cat copy/d10/f10", {.patience = 120s}));
+}
+
+using SnapshotOfWrittenTree = Mounts;
+
+TEST_F(SnapshotOfWrittenTree, HasEveryWriteThatHadReturnedAndNoneWithoutThoseBeforeIt) {
+  auto& c = start({.chunkds = 2, .replicas = 2});
+  auto second = mountAnother();
+  ASSERT_OK(c.sh("mkdir tree snapshots"));
+  // Neither closed nor synced.
+  int unsent = ::open((second + "/tree/unsent").c_str(), O_CREAT | O_RDWR, 0644);
+  ASSERT_EQ(::pwrite(unsent, "in memory", 9, 100), 9);
+  ASSERT_OK(c.cairn({"snapshot", c / "tree", c / "snapshots/first"}));
+  EXPECT_EQ(readFile(c / "snapshots/first/unsent"), std::string(100, 0) + "in memory");
+
+  // Two files of one program, and a third of another mount that tells how far it was: each is written when
+  // the one before is.
+  std::atomic<bool> stop = false;
+  std::atomic<int> error = 0, rounds = 0;
+  std::thread writer([&]() {
+    int fds[3] = {::open((second + "/tree/a").c_str(), O_CREAT | O_WRONLY, 0644),
+                  ::open((c / "tree/b").c_str(), O_CREAT | O_WRONLY, 0644),
+                  ::open((second + "/tree/c").c_str(), O_CREAT | O_WRONLY, 0644)};
+    for (int round = 1; !stop; ++round) {
+      char text[9];
+      ::snprintf(text, sizeof text, "%08d", round);
+      for (int fd : fds) {
+        if (::pwrite(fd, text, 8, 0) != 8) error = errno;
+      }
+      rounds = round;
+    }
+    for (int fd : fds) ::close(fd);
+  });
+  for (int i = 0; i < 20; ++i) {
+    int before = rounds;
+    auto copy = c / ("snapshots/" + std::to_string(i));
+    ASSERT_OK(c.cairn({"snapshot", c / "tree", copy}));
+    int after = rounds;
+    auto number = [&](const char* name) { return std::atoi(readFile(copy + "/" + name).c_str()); };
+    int a = number("a"), b = number("b"), last = number("c");
+    EXPECT_TRUE(a >= b && b >= last && last >= a - 1) << a << ' ' << b << ' ' << last;
+    EXPECT_GE(last, before);
+    EXPECT_LE(a, after + 1);
+  }
+  stop = true;
+  writer.join();
+  EXPECT_EQ(error, 0) << strerror(error);
+  EXPECT_GT(rounds, 20) << "it went on between";
+  ::close(unsent);
 }
 
 TEST_F(Snapshot, SaysWhyItDoesNot) {

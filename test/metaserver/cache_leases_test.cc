@@ -108,6 +108,67 @@ class CacheLeasesTest : public testing::Test {
   std::map<std::pair<SessionId, InodeId>, LeaseRecall> last;
 };
 
+// ---------------------------------------------------------------------------------------- pauses of writing
+
+TEST_F(CacheLeasesTest, APauseGivesWriteLeasesOnlyToThoseWhoClaimedBefore) {
+  join({A, B});
+  EXPECT_EQ(grant(A, WRITE), WRITE);
+  auto before = claim(B, Wish::WRITE);
+  auto pause = leases->pauseWriting();
+  EXPECT_TRUE(leases->hasWriter(FILE));
+  EXPECT_EQ(grant(A, WRITE, OTHER), READ) << "an answer gives what can be read";
+  EXPECT_EQ(grant(A, WRITE), NONE) << "it is being recalled";
+  auto after = claim(B, Wish::WRITE, {OTHER}), appends = claim(A, Wish::APPEND, {THIRD});
+  auto reads = claim(B, Wish::READ, {InodeId(20)});
+  EXPECT_TRUE(isReady(reads));
+  EXPECT_EQ(recalls(), "A7:none");
+  obey(A);
+  EXPECT_TRUE(isReady(before));
+  EXPECT_FALSE(isReady(after));
+  EXPECT_FALSE(isReady(appends));
+  EXPECT_FALSE(leases->hasWriter(OTHER)) << "who waits for the end of the pause is none";
+  leases->resumeWriting(pause, now);
+  EXPECT_TRUE(isReady(appends));
+  EXPECT_EQ(recalls(), "A8:none");
+  obey(A, OTHER);
+  EXPECT_TRUE(isReady(after));
+  EXPECT_TRUE(leases->hasWriter(OTHER));
+}
+
+TEST_F(CacheLeasesTest, AClaimMadeRightAfterAPauseBeganWaitsForNobodyWhoWaitsForItsEnd) {
+  join({A, B});
+  EXPECT_EQ(grant(A, WRITE), WRITE);
+  auto pause = leases->pauseWriting();
+  auto own = claim(SessionId(), Wish::CHANGE, {FILE, OTHER});
+  auto later = claim(B, Wish::WRITE), change = claim(A, Wish::CHANGE, {FILE, OTHER});
+  EXPECT_EQ(recalls(), "A7:none");
+  obey(A);
+  EXPECT_TRUE(isReady(own));
+  EXPECT_FALSE(isReady(later));
+  done(own);
+  EXPECT_FALSE(isReady(change)) << "its turn comes after one that waits";
+  leases->resumeWriting(pause, now);
+  EXPECT_TRUE(isReady(later));
+  done(later);
+  EXPECT_EQ(recalls(), "B7:none");
+  obey(B);
+  EXPECT_TRUE(isReady(change));
+}
+
+TEST_F(CacheLeasesTest, OfTwoPausesTheFirstHoldsUpWhatWasClaimedBetween) {
+  join({A});
+  auto first = leases->pauseWriting();
+  auto between = claim(A, Wish::WRITE);
+  auto second = leases->pauseWriting();
+  auto after = claim(A, Wish::WRITE, {OTHER});
+  EXPECT_FALSE(isReady(between));
+  leases->resumeWriting(first, now);
+  EXPECT_TRUE(isReady(between));
+  EXPECT_FALSE(isReady(after));
+  leases->resumeWriting(second, now);
+  EXPECT_TRUE(isReady(after));
+}
+
 // ---------------------------------------------------------------------------------------- in answers
 
 TEST_F(CacheLeasesTest, ManyMayReadAndOneMayWrite) {
