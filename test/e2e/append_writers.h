@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 
 #include "test/e2e/append_records.h"
@@ -62,6 +63,14 @@ class AppendWriters {
     for (int writer = 0; writer < WRITERS; ++writer) all[writer] = shared->done[writer];
     return all;
   }
+  // Of one append, with its fsync where it has one, those under way included, since the last call.
+  std::chrono::microseconds longestPause() {
+    auto longest = shared->longest.exchange(0);
+    for (auto& began : shared->began) {
+      if (auto since = began.load()) longest = std::max(longest, now() - since);
+    }
+    return std::chrono::microseconds(longest);
+  }
   void finish() {
     shared->stop = true;
     for (auto& child : children) {
@@ -78,11 +87,15 @@ class AppendWriters {
  private:
   struct Shared {
     std::atomic<int> done[WRITERS] = {}, error[WRITERS] = {};  // records written; errno that ended it
+    std::atomic<int64_t> began[WRITERS] = {}, longest{0};      // us; 0: it is in no call
     std::atomic<bool> stop{false};
   };
   Shared* shared;
   pid_t children[WRITERS];
 
+  static int64_t now() {
+    return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::microseconds(1);
+  }
   int write(const std::string& path, int writer) {
     int fd = ::open(path.c_str(), O_WRONLY | O_APPEND);
     if (fd < 0) return errno;
@@ -90,8 +103,15 @@ class AppendWriters {
       // Some are of more than the kernel hands over in one request, and some are made durable.
       auto text = AppendRecord{writer, i, i % 100 == 99 ? 2'500'000 : size_t(20 + i * 53 % 3000)}.text();
       errno = 0;
+      auto began = now();
+      shared->began[writer] = began;
       if (::write(fd, text.data(), text.size()) != ssize_t(text.size())) return errno == 0 ? EIO : errno;
       if (i % 8 == writer && ::fsync(fd) != 0) return errno;
+      auto took = now() - began;
+      for (auto longest = shared->longest.load();
+           took > longest && !shared->longest.compare_exchange_weak(longest, took);) {
+      }
+      shared->began[writer] = 0;
       shared->done[writer] = i + 1;
     }
     return ::close(fd) == 0 ? 0 : errno;

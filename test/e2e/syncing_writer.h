@@ -58,6 +58,17 @@ class SyncingWriter {
     }
     child = -1;
   }
+  // Of one that has ended: the file is what it has written, also when it began again at the front.
+  void expectAll(const std::string& path) const {
+    auto content = readFile(path);
+    auto count = synced(), places = wrap == 0 ? count : std::min(count, wrap);
+    ASSERT_EQ(content.size(), places * RECORD) << path;
+    for (auto i = count - places; i < count; ++i) {
+      auto place = wrap == 0 ? i : i % wrap;
+      ASSERT_TRUE(content.compare(place * RECORD, RECORD, record(i)) == 0)
+          << "record " << i << " of " << count << " in " << path;
+    }
+  }
   // All that was synced is in the file. Not for one that begins again.
   static void expectRecords(const std::string& path, uint64_t count) {
     auto content = readFile(path);
