@@ -2,9 +2,11 @@
 // Copyright 2026 the CairnFS authors
 //
 // A chunk daemon that is gone for good, a file that rots on a disk: every chunk has its copies again, the
-// same bytes in each.
+// same bytes in each. How long that takes is printed for docs/reliability.md: CAIRN_REPAIR_MIB (128) of data,
+// CAIRN_REPAIR_LIMIT (0: none), MiB a second that repair may take of a store.
 #include <unistd.h>
 
+#include <deque>
 #include <filesystem>
 
 #include "test/e2e/expect.h"
@@ -100,6 +102,103 @@ TEST_F(Repair, ARottenReplicaIsFoundByScrubbingAndReplaced) {
     damaged += server.at("scrub").at("damaged").number();
   }
   EXPECT_EQ(damaged, 3u);
+}
+
+class RepairFigures : public Repair {
+ protected:
+  using Clock = std::chrono::steady_clock;
+  static constexpr uint64_t FILE_MIB = 64;
+  const uint64_t megabytes = numberFrom("CAIRN_REPAIR_MIB", 128);
+  const uint64_t limit = numberFrom("CAIRN_REPAIR_LIMIT", 0);
+
+  LocalCluster& fourWith(const std::string& chunkdOptions) {
+    auto& c = start({.chunkds = 4,
+                     .replicas = 3,
+                     .more = {"--no-restart", "--metaserver-options",
+                              "--repair-grace 2 --repair-mib " + std::to_string(limit), "--chunkd-options",
+                              chunkdOptions}});
+    for (uint64_t i = 0; i < megabytes / FILE_MIB; ++i)
+      EXPECT_EQ(writeDurably(c / ("f" + std::to_string(i)), randomBytes(FILE_MIB << 20, i)), 0);
+    EXPECT_TRUE(c.waitWhole(60s));
+    return c;
+  }
+
+  struct Times {
+    double noticed = 0, began = 0, two = 0, three = 0;  // seconds since the kill
+    uint64_t copiedBytes = 0;
+    double megabytes() const { return double(copiedBytes) / (1 << 20); }
+    double rate(double end) const { return megabytes() / std::max(end - began, 0.05); }  // MiB/s
+  };
+  Times measure(LocalCluster& c, const std::vector<std::string>& killed, unsigned copies) {
+    // Until everything has two copies, or three.
+    auto began = Clock::now();
+    auto since = [&]() { return std::chrono::duration<double>(Clock::now() - began).count(); };
+    auto before = repairOf(c).at("copied_bytes").number();
+    for (auto& name : killed) c.kill(name);
+    Times times;
+    EXPECT_TRUE(eventually(600s, [&]() {
+      auto repair = repairOf(c);
+      auto one = repair.at("last_copy").number();
+      auto fewer = one + repair.at("blocking").number() + repair.at("under").number();
+      if (fewer > 0 && times.noticed == 0) times.noticed = since();
+      if (times.began == 0 && repair.at("copying").number() > 0) times.began = since();
+      if (times.noticed > 0 && one == 0 && times.two == 0) times.two = since();
+      if (times.noticed > 0 && fewer == 0) times.three = since();
+      times.copiedBytes = repair.at("copied_bytes").number() - before;
+      return copies == 2 ? times.two > 0 : times.three > 0;
+    }));
+    return times;
+  }
+  void tell(const char* what, const char* copies, const Times& times, double end) {
+    std::printf("%lu MiB, %s: noticed after %.1f s, copied from %.1f s on, %s copies of all after %.1f s; ",
+                static_cast<unsigned long>(megabytes), what, times.noticed, times.began, copies, end);
+    std::printf("%.0f MiB, %.0f MiB/s\n", times.megabytes(), times.rate(end));
+  }
+  static Json repairOf(LocalCluster& c) { return c.json({"status", "--dir", c.directory()}).at("repair"); }
+};
+
+TEST_F(RepairFigures, OneDaemonOfFourIsKilledForGood) {
+  auto& c = fourWith("--scrub-mib 0");
+  auto times = measure(c, {"chunkd-2"}, 3);
+  tell("one daemon of four is killed", "three", times, times.three);
+  EXPECT_GT(times.rate(times.three), 10);
+}
+
+TEST_F(RepairFigures, TwoDaemonsOfFourAreKilledForGood) {
+  auto& c = fourWith("--scrub-mib 0");
+  auto times = measure(c, {"chunkd-1", "chunkd-2"}, 2);
+  tell("two daemons of four are killed", "two", times, times.two);
+  for (uint64_t i = 0; i < megabytes / FILE_MIB; ++i)
+    EXPECT_TRUE(readFile(c / ("f" + std::to_string(i))) == randomBytes(FILE_MIB << 20, i)) << i;
+}
+
+TEST_F(RepairFigures, ScrubbingAsFastAsItCan) {
+  if (std::getenv("CAIRN_REPAIR_MIB") == nullptr)
+    GTEST_SKIP() << "a figure only: CAIRN_REPAIR_MIB is not set";
+  auto& c = fourWith("--scrub-mib 100000");
+  auto scrubbed = [&]() {
+    uint64_t bytes = 0;
+    for (auto& server : c.json({"status", "--dir", c.directory()}).at("servers").items())
+      bytes += server.at("scrub").at("bytes").number();
+    return bytes;
+  };
+  // Ten seconds lie between two rounds over so little, so the fastest second counts.
+  auto end = scrubbed() + (megabytes * 3 << 20);
+  std::deque<std::pair<Clock::time_point, uint64_t>> second;  // before the last look
+  double fastest = 0;                                         // MiB/s
+  ASSERT_TRUE(eventually(300s, [&]() {
+    auto bytes = scrubbed();
+    auto now = Clock::now();
+    second.emplace_back(now, bytes);
+    while (second.size() > 1 && now - second[1].first >= 1s) second.pop_front();
+    auto seconds = std::chrono::duration<double>(now - second.front().first).count();
+    if (seconds >= 1)
+      fastest = std::max(fastest, double(bytes - second.front().second) / seconds / (1 << 20));
+    return bytes >= end && seconds >= 1;
+  }));
+  std::printf("%lu MiB in three copies are scrubbed: %.0f MiB in the fastest second, of four daemons\n",
+              static_cast<unsigned long>(megabytes), fastest);
+  EXPECT_GT(fastest, 10);
 }
 
 TEST_F(Repair, ADrainedDaemonMayBeTakenAway) {
