@@ -161,12 +161,10 @@ class SystemCheck final : public rpc::Check::Server, private CheckSink {
       service.grants.unsettled(finding.chunk);
     } else if (finding.trouble == Trouble::DATA_FILE) {
       // The store reads it, and quarantines what it finds damaged; then it counts no more, and is replaced.
-      auto record = service.names.chunk(finding.chunk);
-      if (record == nullptr) co_return rpc::Repaired::NO;
-      for (auto& replica : service.view.chunks.candidates(finding.chunk, KJ_ASSERT_NONNULL(record))) {
-        if (replica.server != finding.server) continue;
-        co_await service.corruptReplica(finding.chunk, replica.version, finding.server);
-      }
+      // One that it can still read, from a file that it has open, stays: it may be the last.
+      auto status =
+          co_await service.corruptReplica(finding.chunk, finding.server, "a check finds its files wrong");
+      if (status != Status::CORRUPT) co_return rpc::Repaired::NO;
     }
     service.repair.look(finding.chunk);
     co_return rpc::Repaired::BEGUN;

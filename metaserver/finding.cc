@@ -373,6 +373,9 @@ std::string advise(const Finding& it) {
     case Trouble::CHUNK_AHEAD:
       return "the store is another cluster's, or this metaserver runs on an old copy: nothing is deleted "
              "meanwhile";
+    case Trouble::DATA_FILE:
+      return "--repair has the store read it, and replaces what is damaged from another replica; what its "
+             "daemon can still read, from a file that it has open, is replaced once the daemon is restarted";
     case Trouble::STRAY_FILE:
       return "nothing reads it; look at it with `cairn-chunkd inspect`, and remove it while the daemon is "
              "stopped";

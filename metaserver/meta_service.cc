@@ -205,28 +205,30 @@ kj::Maybe<ReplicaFacts> MetaService::replicaAt(ChunkHandle chunk, ServerId serve
   return nullptr;
 }
 
-Async<void> MetaService::corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server) {
+Async<Status> MetaService::corruptReplica(ChunkHandle chunk, ServerId server, kj::StringPtr why) {
   // A client's word alone takes nothing out: bytes may go bad on their way, too. The store reads them all.
   auto verifying = std::make_pair(chunk, server);
-  if (!verified.insert(verifying).second) co_return;  // asked already
+  if (!verified.insert(verifying).second) co_return Status::BUSY;  // asked already
   KJ_DEFER(verified.erase(verifying));
   auto found = replicaAt(chunk, server);
-  if (found == nullptr) co_return;
+  if (found == nullptr) co_return Status::NO_REPLICA;
   auto facts = KJ_ASSERT_NONNULL(found);
   auto answer = co_await orders.verify(server, chunk, facts.version);
   auto status = answer.orDefault(Status::NOT_READY);
   if (status != Status::CORRUPT) {
-    log.warning("a client read bad bytes of chunk ", chunk, " v", version, " from store ", server,
-                ", which finds: ", status, " -> it stays; damage on the way, or of memory, looks like this");
-    co_return;
+    log.warning("chunk ", chunk, " v", facts.version, " on store ", server, ": ", why,
+                "; the store finds: ", status,
+                " -> it stays; damage on the way, or of memory, looks like this");
+    co_return status;
   }
   KJ_IF_MAYBE (now, replicaAt(chunk, server)) {
-    if (now->registration != facts.registration) co_return;
+    if (now->registration != facts.registration) co_return Status::STALE;
     now->state = ReplicaFacts::State::CORRUPT;
     view.chunks.put(chunk, *now);
-    log.error("a client read bad bytes of chunk ", chunk, " v", version, " from store ", server,
-              ", which finds the same -> the replica is out");
+    log.error("chunk ", chunk, " v", facts.version, " on store ", server, ": ", why,
+              "; the store finds the same -> the replica is out");
   }
+  co_return status;
 }
 
 }  // namespace cairn

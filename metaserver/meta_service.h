@@ -74,8 +74,8 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   void doubt(ServerId server);
   // Somebody says that it did not answer: asked at once, so that a hung store counts as silent for all.
 
-  Async<void> corruptReplica(ChunkHandle chunk, ChunkVersion version, ServerId server);
-  // A client has read bytes there that fail their checksum.
+  Async<Status> corruptReplica(ChunkHandle chunk, ServerId server, kj::StringPtr why);
+  // Somebody says so. CORRUPT: the store finds the same, and the replica counts no more. Else it stays.
 
   kj::Promise<void> guard(kj::Promise<void> handler) { return canceler.wrap(kj::mv(handler)); }
   // Cap'n Proto lets a call run to its end though its caller has gone. What waits runs in here, and ends with

@@ -354,11 +354,11 @@ kj::Promise<void> SessionHandlers::reporting(ReportCorruptContext context) {
   auto params = context.getParams();
   ChunkHandle chunk(params.getChunk().getHandle());
   ServerId server(params.getServer());
-  return service.corruptReplica(chunk, ChunkVersion(params.getChunk().getVersion()), server)
-      .catch_([this, chunk, server](kj::Exception&& exception) {
-        service.log.warning("store ", server, " could not be asked about chunk ", chunk, ": ",
-                            exception.getDescription(), " -> left as it is");
-      });
+  kj::Promise<Status> asked = service.corruptReplica(chunk, server, "a client read bad bytes");
+  return asked.ignoreResult().catch_([this, chunk, server](kj::Exception&& exception) {
+    service.log.warning("store ", server, " could not be asked about chunk ", chunk, ": ",
+                        exception.getDescription(), " -> left as it is");
+  });
 }
 
 kj::Promise<void> SessionHandlers::getXattr(GetXattrContext context) {

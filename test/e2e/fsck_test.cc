@@ -137,6 +137,24 @@ TEST_F(Fsck, DamageOfStoresIsFoundNamedAndRepaired) {
   expectClean(c, {"--data"});
 }
 
+TEST_F(Fsck, AFileThatIsGoneAndStillOpenInItsDaemonIsReplacedAfterARestart) {
+  auto& c = start({.more = {"--chunkd-options", "--scrub-mib 0"}});
+  ASSERT_OK(c.sh("head -c 200000 /dev/urandom > f; sync f"));
+  auto file = c.chunkFile(2, c.chunks("f").at(0).handle, "data");
+  ASSERT_TRUE(fs::remove(file));
+  auto report = fsck(c, {"--repair"});
+  EXPECT_EQ(report.run.code, 4) << report.run.describe();
+  EXPECT_TRUE(report.has("data-file", "/f")) << report.text;
+  EXPECT_NE(report.run.out.find("once the daemon is restarted"), std::string::npos) << report.run.out;
+  EXPECT_EQ(Json::parse(report.run.out).at("begun").number(), 0u) << report.run.out;
+  auto before = c.pid("chunkd-2");
+  c.kill("chunkd-2", SIGTERM);
+  ASSERT_TRUE(eventually(30s, [&]() { return c.alive("chunkd-2") && c.pid("chunkd-2") != before; }));
+  ASSERT_TRUE(c.waitHealthy(3));
+  EXPECT_TRUE(eventually(90s, [&]() { return fsck(c, {"--repair"}).run.code == 0; })) << fsck(c).text;
+  EXPECT_TRUE(fs::exists(file)) << "made anew from another replica";
+}
+
 TEST_F(Fsck, ChunksThatAreLostAreNamedByTheirFiles) {
   auto& c = start({.chunkds = 1, .replicas = 1});
   ASSERT_OK(c.sh(
