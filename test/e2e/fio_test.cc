@@ -4,9 +4,9 @@
 // fio writes blocks of random size at random places, reads them and checks their CRC32C: with 1 and 8 jobs,
 // through the kernel's cache and with O_DIRECT. CAIRN_FIO_SIZE (of all jobs together; 64m) makes it as long
 // as one likes: CAIRN_FIO_SIZE=2g scripts/dev test 'Jobs/Fio.*'
-#include "test/e2e/expect.h"
-
 #include <cstdlib>
+
+#include "test/e2e/expect.h"
 #include "test/e2e/local_cluster.h"
 
 namespace cairn::e2e {

@@ -99,7 +99,7 @@ Finished LocalCluster::down() {
 }
 
 std::string LocalCluster::store(unsigned chunkd) const {
-  return directory() + "/chunkd-" + std::to_string(chunkd);
+  return directory() + (chunkd == 0 ? "/metaserver-1" : "/chunkd-" + std::to_string(chunkd));
 }
 
 std::string LocalCluster::address() const {

@@ -34,7 +34,7 @@ struct ClusterOptions {
   unsigned chunkds = 3;
   unsigned replicas = 3;
   std::vector<std::string> more;  // further words for `cairn up`
-  // Size of a tmpfs put under the store of a chunk daemon, in MiB, by number from 1.
+  // Size of a tmpfs put under the store of a chunk daemon, in MiB, by number from 1; 0: under the metaserver.
   std::map<unsigned, unsigned> smallStores;
 };
 
@@ -50,7 +50,7 @@ class LocalCluster {
   std::string operator/(const std::string& name) const { return mount() + "/" + name; }
   std::string directory() const { return temporary / "cluster"; }
   std::string scratch(const std::string& name) const { return temporary / name; }  // on the local disk
-  std::string store(unsigned chunkd) const;
+  std::string store(unsigned chunkd) const;  // 0: the metaserver's directory
   std::string chunkFile(unsigned chunkd, uint64_t handle,
                         const std::string& extension) const;  // docs/disk-format
   std::string address() const;                                // of the metaserver, from client.toml
