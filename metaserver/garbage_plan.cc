@@ -38,7 +38,9 @@ Verdict judge(ChunkHandle chunk, ChunkVersion held, const ChunkFacts& facts) {
     if (held <= *dropped) return Verdict::GARBAGE;
     if (!before) return Verdict::AHEAD;
   }
-  return before && facts.restored != Restored::RELEASED ? Verdict::KEPT : Verdict::UNKNOWN;
+  // No create of before the restore is under way any more, so what is let go needs no grace.
+  if (before) return facts.restored == Restored::RELEASED ? Verdict::GARBAGE : Verdict::KEPT;
+  return Verdict::UNKNOWN;
 }
 
 void GarbagePlan::reportBegins(ServerId server) {

@@ -12,7 +12,7 @@
 //   NEWER     a higher version than on record is one that was raised after the backup: the record follows it;
 //   KEPT      a chunk that no file has may be that of a file made after the backup: it stays until an
 //   operator
-//             lets it go.
+//             lets it go, and is garbage then.
 // Neither pulls the brake.
 // and always: out of safe mode, the operation that condemned it is on stable storage (a power cut must not
 // bring back the file without its data), and the brake is off. AHEAD, a version or handle that this namespace

@@ -76,13 +76,16 @@ TEST(Judge, InARestoredNamespaceVersionsFromBeforeItAreNewerAndNotAhead) {
 TEST(Judge, InARestoredNamespaceChunksOfNoFileAreKeptUntilTheyAreReleased) {
   EXPECT_EQ(verdict(3, restored(unknown())), Verdict::KEPT);
   EXPECT_EQ(verdict(3, restored(unknown(), Restored::TAKING_OVER)), Verdict::KEPT);
-  EXPECT_EQ(verdict(3, restored(unknown(), Restored::RELEASED)), Verdict::UNKNOWN);
+  EXPECT_EQ(verdict(3, restored(unknown(), Restored::RELEASED)), Verdict::GARBAGE);
   EXPECT_EQ(verdict(4, restored(dropped(4))), Verdict::GARBAGE) << "deleted before the backup";
   EXPECT_EQ(verdict(5, restored(dropped(4))), Verdict::KEPT);
-  EXPECT_EQ(verdict(5, restored(dropped(4), Restored::RELEASED)), Verdict::UNKNOWN);
+  EXPECT_EQ(verdict(5, restored(dropped(4), Restored::RELEASED)), Verdict::GARBAGE);
   auto later = restored(unknown());
   later.nextHandle = ChunkHandle(3000);
   EXPECT_EQ(judge(ChunkHandle(2000), ChunkVersion(1), later), Verdict::UNKNOWN) << "a create cut off since";
+  later = restored(later, Restored::RELEASED);
+  later.restoredFloor = 1000;
+  EXPECT_EQ(judge(ChunkHandle(2000), ChunkVersion(1), later), Verdict::UNKNOWN) << "the same, after a release";
 }
 TEST(Judge, AHandleGivenOutThatNoFileHasIsUnknown) {
   EXPECT_EQ(verdict(1, unknown()), Verdict::UNKNOWN);
