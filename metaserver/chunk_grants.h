@@ -269,6 +269,7 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
   std::map<Place, kj::ForkedPromise<Status>> creations;    // of new chunks, and of clones of shared ones
   std::unordered_map<ChunkHandle, Complaints> complaints;  // of clients about a lease whose primary lives
   std::map<ChunkHandle, kj::TimePoint> restless;           // unsettled, and from when on to be settled
+  kj::Own<kj::PromiseFulfiller<void>> wakeSettling;        // while none is
   uint32_t settling = 0;                                   // at this moment
   struct Settled {
     ChunkVersion version;

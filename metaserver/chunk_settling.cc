@@ -28,6 +28,7 @@ constexpr uint32_t SETTLES_AT_ONCE = 8;
 
 void ChunkGrants::unsettled(ChunkHandle handle) {
   restless.emplace(handle, timer.now() + SETTLE_AFTER);
+  if (wakeSettling.get() != nullptr) wakeSettling->fulfill();
 }
 
 void ChunkGrants::told(ChunkHandle handle, const ReplicaFacts& replica, bool unsynced) {
@@ -101,6 +102,11 @@ Async<void> ChunkGrants::settleOne(ChunkHandle handle) {
 
 Async<void> ChunkGrants::settleForEver() {
   for (;;) {
+    if (restless.empty()) {
+      auto pair = kj::newPromiseAndFulfiller<void>();
+      wakeSettling = kj::mv(pair.fulfiller);
+      co_await pair.promise;
+    }
     co_await timer.afterDelay(SETTLE_INTERVAL);
     if (view.safeMode.on()) continue;
     auto now = timer.now();

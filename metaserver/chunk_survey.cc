@@ -14,14 +14,8 @@ namespace {
 
 constexpr uint32_t SLICE = 1000;  // chunks judged at a time: some milliseconds
 constexpr kj::Duration SLICE_INTERVAL = 250 * kj::MILLISECONDS;
+constexpr kj::Duration ROUND_INTERVAL = 1 * kj::SECONDS;  // at the least, while stores neither come nor go
 constexpr uint32_t RECORDS_PER_TURN = 1000;
-
-kj::Maybe<ChunkVersion> droppedVersion(const NamespaceReader& names, ChunkHandle chunk) {
-  if (!chunk) return nullptr;
-  auto page = names.garbage(ChunkHandle(chunk.value() - 1), 1);
-  if (page.size() == 1 && page[0].handle == chunk) return page[0].version;
-  return nullptr;
-}
 
 }  // namespace
 
@@ -50,7 +44,7 @@ ChunkFacts ChunkSurvey::facts(ChunkHandle chunk, ServerId server) const {
   KJ_IF_MAYBE (record, facts.record) {
     facts.currentElsewhere = view.chunks.currentElsewhere(chunk, *record, server, timer.now());
   } else {
-    facts.dropped = droppedVersion(names, chunk);
+    facts.dropped = names.dropped(chunk);
   }
   return facts;
 }
@@ -70,10 +64,24 @@ kj::Maybe<uint64_t> ChunkSurvey::leaving(ServerId server) const {
 
 void ChunkSurvey::startAnew() {
   cursor = ChunkHandle();
+  basis = nullptr;
   counting = ChunkHealth();
   leavingCounting.clear();
   leavingLatest.clear();
   for (auto server : view.draining) leavingCounting[server] = 0;
+}
+
+bool ChunkSurvey::isDue() {
+  if (cursor) return true;  // in the middle of a round
+  Basis now{view.chunks.changes(), operations.last(), view.standing(timer.now())};
+  KJ_IF_MAYBE (before, basis) {
+    if (*before == now) return false;
+    if (before->stores == now.stores && timer.now() - began < ROUND_INTERVAL) return false;
+  }
+  basis = now;
+  began = timer.now();
+  ++begun;
+  return true;
 }
 
 void ChunkSurvey::slice() {
@@ -114,6 +122,7 @@ void ChunkSurvey::slice() {
 }
 
 Async<void> ChunkSurvey::collectRecords() {
+  if (names.state().garbage == 0) co_return;
   auto page = names.garbage(garbageCursor, RECORDS_PER_TURN);
   garbageCursor = page.size() < RECORDS_PER_TURN ? ChunkHandle() : page[page.size() - 1].handle;
   bool everyStoreTold = !view.safeMode.on();
@@ -165,6 +174,7 @@ Async<void> ChunkSurvey::followStores() {
       log.warning(chunks.size(),
                   " chunks that were written after the backup stay as they were: ", outcome.status,
                   " -> tried again at the next look");
+      basis = nullptr;
       co_return;
     }
     for (auto chunk : chunks) repair.look(chunk);
@@ -213,7 +223,7 @@ Async<void> ChunkSurvey::run() {
   uint64_t turn = 0;
   for (;;) {
     co_await timer.afterDelay(SLICE_INTERVAL);
-    slice();
+    if (isDue()) slice();
     bool takesOver = names.state().restored == Restored::TAKING_OVER && view.servers.reported() > 0;
     if ((takesOver || !newer.empty()) && !view.safeMode.on()) co_await followStores();
     if (++turn % 4 != 0 || view.safeMode.on()) continue;
@@ -223,7 +233,7 @@ Async<void> ChunkSurvey::run() {
     auto now = timer.now();
     for (auto id : connected) {
       KJ_IF_MAYBE (server, view.servers.find(id)) {
-        if (server->state(now) == ServerState::UP) tasks.add(deleteAt(id));
+        if (server->state(now) == ServerState::UP && view.garbage.anyWaiting(id)) tasks.add(deleteAt(id));
       }
     }
   }

@@ -15,6 +15,7 @@ bool ChunkTable::counts(const ReplicaFacts& replica) const {
 
 void ChunkTable::touch(ChunkHandle chunk) {
   constexpr size_t TOUCHED_MAX = 100'000;
+  ++changed;
   if (touched.chunks.size() < TOUCHED_MAX) {
     touched.chunks.add(chunk);
   } else {
@@ -63,7 +64,7 @@ void ChunkTable::remove(ChunkHandle chunk, ServerId server) {
 }
 
 void ChunkTable::forget(ChunkHandle chunk) {
-  table.erase(chunk);
+  changed += table.erase(chunk);
 }
 
 kj::Vector<ChunkHandle> ChunkTable::handlesAfter(ChunkHandle after, uint32_t limit) const {

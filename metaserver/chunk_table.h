@@ -48,6 +48,7 @@ class ChunkTable {
     kj::Vector<ChunkHandle> chunks;
     bool all = false;  // more than could be remembered
   };
+  bool anyTouched() const { return touched.all || !touched.chunks.empty(); }
   Touched takeTouched();  // chunks whose replicas have changed since the last call, some of them twice
 
   kj::Vector<ReplicaFacts> candidates(ChunkHandle chunk, const ChunkRecord& record) const;
@@ -61,6 +62,7 @@ class ChunkTable {
   kj::Vector<ChunkHandle> handlesAfter(ChunkHandle after, uint32_t limit) const;
 
   size_t chunks() const { return table.size(); }
+  uint64_t changes() const { return changed; }  // of replicas, since the start
 
  private:
   bool counts(const ReplicaFacts& replica) const;
@@ -68,6 +70,7 @@ class ChunkTable {
   const ServerTable& servers;
   std::map<ChunkHandle, kj::Vector<ReplicaFacts>> table;  // ordered, so that a survey can go on where it was
   Touched touched;
+  uint64_t changed = 0;
 };
 
 }  // namespace cairn

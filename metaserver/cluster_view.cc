@@ -6,6 +6,17 @@
 
 namespace cairn {
 
+uint64_t ClusterView::standing(kj::TimePoint now) const {
+  constexpr uint64_t MIX = 0x9e3779b97f4a7c15ull;
+  uint64_t digest = safeMode.on();
+  for (auto& [id, server] : servers.all()) {
+    digest = (digest + id.value()) * MIX;
+    digest = (digest + server.registration) * MIX;
+    digest += uint64_t(server.state(now)) + (draining.count(id) > 0 ? 8 : 0);
+  }
+  return digest;
+}
+
 bool ClusterView::moreMayCome(kj::TimePoint now) const {
   if (safeMode.on()) return true;
   for (auto& [id, server] : servers.all()) {

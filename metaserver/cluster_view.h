@@ -42,6 +42,10 @@ struct ClusterView {
 
   uint32_t minimumOf(uint32_t wanted) const { return wanted < minimumReplicas ? wanted : minimumReplicas; }
 
+  uint64_t standing(kj::TimePoint now) const;
+  // A digest: another one when a store has come, gone, fallen silent, registered anew, been drained, or safe
+  // mode has ended. What is known of chunks is worth another look then.
+
   bool moreMayCome(kj::TimePoint now) const;
   // Replicas that we miss may only not have been reported yet: worth a pause, not worth giving them up.
 

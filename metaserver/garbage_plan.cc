@@ -158,6 +158,11 @@ uint64_t GarbagePlan::kept() const {
   return sum;
 }
 
+bool GarbagePlan::anyWaiting(ServerId server) const {
+  auto found = stores.find(server);
+  return found != stores.end() && !found->second.doomed.empty();
+}
+
 uint64_t GarbagePlan::waiting() const {
   uint64_t sum = 0;
   for (auto& [server, store] : stores) sum += store.doomed.size();

@@ -85,7 +85,8 @@ class GarbagePlan {
   void releaseBrake();          // an operator has looked: what is unknown may go. AHEAD stays where it is
   kj::StringPtr brake() const;  // why everything is held back; empty: it is not
   uint64_t waiting() const;     // replicas on the list
-  uint64_t kept() const;        // replicas that are KEPT, as of the last report of each store
+  bool anyWaiting(ServerId server) const;
+  uint64_t kept() const;  // replicas that are KEPT, as of the last report of each store
 
  private:
   struct Entry {

@@ -351,6 +351,12 @@ kj::Array<GarbageRecord> NamespaceReader::garbage(ChunkHandle after, uint32_t li
   return result.releaseAsArray();
 }
 
+kj::Maybe<ChunkVersion> NamespaceReader::dropped(ChunkHandle handle) const {
+  Row row(db, witness, Key(Table::GARBAGE, handle.value()));
+  if (!row.exists()) return nullptr;
+  return ChunkVersion(decodeNumber(row.value()));
+}
+
 kj::Array<SessionRecord> NamespaceReader::sessions() const {
   kj::Vector<SessionRecord> result;
   Key prefix(Table::SESSIONS);

@@ -94,6 +94,7 @@ class NamespaceReader {
   Room room(const Inode& inode) const;  // UINT64_MAX: no quota, or the count has not ended
 
   kj::Array<GarbageRecord> garbage(ChunkHandle after, uint32_t limit) const;  // in order of handle
+  kj::Maybe<ChunkVersion> dropped(ChunkHandle handle) const;                  // of its garbage record
   kj::Array<SessionRecord> sessions() const;
   kj::Maybe<SessionRecord> session(SessionId id) const;
   kj::Array<StoreRecord> stores() const;

@@ -14,7 +14,8 @@ namespace cairn {
 namespace {
 
 constexpr kj::Duration TURN = 500 * kj::MILLISECONDS;
-constexpr uint32_t LOOK_AT = 2000;  // chunks in a turn
+constexpr kj::Duration IDLE_TURN = 1 * kj::SECONDS;  // while nothing is to be moved
+constexpr uint32_t LOOK_AT = 2000;                   // chunks in a turn
 
 }  // namespace
 
@@ -107,7 +108,7 @@ void Rebalance::turn() {
 
 Async<void> Rebalance::run() {
   for (;;) {
-    co_await timer.afterDelay(TURN);
+    co_await timer.afterDelay(plan.running() ? TURN : IDLE_TURN);
     if (!view.safeMode.on()) turn();
   }
 }

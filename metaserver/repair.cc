@@ -14,12 +14,13 @@ namespace cairn {
 namespace {
 
 constexpr kj::Duration TURN = 100 * kj::MILLISECONDS;
-constexpr uint32_t SWEEP_SLICE = 2000;        // chunks in a turn, when stores have come or gone
-constexpr uint32_t TOUCHED_MAX = 5000;        // chunks of which something has changed in a turn
-constexpr uint64_t SLICE_BYTES = 8ull << 20;  // of one order: a second at a modest rate
-constexpr uint64_t LITTLE = 2ull << 20;       // bytes that may be left for the freeze
-constexpr uint32_t PASSES_MAX = 4;            // over a chunk that is being written, then it is frozen
-constexpr uint32_t OVERTAKEN_MAX = 8;         // versions that pass by during one copy
+constexpr kj::Duration IDLE_TURN = 1 * kj::SECONDS;  // nothing has changed, and nothing is due
+constexpr uint32_t SWEEP_SLICE = 2000;               // chunks in a turn, when stores have come or gone
+constexpr uint32_t TOUCHED_MAX = 5000;               // chunks of which something has changed in a turn
+constexpr uint64_t SLICE_BYTES = 8ull << 20;         // of one order: a second at a modest rate
+constexpr uint64_t LITTLE = 2ull << 20;              // bytes that may be left for the freeze
+constexpr uint32_t PASSES_MAX = 4;                   // over a chunk that is being written, then it is frozen
+constexpr uint32_t OVERTAKEN_MAX = 8;                // versions that pass by during one copy
 constexpr kj::Duration FREEZE_MAX = 1000 * kj::MILLISECONDS;  // that writers wait
 constexpr kj::Duration OVERTAKEN_PAUSE = 250 * kj::MILLISECONDS;
 
@@ -117,15 +118,12 @@ kj::Array<RepairStore> Repair::stores() const {
 }
 
 void Repair::noticeChanges(kj::ArrayPtr<const RepairStore> present) {
-  uint64_t takers = 0, states = 0;
+  uint64_t takers = 0;
   for (auto& store : present) {
     if (store.takes) takers = (takers + store.server.value()) * 0x9e3779b97f4a7c15ull;
   }
   auto now = timer.now();
-  for (auto& [id, server] : view.servers.all()) {
-    states = (states + id.value()) * 0x9e3779b97f4a7c15ull;
-    states += uint64_t(server.state(now)) + (view.draining.count(id) > 0 ? 8 : 0);
-  }
+  auto states = view.standing(now);
   if (takers != takersBefore) plan.storesChanged(now);
   if (states != statesBefore) sweepWanted = true;
   takersBefore = takers;
@@ -161,9 +159,16 @@ void Repair::beginWhatIsNext() {
   }
 }
 
+kj::Duration Repair::pause() const {
+  // Until the next turn. That a store has gone is seen by the second, as its heartbeats are.
+  if (sweeping || sweepWanted || view.chunks.anyTouched()) return TURN;
+  KJ_IF_MAYBE (due, plan.due()) return kj::max(TURN, kj::min(IDLE_TURN, *due - timer.now()));
+  return IDLE_TURN;
+}
+
 Async<void> Repair::run() {
   for (;;) {
-    co_await timer.afterDelay(TURN);
+    co_await timer.afterDelay(pause());
     if (view.safeMode.on()) continue;
     noticeChanges(stores());
     sweepSlice();

@@ -56,6 +56,7 @@ class Repair : private kj::TaskSet::ErrorHandler {
   kj::Array<RepairStore> stores() const;
   void noticeChanges(kj::ArrayPtr<const RepairStore> present);
   void sweepSlice();
+  kj::Duration pause() const;
   void beginWhatIsNext();
   Async<void> carryOut(RepairJob job);
   Async<RepairPlan::Outcome> copy(const RepairJob& job);

@@ -240,6 +240,12 @@ void RepairPlan::dequeue(Entry& entry) {
 // ---------------------------------------------------------------------------------------------------------------
 // What is done next
 
+kj::Maybe<kj::TimePoint> RepairPlan::due() const {
+  if (!ready.empty()) return kj::origin<kj::TimePoint>();
+  if (!waiting.empty()) return waiting.begin()->first;
+  return nullptr;
+}
+
 kj::Vector<RepairJob> RepairPlan::next(kj::ArrayPtr<const RepairStore> stores, kj::TimePoint now) {
   while (!waiting.empty() && waiting.begin()->first <= now) {
     auto& entry = entries.at(waiting.begin()->second);

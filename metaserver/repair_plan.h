@@ -94,6 +94,8 @@ class RepairPlan {
 
   kj::Vector<RepairJob> next(kj::ArrayPtr<const RepairStore> stores, kj::TimePoint now);
   // What to begin now. The caller calls began() and ended() for each it carries out.
+  kj::Maybe<kj::TimePoint> due() const;
+  // When next() may have something, as things are; null: when somebody has told something new.
   void began(const RepairJob& job);
   enum class Outcome { DONE, AGAIN, FAILED };
   void ended(const RepairJob& job, Outcome outcome, kj::TimePoint now);

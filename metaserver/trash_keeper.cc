@@ -47,11 +47,16 @@ Async<Result<uint64_t>> TrashKeeper::purge(kj::Array<TrashedFile> files) {
 }
 
 Async<void> TrashKeeper::purgeDue() {
+  if (lookedAt == operations.last() && operations.now() < nothingDueUntil) co_return;
   for (uint32_t i = 0; i < BATCHES_PER_TURN; ++i) {
     auto page = names.trash(0, InodeId(), BATCH);
     size_t due = 0;
     while (due < page.size() && page[due].departure.until <= operations.now()) ++due;
-    if (due == 0) co_return;
+    if (due == 0) {
+      lookedAt = operations.last();
+      nothingDueUntil = page.size() > 0 ? page[0].departure.until : INT64_MAX;
+      co_return;
+    }
     auto purged = co_await purge(kj::heapArray<TrashedFile>(page.slice(0, due)));
     if (!purged.ok()) {
       log.warning("the trash could not be emptied of what is due: ", purged.status(), " -> tried again");

@@ -43,6 +43,8 @@ class TrashKeeper {
   env::Logger log;
   TrashPlan plan;
   uint64_t early = 0;
+  LogIndex lookedAt;            // after that operation nothing in the trash was due
+  int64_t nothingDueUntil = 0;  // ns since 1970
 };
 
 }  // namespace cairn

@@ -200,6 +200,33 @@ TEST_F(AdministrationTest, AFileGetsMoreCopiesAndFewer) {
   EXPECT_EQ(record(chunk.handle).replicas, 2u);
 }
 
+TEST_F(AdministrationTest, TheSurveyMakesARoundWhenSomethingHasChangedAndElseNone) {
+  auto chunk = written("a");
+  auto& last = byId(chunk.replicas.back());
+  auto isTold = [&](uint64_t healthy, uint64_t under) {
+    advance(1300);  // a round a second, and a slice each 250 ms
+    auto health = service->survey.health();
+    return health.healthy == healthy && health.under == under;
+  };
+  live(5);
+  EXPECT_TRUE(isTold(1, 0));
+  auto rounds = service->survey.rounds();
+  live(60);
+  EXPECT_EQ(service->survey.rounds(), rounds) << "nothing has changed";
+  last.heartbeats = false;
+  live(5);
+  EXPECT_EQ(service->survey.rounds(), rounds + 1) << "a store has fallen silent";
+  kill(last);
+  EXPECT_TRUE(isTold(0, 1)) << "it has gone";
+  EXPECT_EQ(setReplicas("/a", 2).status, Status::OK);
+  EXPECT_TRUE(isTold(1, 0)) << "an operation has changed what is wanted";
+  for (auto& one : stores) one.onlyCopy = FakeStore::Mood::HANGS;
+  auto facts = service->view.chunks.replicas(chunk.handle)[0];
+  facts.state = ReplicaFacts::State::CORRUPT;
+  service->view.chunks.put(chunk.handle, facts);
+  EXPECT_TRUE(isTold(0, 1)) << "a replica has gone bad";
+}
+
 TEST_F(AdministrationTest, ADirectorySaysWhatIsMadeInItAndRecursivelyWhatIsThere) {
   auto parent = directory("d");
   auto old = fileIn(parent, "old");
