@@ -9,7 +9,7 @@
 #include <kj/debug.h>
 
 #include <deque>
-#include <set>
+#include <map>
 
 #include "rpc/common.capnp.h"
 #include "rpc/connection.h"
@@ -99,9 +99,10 @@ class PeerCore::Body final : private kj::TaskSet::ErrorHandler {
     environment.log.error(name, ": ", exception, " -> a bug; this peer may hang until its next deadline");
   }
 
-  std::deque<kj::Own<Flight>> waiting;                    // in the order of submit()
-  std::set<std::pair<kj::TimePoint, Flight*>> deadlines;  // of all flights that still have one
-  kj::Maybe<kj::TimePoint> watching;                      // when deadlinesPassed() is due
+  std::deque<kj::Own<Flight>> waiting;                              // in the order of submit()
+  std::map<std::pair<kj::TimePoint, uint64_t>, Flight*> deadlines;  // of all flights that still have one
+  uint64_t flights = 0;               // numbers them: of those that are due at one time the first goes first
+  kj::Maybe<kj::TimePoint> watching;  // when deadlinesPassed() is due
   kj::Maybe<kj::Own<Link>> link;
   ConnectionGeneration lastGeneration;
 
@@ -135,8 +136,9 @@ struct PeerCore::Body::Flight {
         method(options.method),
         limit(options.deadline),
         whenDown(options.whenDown),
-        deadline(body.now() + options.deadline) {
-    if (limit < FOR_EVER) body.deadlines.emplace(deadline, this);
+        deadline(body.now() + options.deadline),
+        number(++body.flights) {
+    if (limit < FOR_EVER) body.deadlines.emplace(std::make_pair(deadline, number), this);
   }
   ~Flight() noexcept(false) {
     landed();
@@ -144,7 +146,7 @@ struct PeerCore::Body::Flight {
     --on->inFlight;
     KJ_IF_MAYBE (reason, on->dropReason) call->fail(kj::cp(*reason));  // no effect when it was answered
   }
-  void landed() { body.deadlines.erase({deadline, this}); }
+  void landed() { body.deadlines.erase({deadline, number}); }
 
   Body& body;
   kj::Own<Call> call;
@@ -152,6 +154,7 @@ struct PeerCore::Body::Flight {
   const kj::Duration limit;
   const WhenDown whenDown;
   const kj::TimePoint deadline;
+  const uint64_t number;
   Link* on = nullptr;
 };
 
@@ -245,7 +248,7 @@ uint32_t PeerCore::Body::callsInFlight() const {
 void PeerCore::Body::watchDeadlines() {
   // One timer for the earliest deadline. Those of answered calls are gone from the set when it fires.
   if (deadlines.empty()) return;
-  auto first = deadlines.begin()->first;
+  auto first = deadlines.begin()->first.first;
   KJ_IF_MAYBE (due, watching) {
     if (*due <= first) return;
   }
@@ -263,7 +266,7 @@ void PeerCore::Body::watchDeadlines() {
 void PeerCore::Body::deadlinesPassed() {
   watching = nullptr;
   auto time = now();
-  while (!deadlines.empty() && deadlines.begin()->first <= time) {
+  while (!deadlines.empty() && deadlines.begin()->first.first <= time) {
     auto& flight = *deadlines.begin()->second;
     deadlines.erase(deadlines.begin());
     if (flight.on == nullptr) {  // it stays in `waiting`, where nobody wants it any more
