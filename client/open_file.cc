@@ -290,8 +290,13 @@ kj::Promise<Status> FileState::regain() {
 
 Async<Status> FileState::regainNow() {
   parts.leases.refused(id);
+  // A publish that is under way may have been carried out: until it is answered, we could not tell it from
+  // another's.
+  co_await publishing.enter();
   auto status = co_await ensure(LeaseKind::WRITE);
-  if (ok(status) && base.dataVersion != authorVersion) status = Status::IO_ERROR;
+  // It may be lower: what we have published was lost with the power of the metaserver's machine, and nobody
+  // has written since.
+  if (ok(status) && base.dataVersion > authorVersion) status = Status::IO_ERROR;
   if (ok(status)) co_return status;
   parts.log.error("inode ", id, ": the write lease was lost and ",
                   status == Status::IO_ERROR ? "others have written since" : "does not come back",

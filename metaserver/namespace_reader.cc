@@ -373,6 +373,10 @@ kj::Maybe<SessionRecord> NamespaceReader::session(SessionId id) const {
   return decodeSession(id, row.value());
 }
 
+bool NamespaceReader::hasAnswered(SessionId session, uint64_t sequence) const {
+  return Row(db, witness, Key(Table::ANSWERS, session.value(), sequence)).exists();
+}
+
 kj::Array<StoreRecord> NamespaceReader::stores() const {
   kj::Vector<StoreRecord> result;
   Key prefix(Table::STORES);

@@ -97,6 +97,7 @@ class NamespaceReader {
   kj::Maybe<ChunkVersion> dropped(ChunkHandle handle) const;                  // of its garbage record
   kj::Array<SessionRecord> sessions() const;
   kj::Maybe<SessionRecord> session(SessionId id) const;
+  bool hasAnswered(SessionId session, uint64_t sequence) const;  // that change, and remembers the answer
   kj::Array<StoreRecord> stores() const;
 
   Status whyMissing(InodeId id) const;  // STALE or NOT_FOUND

@@ -25,6 +25,10 @@ void Transaction::begin(rpc::Operation::Reader operation) {
   broken = false;
 }
 
+uint64_t Transaction::nextDataVersion(uint64_t current) const {
+  return kj::max(current + 1, state.epoch.value() << 32);
+}
+
 void Transaction::commit() {
   for (auto& [id, inode] : inodes) {
     Key key(Table::INODES, id.value());

@@ -37,6 +37,10 @@ class Transaction {
   void begin(rpc::Operation::Reader operation);
   int64_t now() const { return time; }       // ns since 1970, from the operation
   InodeId unheld() const { return closed; }  // Operation.unheld
+  uint64_t nextDataVersion(uint64_t current) const;
+  // Of content that changes. No answer has ever told it for other content of the file, also none that rested
+  // on what a loss of power has taken from the log: each start begins above all that the one before can have
+  // told.
   bool changed() const { return writes > 0; }
   bool storeFailed() const { return broken; }  // a read of it did
 

@@ -56,7 +56,7 @@ Outcome publish(rpc::Change::Reader change, Transaction& transaction) {
   attributes.size = kj::max(attributes.size, request.getLength());
   attributes.mtime = request.getModified() != 0 ? request.getModified() : transaction.now();
   attributes.ctime = kj::max(attributes.ctime, attributes.mtime);
-  ++attributes.dataVersion;
+  attributes.dataVersion = transaction.nextDataVersion(attributes.dataVersion);
   Outcome outcome;
   outcome.attributes = transaction.put(inode);
   return outcome;

@@ -37,7 +37,7 @@ Outcome punch(rpc::Change::Reader change, Transaction& transaction) {
   if (attributes.extended & rpc::HAS_CAPABILITY) removeXattr(*inode, CAPABILITY, transaction);
   attributes.size = kj::max(attributes.size, request.getAtLeast());
   attributes.mtime = attributes.ctime = transaction.now();
-  ++attributes.dataVersion;
+  attributes.dataVersion = transaction.nextDataVersion(attributes.dataVersion);
   Outcome outcome;
   outcome.attributes = transaction.put(*inode);
   return outcome;

@@ -12,7 +12,8 @@
 //    gets it). Upwards: a hole. mtime moves and dataVersion
 //    rises either way.
 //  - chmod of what has an access ACL sets the ACL's owner, mask and others (Linux posix_acl_chmod).
-//  - ctime moves in any case: chown(-1, -1) asks for nothing else (Linux chown_common). Permission is the kernel's business (default_permissions).
+//  - ctime moves in any case: chown(-1, -1) asks for nothing else (Linux chown_common). Permission is the
+//  kernel's business (default_permissions).
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
 #include "metaserver/posix_acl.h"
@@ -130,7 +131,7 @@ Outcome setAttributes(rpc::Change::Reader change, Transaction& transaction) {
   if (set & rpc::SET_SIZE) {
     outcome.cut = Cut(*inode, request.getSize(), transaction).carryOut(*inode, transaction);
     attributes.size = request.getSize();
-    ++attributes.dataVersion;
+    attributes.dataVersion = transaction.nextDataVersion(attributes.dataVersion);
     if (change.getCaller().getUid() != 0) dropPrivileges(attributes);
   }
   if (set & (rpc::SET_UID | rpc::SET_GID)) dropPrivileges(attributes);

@@ -123,7 +123,7 @@ Outcome share(rpc::Change::Reader change, Transaction& transaction) {
   if (attributes.extended & rpc::HAS_CAPABILITY) removeXattr(*target, CAPABILITY, transaction);
   attributes.size = kj::max(attributes.size, startOf(ChunkIndex(to.first)).value() + request.getBytes());
   attributes.mtime = attributes.ctime = transaction.now();
-  ++attributes.dataVersion;
+  attributes.dataVersion = transaction.nextDataVersion(attributes.dataVersion);
   Outcome outcome;
   outcome.attributes = transaction.put(*target);
   return outcome;

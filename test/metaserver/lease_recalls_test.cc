@@ -443,6 +443,32 @@ TEST_F(LeaseRecallsTest, WhoAcquiresWaitsForTheWriterToPublish) {
   EXPECT_EQ(getAttributes(two, inode).size, 4096u);
 }
 
+TEST_F(LeaseRecallsTest, APublishThatIsRepeatedIsAnsweredAsOfThenThoughItsLeaseIsGone) {
+  auto& one = cachingMount();
+  auto& two = cachingMount();
+  auto inode = createFile(one, "f");
+  auto publishAgain = [&]() {
+    --one.sequence;
+    return change(one, [&](rpc::Change::Builder change) {
+      auto publish = change.initPublish();
+      publish.setFile(inode);
+      publish.setLength(4096);
+    });
+  };
+  EXPECT_EQ(publish(one, inode, 4096), Status::OK);
+  auto then = publishAgain().getOutcome().getAttributes().getDataVersion();
+  EXPECT_EQ(acquire(two, inode, WRITE).lease, WRITE);
+  EXPECT_EQ(publish(two, inode, 8192), Status::OK);
+  // The answer was lost with the connection, and with it the lease.
+  auto again = publishAgain();
+  EXPECT_EQ(again.getOutcome().getStatus(), Status::OK);
+  EXPECT_EQ(again.getOutcome().getAttributes().getDataVersion(), then)
+      << "to tell others' changes from its own";
+  EXPECT_EQ(again.getOutcome().getAttributes().getLease(), rpc::LeaseKind::NONE);
+  EXPECT_EQ(publish(one, inode, 8192), Status::NOT_LEASED) << "one that is new";
+  EXPECT_EQ(getAttributes(two, inode).size, 8192u);
+}
+
 TEST_F(LeaseRecallsTest, WhoHasNoLeaseMayNotLocateForWriting) {
   joinAll();
   auto& one = cachingMount();

@@ -154,7 +154,7 @@ TEST_F(PosixOperations, PunchingDropsChunksAndMovesTheTimes) {
   EXPECT_EQ(world.state().garbage, 2u);
   EXPECT_EQ(stat(f).size, before.size);
   EXPECT_EQ(stat(f).mtime, now);
-  EXPECT_EQ(stat(f).dataVersion, before.dataVersion + 1);
+  EXPECT_GT(stat(f).dataVersion, before.dataVersion);
   ASSERT_TRUE(punch(f, 0, 0, 7ull * CHUNK_SIZE).ok());
   EXPECT_EQ(stat(f).size, 7ull * CHUNK_SIZE);
   EXPECT_EQ(punch(f, 3, 2).status, Status::INVALID);

@@ -33,6 +33,25 @@ class Promises : public testing::Test {
     cluster.run(kj::joinPromises(starts.releaseAsArray()));
     cluster.waitHealthy();
   }
+  void put(OpenFile& to, kj::StringPtr text) {
+    auto bytes = kj::heap<kj::String>(kj::heapString(text));
+    auto view = bytes->asBytes();
+    EXPECT_EQ(cluster.run(to.write(FileOffset(0), Bytes{view, kj::mv(bytes)})), Status::OK);
+  }
+  kj::Own<OpenFile> file;
+  void loseAPublish() {
+    cluster.write("/f", "synced......");
+    cluster.sync("/f");
+    file = cluster.open("/f");
+    cluster.host(METASERVER).slowDisk(300 * kj::MILLISECONDS);
+    put(*file, "published...");
+    EXPECT_EQ(cluster.run(file->flush()), Status::OK);
+    for (auto& name : cluster.daemons()) cluster.cut("client-1", name.c_str());
+    put(*file, "not sent yet");
+    cluster.powerCut(METASERVER);
+    cluster.host(METASERVER).slowDisk(50 * kj::MICROSECONDS);
+    cluster.advance(LEASE_CACHE_TERM + 2 * kj::SECONDS);
+  }
   SimCluster::Chunk chunk(kj::StringPtr path) { return cluster.chunks(cluster.find(path, 2)).at(0); }
   kj::String secondaryOf(const SimCluster::Chunk& chunk) {
     for (auto& replica : chunk.replicas) {
@@ -47,6 +66,30 @@ TEST_F(Promises, WhatWasSyncedSurvivesAPowerCutOfEverything) {
   cluster.sync("/f");
   lightsOut();
   EXPECT_EQ(cluster.read("/f"), "synced") << cluster.transcript.last(40);
+}
+
+TEST_F(Promises, WhatAMountStillHasIsSentThoughWhatItPublishedBeforeIsLost) {
+  // Commit mode `memory`: the publish is answered, and gone with the power of the metaserver's machine, which
+  // is away for longer than the term of the mount's write lease. Nobody else has written, so nothing is
+  // dropped.
+  loseAPublish();
+  cluster.restart(METASERVER);
+  for (auto& name : cluster.daemons()) cluster.heal("client-1", name.c_str());
+  EXPECT_EQ(cluster.run(file->flush()), Status::OK) << cluster.transcript.last(40);
+  EXPECT_EQ(cluster.read("/f", 2), "not sent yet");
+}
+
+TEST_F(Promises, WhatAMountStillHasIsNotSentOverWhatOthersHaveWrittenSinceAPublishWasLost) {
+  // As many changes as were lost: by their count alone it is the content that the mount knows.
+  loseAPublish();
+  cluster.restart(METASERVER);
+  auto others = cluster.run(cluster.client(2).open(cluster.find("/f", 2), Access::WRITE));
+  ASSERT_TRUE(others.ok());
+  put(**others, "by others...");
+  EXPECT_EQ(cluster.run((*others)->flush()), Status::OK);
+  for (auto& name : cluster.daemons()) cluster.heal("client-1", name.c_str());
+  EXPECT_EQ(cluster.run(file->flush()), Status::IO_ERROR) << cluster.transcript.last(40);
+  EXPECT_EQ(cluster.read("/f", 2), "by others...");
 }
 
 TEST_F(Promises, FsyncThroughALaterOpenCoversWhatWasWrittenAndClosedBefore) {
