@@ -104,6 +104,31 @@ TEST_F(CoherentData, AppendsFromTwoMountsAreEachThereOnceAndWhole) {
   }
 }
 
+TEST_F(CoherentData, CopiesAndHolesAreOfWhatTheOtherMountHasWrittenSoFar) {
+  auto& c = start({.chunkds = 1, .replicas = 1});
+  auto second = mountAnother();
+  auto large = randomBytes(3 << 20, 5);  // shared, as it is longer than what is copied sooner than shared
+  int writer = ::open((c / "f").c_str(), O_CREAT | O_RDWR, 0644);
+  ASSERT_EQ(::pwrite(writer, large.data(), large.size(), 0), ssize_t(large.size()));
+  auto copy = [&](const char* name) {
+    int from = ::open((second + "/f").c_str(), O_RDONLY);
+    int to = ::open((second + "/" + name).c_str(), O_CREAT | O_WRONLY, 0644);
+    while (::copy_file_range(from, nullptr, to, nullptr, 1 << 30, 0) > 0) {
+    }
+    ::close(from), ::close(to);
+    return readFile(second + "/" + name);
+  };
+  EXPECT_TRUE(copy("first") == large) << "neither closed nor synced";
+  ASSERT_EQ(::pwrite(writer, "changed", 7, 1'000'000), 7);
+  large.replace(1'000'000, 7, "changed");
+  EXPECT_TRUE(copy("second") == large);
+  ASSERT_EQ(::pwrite(writer, "far", 3, 200 << 20), 3);
+  int reader = ::open((second + "/f").c_str(), O_RDONLY);
+  EXPECT_EQ(::lseek(reader, 3 << 20, SEEK_DATA), 200 << 20);
+  EXPECT_EQ(::lseek(reader, 0, SEEK_HOLE), 3 << 20);
+  ::close(reader), ::close(writer);
+}
+
 TEST_F(CoherentData, ADatabaseIsSharedByTwoMounts) {
   if (test::run({"sh", "-c", "command -v sqlite3"}).code != 0) GTEST_SKIP() << "sqlite3 is not installed";
   auto& c = start({.chunkds = 1, .replicas = 1});
