@@ -212,6 +212,7 @@ Async<Status> FileState::syncInTurn() {
   auto outcome = co_await parts.chunkSync.sync(id, unsynced);
   unsynced = std::move(outcome.left);
   bool complete = unsynced.empty() && outcome.loss == ChunkSync::Outcome::Loss::NONE;
+  if (!complete) covered.clear();  // of a chunk that was gone it was not noted
   auto status = co_await metadata;
   (void)takeError();
   bool isLost = parts.session.takeLoss(id);

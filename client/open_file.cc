@@ -299,7 +299,9 @@ Async<Status> FileState::regainNow() {
   if (ok(status) && base.dataVersion > authorVersion) status = Status::IO_ERROR;
   if (ok(status)) co_return status;
   parts.log.error("inode ", id, ": the write lease was lost and ",
-                  status == Status::IO_ERROR ? "others have written since" : "does not come back",
+                  status == Status::IO_ERROR
+                      ? kj::str("others have written since (", base.dataVersion, ", not ", authorVersion, ")")
+                      : kj::str("does not come back"),
                   " -> what was buffered is dropped");
   buffer.truncate(0);
   unpublished.clear();

@@ -142,9 +142,11 @@ Async<Status> SessionHandlers::excludeOthers(rpc::Change::Reader change, ChangeS
     subjects.inodes.add(file);
     if (!service.names.inode(file).ok()) co_return Status::OK;  // it will be refused with the reason
     if (!service.leases.mayWrite(session, file)) {
-      // One that was carried out under a lease it had then gets its answer: else its mount would take its own
-      // change for another's.
-      co_return service.names.hasAnswered(session, change.getSequence()) ? Status::OK : Status::NOT_LEASED;
+      // One that is under way or was carried out, under a lease it had then, gets its answer: else its mount
+      // would take its own change for another's.
+      bool isRepeated = service.publishing.count({session, change.getSequence()}) > 0 ||
+                        service.names.hasAnswered(session, change.getSequence());
+      co_return isRepeated ? Status::OK : Status::NOT_LEASED;
     }
     turn = service.leases.publish(session, file);
     co_return Status::OK;
@@ -181,10 +183,10 @@ Async<Status> SessionHandlers::excludeOthersAfter(rpc::Change::Reader change, kj
 void SessionHandlers::grantAfter(rpc::Change::Reader change, const Outcome& outcome, Applied applied,
                                  rpc::Outcome::Builder builder) {
   // Right after it was applied: with the stamps that are given here nothing newer has been told. An answer to
-  // a change that was applied long ago is about then; what it says of the inodes must be of now. But of a
-  // publish whose lease is gone it is of then: others may have written since, which its mount must be able to
-  // tell.
-  bool isOfThen = applied == Applied::EARLIER && change.isPublish() && service.leases.isCaching(session) &&
+  // a change that was applied long ago is about then; what it says of the inodes must be of now. But that to
+  // a publish whose lease is gone stays of then: others may have written since, which its mount must be able
+  // to tell.
+  bool isOfThen = change.isPublish() && service.leases.isCaching(session) &&
                   !service.leases.mayWrite(session, InodeId(change.getPublish().getFile()));
   if (isOfThen) return;
   auto now = [&](InodeId inode, rpc::Attributes::Builder attributes, LeaseKind most = LeaseKind::READ) {

@@ -99,6 +99,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<Archive&> archive;  // null: this service has no storage of its own (in tests)
   kj::Maybe<kj::Function<kj::Own<NamespaceScan>()>> scan;  // of the namespace, for checks; null: likewise
   bool checking = false;                                   // one check at a time
+  std::set<std::pair<SessionId, uint64_t>> publishing;     // changes that are under way, by sequence
 
  private:
   Async<void> watch();

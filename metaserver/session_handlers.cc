@@ -44,6 +44,9 @@ Async<void> SessionHandlers::changing(ChangeContext context) {
     results.initOutcome().setStatus(status);
     co_return;
   }
+  auto underWay = std::make_pair(session, change.getSequence());
+  bool isFirst = change.isPublish() && service.publishing.insert(underWay).second;
+  KJ_DEFER(if (isFirst) service.publishing.erase(underWay));
   auto before = service.operations.last();
   auto covering = cover(context.getParams().getCovered());  // goes into the log in one write with the change
   auto outcome = co_await carryOut(change);
@@ -93,7 +96,15 @@ kj::Promise<Outcome> SessionHandlers::cover(capnp::List<uint64_t>::Reader covere
   for (auto handle : covered) {
     auto record = service.names.chunk(ChunkHandle(handle));
     KJ_IF_MAYBE (known, record) {
-      if (known->uncovered) fresh.add(handle);
+      if (!known->uncovered) continue;
+      if (service.view.chunks.replicas(ChunkHandle(handle)).empty()) {
+        // It may be gone with the power of all its stores, and be made anew: a sync of what is not there does
+        // not succeed, and must not turn it into damage.
+        auto none = service.view.noneLeft(ChunkHandle(handle), *known, service.timer.now());
+        if (none == Status::NOT_READY) return refusal(none);
+        if (none == Status::IO_ERROR) continue;
+      }
+      fresh.add(handle);
     }
   }
   kj::Vector<kj::Promise<Outcome>> proposed;

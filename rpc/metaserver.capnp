@@ -42,7 +42,9 @@ struct Attributes {
   ctime @10 :Int64;
   device @11 :UInt32;       # of device nodes: major and minor as in makedev(3)
   replicas @12 :UInt8;      # how many copies the file wants
-  dataVersion @13 :UInt64;  # rises with each published change of content: a cached page of another is old
+  dataVersion @13 :UInt64;
+  # Rises with each published change of content: a cached page of another is old. None is ever told for two contents of a file,
+  # also when a loss of power takes changes back that it was told for: then it is a lower one again, and goes on above.
   extended @14 :UInt8;      # bits of ExtendedBits: which extended attributes it has, so that nobody asks in vain
 
   # In answers of a Session (see Leases below):
@@ -152,7 +154,8 @@ struct Change {
       modified @33 :Int64;  # new mtime; 0: the metaserver's clock
       chunks @34 :List(UInt64);  # handles written since the last publish
     }
-    # Never sent before the data it covers has been applied on all replicas. Raises dataVersion. stale is not an
+    # Never sent before the data it covers has been applied on all replicas. Raises dataVersion. Repeated (the answer was lost)
+    # when the lease is gone, it is answered as of then. stale is not an
     # error for the writer of an unlinked file that is gone; notFound is.
 
     setXattr :group {
@@ -458,7 +461,7 @@ interface Session {
   # Barrier: the log is on stable storage up to this operation (0: all until now).
   # `covered`: chunks (handles) that the caller is about to call synced. Once that has been said of a chunk, its bytes are never
   # given up without a word; before, a chunk of which a loss of power has left nothing anywhere is made anew, of zeros, and
-  # `lostAt` tells. Once said it need not be said again.
+  # `lostAt` tells. Once said it need not be said again, unless the sync did not succeed: of what no store has it is not noted.
   # `inode`, when not 0: what the caller syncs. Refuses, when it is not there: stale (somebody has deleted it), notFound (no operation of
   # the log has ever made it: a loss of power has taken that).
 

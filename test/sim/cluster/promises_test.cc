@@ -68,6 +68,26 @@ TEST_F(Promises, WhatWasSyncedSurvivesAPowerCutOfEverything) {
   EXPECT_EQ(cluster.read("/f"), "synced") << cluster.transcript.last(40);
 }
 
+TEST_F(Promises, AChunkThatIsGoneBeforeItsFirstSyncReadsAsZerosThoughASyncIsTheFirstToAskForIt) {
+  // Which of them are gone from all stores is up to the seed.
+  constexpr int FILES = 30;
+  std::vector<kj::Own<OpenFile>> opened;
+  for (int i = 0; i < FILES; ++i) {
+    opened.push_back(cluster.open(kj::str("/f", i)));
+    put(*opened.back(), "never synced");
+    EXPECT_EQ(cluster.run(opened.back()->flush()), Status::OK);
+  }
+  cluster.sync("/other");  // so that the names are certain
+  lightsOut();
+  for (int i = 0; i < FILES; ++i) {
+    EXPECT_EQ(cluster.run(opened[i]->sync()), Status::IO_ERROR) << "its bytes may be lost";
+    EXPECT_EQ(cluster.run(opened[i]->sync()), Status::OK) << i << cluster.transcript.last(40);
+    auto content = cluster.read(kj::str("/f", i), 2);
+    EXPECT_TRUE(content == "never synced" || content == std::string(12, '\0')) << i;
+  }
+  EXPECT_NE(cluster.transcript.last(2000).find("made anew"), std::string::npos) << "another seed";
+}
+
 TEST_F(Promises, WhatAMountStillHasIsSentThoughWhatItPublishedBeforeIsLost) {
   // Commit mode `memory`: the publish is answered, and gone with the power of the metaserver's machine, which
   // is away for longer than the term of the mount's write lease. Nobody else has written, so nothing is
