@@ -99,10 +99,10 @@ kj::Promise<Outcome> SessionHandlers::cover(capnp::List<uint64_t>::Reader covere
       if (!known->uncovered) continue;
       if (service.view.chunks.replicas(ChunkHandle(handle)).empty()) {
         // It may be gone with the power of all its stores, and be made anew: a sync of what is not there does
-        // not succeed, and must not turn it into damage.
+        // not succeed, and must not turn it into damage. As long as a store may have it, that is not known.
         auto none = service.view.noneLeft(ChunkHandle(handle), *known, service.timer.now());
-        if (none == Status::NOT_READY) return refusal(none);
-        if (none == Status::IO_ERROR) continue;
+        if (none != Status::IO_ERROR) return refusal(Status::NOT_READY);
+        continue;
       }
       fresh.add(handle);
     }
