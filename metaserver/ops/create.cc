@@ -18,7 +18,6 @@
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
 #include "metaserver/ops/tree_count.h"
-#include "metaserver/posix_acl.h"
 
 namespace cairn::ops {
 
@@ -84,25 +83,6 @@ Inode newInode(InodeId id, rpc::Change::Reader change, const Inode& parent, cons
     attributes.size = request.getTarget().size();
   }
   return inode;
-}
-
-void settleAccess(Inode& inode, uint16_t umask, const Inode& parent, Transaction& transaction) {
-  auto& mode = inode.attributes.mode;
-  if (inode.attributes.type == FileType::SYMLINK) return;
-  if ((parent.attributes.extended & rpc::HAS_DEFAULT_ACL) == 0) {
-    mode &= uint16_t(~umask | 07000);
-    return;
-  }
-  auto inherited =
-      KJ_REQUIRE_NONNULL(transaction.xattr(parent.id(), DEFAULT_ACL), "a default ACL is gone", parent.id());
-  auto acl = PosixAcl::decode(inherited);
-  KJ_REQUIRE(acl.ok(), "a kept ACL is none", parent.id());
-  acl->inherit(mode);
-  auto keep = [&](kj::StringPtr key, std::string_view bytes) {
-    keepXattr(inode, key, kj::arrayPtr(bytes.data(), bytes.size()).asBytes(), transaction);
-  };
-  if (!acl->isMode()) keep(ACCESS_ACL, acl->encode());
-  if (inode.attributes.isDirectory()) keep(DEFAULT_ACL, inherited);
 }
 
 Outcome createTemporary(rpc::Change::Reader change, Transaction& transaction) {

@@ -136,6 +136,7 @@ Named whiteout(const Move& move, Transaction& transaction) {
   attributes.atime = attributes.mtime = attributes.ctime = transaction.now();
   counters.nextInode = counters.nextInode.next();
   ++counters.inodes;
+  settleAccess(inode, 0777, move.from.directory, transaction);
   nameAdded(inode, move.from.directory, move.from.name, 0, transaction);
   transaction.put(inode);
   return {inode.id(), FileType::CHARACTER_DEVICE};

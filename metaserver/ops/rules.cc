@@ -108,6 +108,25 @@ int64_t keptUntil(const Inode& inode, const Inode& directory, const Transaction&
 
 }  // namespace
 
+void settleAccess(Inode& inode, uint16_t umask, const Inode& parent, Transaction& transaction) {
+  auto& mode = inode.attributes.mode;
+  if (inode.attributes.type == FileType::SYMLINK) return;
+  if ((parent.attributes.extended & rpc::HAS_DEFAULT_ACL) == 0) {
+    mode &= uint16_t(~umask | 07000);
+    return;
+  }
+  auto inherited =
+      KJ_REQUIRE_NONNULL(transaction.xattr(parent.id(), DEFAULT_ACL), "a default ACL is gone", parent.id());
+  auto acl = PosixAcl::decode(inherited);
+  KJ_REQUIRE(acl.ok(), "a kept ACL is none", parent.id());
+  acl->inherit(mode);
+  auto keep = [&](kj::StringPtr key, std::string_view bytes) {
+    keepXattr(inode, key, kj::arrayPtr(bytes.data(), bytes.size()).asBytes(), transaction);
+  };
+  if (!acl->isMode()) keep(ACCESS_ACL, acl->encode());
+  if (inode.attributes.isDirectory()) keep(DEFAULT_ACL, inherited);
+}
+
 LostLink::LostLink(Inode lost, const Inode& directory, kj::StringPtr name, uint32_t uid,
                    Transaction& transaction)
     : inode(kj::mv(lost)), directory(directory) {

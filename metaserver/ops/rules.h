@@ -29,6 +29,10 @@ void keepXattr(Inode& inode, kj::StringPtr key, kj::ArrayPtr<const kj::byte> val
 void removeXattr(Inode& inode, kj::StringPtr key, Transaction& transaction);
 // Change the attribute and what the inode says of its attributes; the caller puts the inode.
 
+void settleAccess(Inode& inode, uint16_t umask, const Inode& parent, Transaction& transaction);
+// Of a new inode: the mode that it was asked with, and the ACLs that its directory passes on. Before its name
+// is added.
+
 void dropChunk(Inode& inode, const ChunkReference& reference, Transaction& transaction);
 void setZeroBlocks(Inode& inode, ChunkRecord& record, uint32_t zeroBlocks);
 // What the inode says of its chunks follows; the caller puts the inode and the record. setZeroBlocks is for a

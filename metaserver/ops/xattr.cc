@@ -9,12 +9,13 @@
 //  one to
 //    directories (accessDenied elsewhere, as Linux). The access ACL sets the permission bits of the mode; one
 //    that says no more than they do is not kept, and an empty one removes what there is. Removing an ACL that
-//    is not there is fine.
+//    is not there is fine, and changes nothing.
 //  - Anything else is notSupported.
 //  - Limits of Linux: a name of 255 bytes (range), a value of 64 KiB (tooBig), all names of an inode together
 //  64 KiB: we
 //    count values too, up to 1 MiB an inode (noSpace), so that an inode stays cheap to remove.
-//  - CREATE where it exists: exists. REPLACE or remove where it does not: noData. ctime moves.
+//  - CREATE where it exists: exists. REPLACE or remove where it does not: noData. ctime moves, but
+//    not when the value was the same.
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
 #include "metaserver/posix_acl.h"
@@ -39,6 +40,10 @@ Status checkKey(const Inode& inode, kj::StringPtr key) {
   return Status::NOT_SUPPORTED;
 }
 
+std::string_view viewOf(kj::ArrayPtr<const kj::byte> bytes) {
+  return {bytes.asChars().begin(), bytes.size()};
+}
+
 bool isAcl(kj::StringPtr key) {
   return key == ACCESS_ACL || key == DEFAULT_ACL;
 }
@@ -50,6 +55,12 @@ Outcome answer(Inode inode, Transaction& transaction) {
   return outcome;
 }
 
+Outcome unchanged(const Inode& inode) {
+  Outcome outcome;
+  outcome.attributes = inode.attributes;
+  return outcome;
+}
+
 Outcome setAcl(Inode inode, kj::StringPtr key, kj::ArrayPtr<const kj::byte> value, Transaction& transaction) {
   if (inode.attributes.type == FileType::SYMLINK) return refusal(Status::NOT_SUPPORTED);
   PosixAcl acl;
@@ -58,18 +69,25 @@ Outcome setAcl(Inode inode, kj::StringPtr key, kj::ArrayPtr<const kj::byte> valu
     if (!decoded.ok()) return refusal(decoded.status());
     acl = kj::mv(*decoded);
   }
-  if (key == DEFAULT_ACL && !inode.attributes.isDirectory()) {
-    return acl.isEmpty() ? answer(inode, transaction) : refusal(Status::ACCESS_DENIED);
-  }
+  if (key == DEFAULT_ACL && !inode.attributes.isDirectory() && !acl.isEmpty())
+    return refusal(Status::ACCESS_DENIED);
   if (inode.xattrBytes + key.size() + value.size() > INODE_BYTES_MAX) return refusal(Status::NO_SPACE);
 
-  auto& mode = inode.attributes.mode;
+  auto mode = inode.attributes.mode;
   if (key == ACCESS_ACL && !acl.isEmpty()) mode = uint16_t((mode & ~0777) | acl.permissions());
-  if (acl.isEmpty() || (key == ACCESS_ACL && acl.isMode())) {
-    removeXattr(inode, key, transaction);
+  bool isKept = !acl.isEmpty() && !(key == ACCESS_ACL && acl.isMode());
+  auto encoded = acl.encode();
+  auto bytes = kj::arrayPtr(encoded.data(), encoded.size()).asBytes();
+  auto before = transaction.xattr(inode.id(), key);
+  bool isSame = !isKept && before == nullptr;
+  KJ_IF_MAYBE (it, before) isSame = isKept && *it == encoded;
+  if (isSame && mode == inode.attributes.mode) return unchanged(inode);
+
+  inode.attributes.mode = mode;
+  if (isKept) {
+    keepXattr(inode, key, bytes, transaction);
   } else {
-    auto bytes = acl.encode();
-    keepXattr(inode, key, kj::arrayPtr(bytes.data(), bytes.size()).asBytes(), transaction);
+    removeXattr(inode, key, transaction);
   }
   return answer(inode, transaction);
 }
@@ -92,6 +110,7 @@ Outcome setXattr(rpc::Change::Reader change, Transaction& transaction) {
   auto old = transaction.xattr(inode->id(), key);
   KJ_IF_MAYBE (it, old) {
     if (flags & CREATE) return refusal(Status::EXISTS);
+    if (*it == viewOf(value)) return unchanged(*inode);
     before = uint32_t(key.size() + it->size());
   } else if (flags & REPLACE) {
     return refusal(Status::NO_DATA);

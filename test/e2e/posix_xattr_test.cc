@@ -161,6 +161,37 @@ TEST_P(Xattrs, AnAclGrantsAndTheMaskTakesBack) {
   EXPECT_EQ(as(BOB, [&]() { return closing(::open(c("f"), O_RDONLY)); }), EACCES);
   ASSERT_EQ(errnoOf(::removexattr(c("f"), "system.posix_acl_access")), 0);
   EXPECT_EQ(as(ALICE, [&]() { return closing(::open(c("f"), O_RDWR)); }), EACCES);
+  auto changed = statOf("f").st_ctim;
+  letTimePass();
+  ASSERT_EQ(errnoOf(::removexattr(c("f"), "system.posix_acl_access")), 0) << "there is none any more";
+  ASSERT_EQ(setAcl("f", {}), 0);
+  EXPECT_TRUE(same(statOf("f").st_ctim, changed));
+}
+
+TEST_P(Xattrs, AWhiteoutInheritsAnAclAsAnyNewNode) {
+  ASSERT_EQ(makeDirectory("d"), 0);
+  ASSERT_EQ(setDefault("d", {{OWNER, 7}, {USER, 6, BOB.uid}, {GROUP_OWNER, 5}, {MASK, 7}, {OTHER, 0}}), 0);
+  ASSERT_EQ(make("d/f"), 0);
+  ASSERT_EQ(errnoOf(::renameat2(AT_FDCWD, c("d/f"), AT_FDCWD, c("d/g"), RENAME_WHITEOUT)), 0);
+  EXPECT_EQ(modeOf("d/f"), 0u);
+  EXPECT_EQ(get("d/f", "system.posix_acl_access"),
+            acl({{OWNER, 0}, {USER, 6, BOB.uid}, {GROUP_OWNER, 5}, {MASK, 0}, {OTHER, 0}}));
+}
+
+TEST_P(Xattrs, WhatIsSetToTheSameValueDoesNotChange) {
+  ASSERT_EQ(makeDirectory("d", 0750), 0);
+  ASSERT_EQ(set("d", "user.x", "value"), 0);
+  std::vector<Entry> list = {{OWNER, 7}, {USER, 6, BOB.uid}, {GROUP_OWNER, 5}, {MASK, 7}, {OTHER, 0}};
+  for (auto name : {"system.posix_acl_access", "system.posix_acl_default"})
+    ASSERT_EQ(set("d", name, acl(list)), 0);
+  auto changed = statOf("d").st_ctim;
+  letTimePass();
+  ASSERT_EQ(set("d", "user.x", "value"), 0);
+  for (auto name : {"system.posix_acl_access", "system.posix_acl_default"})
+    ASSERT_EQ(set("d", name, acl(list)), 0);
+  EXPECT_TRUE(same(statOf("d").st_ctim, changed));
+  ASSERT_EQ(set("d", "user.x", "other"), 0);
+  EXPECT_TRUE(before(changed, statOf("d").st_ctim));
 }
 
 TEST_P(Xattrs, AnAclThatSaysNoMoreThanTheModeIsTheMode) {
