@@ -3,6 +3,7 @@
 #include "client/remote_filesystem.h"
 
 #include <kj/debug.h>
+#include <sys/stat.h>
 
 #include "client/access_times.h"
 #include "client/attributes.h"
@@ -116,6 +117,11 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     }
     auto outcome = co_await session.change(
         [inode, &change](rpc::Change::Builder builder) { fillAttributes(builder, inode, change); });
+    auto gone = lastSeen.find(inode);
+    if (outcome.status() == Status::STALE && gone != lastSeen.end()) {
+      changeGone(gone->second, change);
+      co_return learned(gone->second);
+    }
     if (!outcome.ok()) co_return outcome.status();
     KJ_IF_MAYBE (size, change.size) locator.known().forgetFrom(inode, locate(FileOffset(*size)).index);
     co_return learned(outcome->attributes);
@@ -510,6 +516,27 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
       noteRemoved(gone);
       learned(gone);
     }
+  }
+
+  void changeGone(FileAttributes& attributes, const AttributeChange& change) {
+    // A directory or special file that is removed, and open here: only its descriptors lead to it, so it is
+    // changed here only, by the rules of metaserver/ops/set_attributes.cc.
+    using Now = AttributeChange::Now;
+    Timestamp now{(options.clock.now() - kj::UNIX_EPOCH) / kj::NANOSECONDS};
+    bool isGiven = change.uid != nullptr || change.gid != nullptr;
+    if (isGiven && attributes.type != FileType::DIRECTORY) {
+      uint16_t privileges = attributes.mode & S_IXGRP ? S_ISUID | S_ISGID : S_ISUID;
+      attributes.mode &= uint16_t(~privileges);
+    }
+    attributes.links = 0;
+    KJ_IF_MAYBE (mode, change.mode) attributes.mode = *mode & 07777;
+    KJ_IF_MAYBE (uid, change.uid) attributes.uid = *uid;
+    KJ_IF_MAYBE (gid, change.gid) attributes.gid = *gid;
+    KJ_IF_MAYBE (atime, change.atime) attributes.atime = *atime;
+    KJ_IF_MAYBE (mtime, change.mtime) attributes.mtime = *mtime;
+    if (change.atimeNow == Now::YES) attributes.atime = now;
+    if (change.mtimeNow == Now::YES) attributes.mtime = now;
+    attributes.ctime = now;
   }
 
   static void fillCaller(rpc::Change::Builder change, Credentials caller) {
