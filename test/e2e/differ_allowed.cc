@@ -76,7 +76,8 @@ const AllowedDifference* allowedDifference(const Step& step, const Answer& local
   }
   if (differInTimesOnly(local, cairn, [](const Named& named) { return S_ISFIFO(named.mode); }))
     return &FIFO_TIMES;
-  if (step.call == Call::CHOWN && step.user != 0 && step.changesNoOwner() && local.result == "errno 1" &&
+  bool isChown = step.call == Call::CHOWN || step.call == Call::FCHOWN;
+  if (isChown && step.user != 0 && step.changesNoOwner() && local.result == "errno 1" &&
       cairn.result == "0" && local.attributes == cairn.attributes &&
       (namedBy(local, cairn).at(0).mode & (S_ISUID | S_ISGID)) != 0) {
     return &EMPTY_CHOWN;

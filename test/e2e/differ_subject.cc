@@ -37,8 +37,8 @@ constexpr size_t SIZE_MAX_READ = 300000;
 using enum Call;
 
 // How often each is chosen.
-const unsigned WEIGHTS[unsigned(CALLS)] = {24, 12, 8, 10, 12, 20, 8, 6, 4, 5, 9, 5, 8, 14, 7, 5, 2,
-                                           6,  5,  5, 3,  5,  3,  2, 2, 3, 4, 4, 4, 4, 8,  2, 2};
+const unsigned WEIGHTS[unsigned(CALLS)] = {24, 12, 8, 10, 12, 20, 8, 6, 4, 5, 9, 5, 8, 14, 7, 5, 2, 6,
+                                           5,  5,  3, 5,  3,  2,  2, 3, 4, 4, 4, 4, 8, 2,  2, 7, 3, 3};
 
 const int OPEN_FLAGS[] = {O_RDWR | O_CREAT,
                           O_RDWR | O_CREAT | O_EXCL,
@@ -56,6 +56,37 @@ const int OPEN_FLAGS[] = {O_RDWR | O_CREAT,
 const unsigned RENAME_FLAGS[] = {0, 0, 0, 1 /* NOREPLACE */, 2 /* EXCHANGE */, 3, 4 /* WHITEOUT */};
 const int ALLOCATE_MODES[] = {0,   1 /* KEEP_SIZE */, 3 /* PUNCH_HOLE */, 0x10 /* ZERO_RANGE */, 0x11, 2, 8,
                               0x20};
+
+struct AclEntry {
+  uint16_t tag, permissions;
+  uint32_t id;
+};
+enum AclTag : uint16_t { OWNER = 1, USER = 2, GROUP_OWNER = 4, GROUP = 8, MASK = 16, OTHER = 32 };
+constexpr uint32_t NO_ID = uint32_t(-1);
+const std::vector<AclEntry> ACLS[] = {
+    {{OWNER, 7, NO_ID}, {GROUP_OWNER, 5, NO_ID}, {OTHER, 4, NO_ID}},  // says no more than a mode
+    {{OWNER, 6, NO_ID}, {USER, 7, 12301}, {GROUP_OWNER, 4, NO_ID}, {MASK, 6, NO_ID}, {OTHER, 0, NO_ID}},
+    {{OWNER, 7, NO_ID},
+     {USER, 5, 12302},
+     {GROUP_OWNER, 7, NO_ID},
+     {GROUP, 7, 12309},
+     {MASK, 7, NO_ID},
+     {OTHER, 1, NO_ID}},
+    {{OWNER, 0, NO_ID}, {GROUP_OWNER, 0, NO_ID}, {GROUP, 6, 12309}, {MASK, 4, NO_ID}, {OTHER, 7, NO_ID}},
+    {},                                                                                 // none
+    {{OWNER, 7, NO_ID}, {USER, 7, 12301}, {GROUP_OWNER, 5, NO_ID}, {OTHER, 4, NO_ID}},  // lacks its mask
+};
+
+std::string encoded(const std::vector<AclEntry>& acl) {
+  // linux/posix_acl_xattr.h: a version, and the entries.
+  std::string bytes("\2\0\0\0", 4);
+  for (auto& entry : acl) bytes.append(reinterpret_cast<const char*>(&entry), sizeof entry);
+  return bytes;
+}
+
+const char* aclName(const Step& step) {
+  return step.b % 2 ? "system.posix_acl_default" : "system.posix_acl_access";
+}
 
 uint64_t hashOf(const char* bytes, size_t size) {
   uint64_t hash = 1469598103934665603u;
@@ -138,6 +169,8 @@ bool usesPath(Call call) {
     case MAP:
     case COPY:
     case ALLOCATE:
+    case FCHMOD:
+    case FCHOWN:
       return false;
     default:
       return true;
@@ -255,6 +288,14 @@ std::string describe(const Step& step) {
       return who + other + " = open(" + a + ", O_TMPFILE | O_RDWR)";
     case LINKFD:
       return who + "linkat(" + slot + ", " + b + ")";
+    case SETACL:
+      return who + "setxattr(" + a + ", " + aclName(step) + ", list " + std::to_string(step.x % 6) + ")";
+    case FCHMOD:
+      snprintf(text, sizeof text, "0%o", MODES[step.y % 10]);
+      return who + "fchmod(" + slot + ", " + text + ")";
+    case FCHOWN:
+      return who + "fchown(" + slot + ", " + std::to_string(int(IDS[step.x % 4])) + ", " +
+             std::to_string(int(IDS[step.y % 4])) + ")";
     case CALLS:
       break;
   }
@@ -482,6 +523,14 @@ std::string Subject::call(const Step& step) {
       if (slot < 0) return "closed";
       return answer(linkat(AT_FDCWD, self.c_str(), rootFd, b, AT_SYMLINK_FOLLOW));
     }
+    case SETACL: {
+      auto bytes = encoded(ACLS[step.x % 6]);
+      return answer(setxattr(proc.c_str(), aclName(step), bytes.data(), bytes.size(), 0));
+    }
+    case FCHMOD:
+      return answer(fchmod(slot, mode));
+    case FCHOWN:
+      return answer(fchown(slot, IDS[step.x % 4], IDS[step.y % 4]));
     case CALLS:
       break;
   }

@@ -49,6 +49,9 @@ enum class Call : unsigned {
   ALLOCATE,
   TEMPORARY,
   LINKFD,
+  SETACL,
+  FCHMOD,
+  FCHOWN,
   CALLS
 };
 
@@ -60,7 +63,7 @@ struct Step {
   uint64_t x = 0, y = 0;
 
   unsigned renameFlags() const;  // of a RENAME
-  bool changesNoOwner() const;   // of a CHOWN: it gives -1 for both
+  bool changesNoOwner() const;   // of a CHOWN or FCHOWN: it gives -1 for both
 };
 
 struct Answer {
