@@ -4,6 +4,8 @@
 // Appends while the primary of their chunk is killed again and again, in a chunk and at the boundary of two:
 // with O_APPEND each record is in the file once, whole, without padding; a record append is there at least
 // once, whole, at the offset that was answered; no writer sees an error. CAIRN_APPEND_ROUNDS (1): for longer.
+#include <sstream>
+
 #include "test/e2e/append_writers.h"
 #include "test/e2e/mounts_fixture.h"
 

@@ -6,6 +6,7 @@
 // CAIRN_REPAIR_LIMIT (0: none), MiB a second that repair may take of a store.
 #include <unistd.h>
 
+#include <algorithm>
 #include <deque>
 #include <filesystem>
 
