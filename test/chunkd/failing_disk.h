@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// A disk of which one call fails, by its number: for running a story again and again, with the failure one
+// call further on each time.
+#pragma once
+
+#include "env/disk.h"
+
+namespace cairn {
+
+class FailingDisk final : public env::Disk {
+ public:
+  explicit FailingDisk(env::Disk& disk) : disk(disk) {}
+
+  enum class Until { ONCE, FOR_GOOD };
+  void failFrom(uint64_t call, int error, Until until) {
+    // Counted from now on, from 1; each call that may fail counts.
+    left = call;
+    failure = error;
+    forGood = until == Until::FOR_GOOD;
+    met = false;
+  }
+  void recover() { left = 0; }
+  bool hasFailed() const { return met; }
+
+  kj::Promise<env::OpenOutcome> open(kj::StringPtr path, env::OpenMode mode) override {
+    if (fails()) return env::OpenOutcome{nullptr, failure};
+    return disk.open(path, mode).then([this](env::OpenOutcome&& opened) {
+      KJ_IF_MAYBE (file, opened.file)
+        return env::OpenOutcome{kj::Own<env::DiskFile>(kj::heap<File>(*this, kj::mv(*file))), 0};
+      return kj::mv(opened);
+    });
+  }
+  kj::Promise<env::IoOutcome> remove(kj::StringPtr path) override {
+    return failOr([&]() { return disk.remove(path); });
+  }
+  kj::Promise<env::IoOutcome> rename(kj::StringPtr from, kj::StringPtr to) override {
+    return failOr([&]() { return disk.rename(from, to); });
+  }
+  kj::Promise<env::IoOutcome> makeDirectory(kj::StringPtr path) override {
+    return failOr([&]() { return disk.makeDirectory(path); });
+  }
+  kj::Promise<env::ListOutcome> list(kj::StringPtr directory) override {
+    if (fails()) return env::ListOutcome{{}, failure};
+    return disk.list(directory);
+  }
+  kj::Promise<env::IoOutcome> syncDirectory(kj::StringPtr directory) override {
+    return failOr([&]() { return disk.syncDirectory(directory); });
+  }
+  env::SpaceOutcome space() override { return fails() ? env::SpaceOutcome{0, 0, failure} : disk.space(); }
+  env::MapOutcome map(kj::StringPtr path, size_t size) override {
+    return fails() ? env::MapOutcome{nullptr, failure} : disk.map(path, size);
+  }
+  env::LockOutcome lock(kj::StringPtr path) override { return disk.lock(path); }
+
+ private:
+  class File final : public env::DiskFile {
+   public:
+    File(FailingDisk& disk, kj::Own<env::DiskFile> file) : disk(disk), file(kj::mv(file)) {}
+    kj::Promise<env::IoOutcome> read(uint64_t offset, kj::ArrayPtr<kj::byte> into) override {
+      return disk.failOr([&]() { return file->read(offset, into); });
+    }
+    kj::Promise<env::IoOutcome> write(uint64_t offset, env::Pieces pieces) override {
+      // Half of it is there, as a disk that fails may leave it.
+      if (!disk.fails()) return file->write(offset, pieces);
+      auto half = pieces[0].slice(0, pieces[0].size() / 2);
+      return file->write(offset, kj::arrayPtr(&half, 1)).then([error = disk.failure](env::IoOutcome done) {
+        return env::IoOutcome{done.bytes, error};
+      });
+    }
+    kj::Promise<env::IoOutcome> sync() override {
+      return disk.failOr([&]() { return file->sync(); });
+    }
+    kj::Promise<env::IoOutcome> truncate(uint64_t size) override {
+      return disk.failOr([&]() { return file->truncate(size); });
+    }
+    kj::Promise<env::IoOutcome> punch(uint64_t offset, uint64_t size) override {
+      return disk.failOr([&]() { return file->punch(offset, size); });
+    }
+    kj::Promise<env::IoOutcome> cloneFrom(env::DiskFile& source) override {
+      return disk.failOr([&]() { return file->cloneFrom(*kj::downcast<File>(source).file); });
+    }
+    kj::Promise<env::IoOutcome> size() override {
+      return disk.failOr([&]() { return file->size(); });
+    }
+    kj::Maybe<int> descriptor() override { return file->descriptor(); }
+
+   private:
+    FailingDisk& disk;
+    kj::Own<env::DiskFile> file;
+  };
+
+  env::Disk& disk;
+  uint64_t left = 0;
+  int failure = 0;
+  bool forGood = false, met = false;
+
+  bool fails() {
+    if (left == 0 || --left > 0) return false;
+    met = true;
+    left = forGood;
+    return true;
+  }
+  template <typename Call>
+  kj::Promise<env::IoOutcome> failOr(Call call) {
+    if (fails()) return env::IoOutcome{0, failure};
+    return call();
+  }
+};
+
+}  // namespace cairn
