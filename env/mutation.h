@@ -17,6 +17,7 @@ enum class Mutant : uint8_t {
   ANSWER_BEFORE_THE_OTHERS,  // a primary says yes whatever its secondaries say
   DELETE_BY_HANDLE,          // a replica goes whatever its version
   SYNC_IN_ANY_BOOT,          // a sync counts although the machine has restarted since the write
+  NO_CLOCK_MARGIN,           // what a mount caches is taken to be over when its term is, by our clock
 };
 
 #ifdef CAIRN_MUTANTS

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 
+#include "env/mutation.h"
+
 namespace cairn {
 
 namespace {
@@ -554,6 +556,11 @@ void CacheLeases::graceIsOver() {
   if (!missing.empty()) hauntedUntil = start.now + LEASE_TERM + CLOCK_ERROR_MAX;
   everyoneKnown = true;
   advanceAll();
+}
+
+kj::TimePoint CacheLeases::believedUntil(const Session& session) {
+  auto until = session.renewed + LEASE_CACHE_TERM;
+  return isMutant(Mutant::NO_CLOCK_MARGIN) ? until : until + CLOCK_ERROR_MAX;
 }
 
 void CacheLeases::attend(SessionId id) {

@@ -235,9 +235,7 @@ class CacheLeases {
   void graceIsOver();
   void attend(SessionId id);
   kj::TimePoint graceEnd() const { return start.now + LEASE_CACHE_TERM + CLOCK_ERROR_MAX; }
-  static kj::TimePoint believedUntil(const Session& session) {
-    return session.renewed + LEASE_CACHE_TERM + CLOCK_ERROR_MAX;
-  }
+  static kj::TimePoint believedUntil(const Session& session);
 
   LeaseLimits limits;
   Start start;

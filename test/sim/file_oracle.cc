@@ -113,6 +113,12 @@ void FileOracle::interrupt(Lengths lengths) {
   }
 }
 
+bool FileOracle::isInterrupted() const {
+  return lost || sizeDoubt != Range::Doubt::NONE ||
+         std::any_of(ranges.begin(), ranges.end(),
+                     [](auto& entry) { return entry.second.doubt != Range::Doubt::NONE; });
+}
+
 void FileOracle::giveUp() {
   if (sizeDoubt == Range::Doubt::INTERRUPTED) {
     sizeDoubt = Range::Doubt::GIVEN_UP;

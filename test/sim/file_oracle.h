@@ -41,6 +41,7 @@ class FileOracle {
   void interrupt(Lengths lengths = Lengths::CERTAIN);
   // Machines have lost their power: what is not settled may be old again, for the writer too. IN_DOUBT: its
   // length may be, as well.
+  bool isInterrupted() const;  // something that is not settled may be old for that reason
   void giveUp();  // and a sync has said so: that will not be settled, whatever succeeds from now on
 
   uint64_t size() const { return sizes.back(); }  // as the writer sees it

@@ -293,14 +293,25 @@ class SimNetwork::Stream final : public kj::AsyncIoStream {
   Async<void> send(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) {
     out.requireWritable();
     KJ_REQUIRE(!out.hasEnded(), "write after shutdownWrite");
-    kj::Vector<kj::byte> all;
-    for (auto piece : pieces) all.addAll(piece);
-    auto rest = all.asPtr();
-    while (rest.size() > 0) {
-      auto most = kj::min(rest.size(), PACKET_MAX);
-      auto size = network.entropy.percent(10) ? size_t(network.entropy.between(1, most)) : most;
-      out.send(kj::heapArray<kj::byte>(rest.slice(0, size)));
-      rest = rest.slice(size, rest.size());
+    size_t left = 0;
+    for (auto piece : pieces) left += piece.size();
+    auto from = pieces.begin();
+    size_t taken = 0;  // of *from
+    while (left > 0) {
+      auto most = kj::min(left, PACKET_MAX);
+      auto packet = kj::heapArray<kj::byte>(
+          network.entropy.percent(10) ? size_t(network.entropy.between(1, most)) : most);
+      for (size_t filled = 0; filled < packet.size();) {
+        auto part = kj::min(packet.size() - filled, from->size() - taken);
+        if (part > 0) std::memcpy(packet.begin() + filled, from->begin() + taken, part);
+        filled += part;
+        taken += part;
+        if (taken < from->size()) continue;
+        ++from;
+        taken = 0;
+      }
+      left -= packet.size();
+      out.send(kj::mv(packet));
     }
     while (out.full()) {
       co_await out.writable.wait();
@@ -479,7 +490,7 @@ size_t SimNetwork::connections() {
 }
 
 bool SimNetwork::passable(const std::string& from, const std::string& to) const {
-  return cuts.count({from, to}) == 0;
+  return cuts.empty() || cuts.count({from, to}) == 0;
 }
 
 Async<void> SimNetwork::untilPassable(std::string from, std::string to) {

@@ -10,6 +10,16 @@
 
 namespace cairn::sim {
 
+namespace {
+
+kj::Duration part(kj::Duration whole, int64_t numerator, int64_t denominator) {
+  // Without an overflow, whatever the duration.
+  auto remainder = whole - whole / denominator * denominator;
+  return whole / denominator * numerator + remainder * numerator / denominator;
+}
+
+}  // namespace
+
 VirtualTime::VirtualTime() : impl(START) {}
 
 bool VirtualTime::wait() {
@@ -74,8 +84,15 @@ kj::Promise<void> ProcessTimer::running() {
   return awake.addBranch();
 }
 
+kj::TimePoint ProcessTimer::shown(kj::TimePoint trueTime) const {
+  return trueTime + part(trueTime - kj::origin<kj::TimePoint>(), drift, 1'000'000);
+}
+
 kj::Promise<void> ProcessTimer::atTime(kj::TimePoint time) {
-  return base.atTime(time).then([this]() { return running(); });
+  // The first moment at which it shows that time.
+  auto at = time - part(time - kj::origin<kj::TimePoint>(), drift, 1'000'000 + drift);
+  while (shown(at) < time) at = at + 1 * kj::NANOSECONDS;
+  return base.atTime(at).then([this]() { return running(); });
 }
 
 }  // namespace cairn::sim

@@ -65,25 +65,48 @@ struct Waking {
 
 kj::String seconds(kj::Duration duration);  // "[  12.345678]": the head of a line of the transcript
 
+struct ClockError {
+  // Of a machine's clocks.
+  int64_t drift = 0;                      // ppm that they run fast; slow when negative
+  kj::Duration offset = 0 * kj::SECONDS;  // of its calendar, at the beginning
+};
+
 class ProcessTimer final : public kj::Timer {
-  // The timer of one process, which may be stopped as by SIGSTOP: nothing fires in it until it goes on.
+  // The timer of one process: it may run a little fast or slow, and the process may be stopped as by SIGSTOP:
+  // nothing fires in it until it goes on.
  public:
-  explicit ProcessTimer(kj::Timer& base) : base(base) {}
+  explicit ProcessTimer(kj::Timer& base, int64_t drift = 0) : base(base), drift(drift) {}
 
   void stop();
   void resume();
   bool stopped() const { return isStopped; }
   kj::Promise<void> running();  // at once, or when it goes on
 
-  kj::TimePoint now() const override { return base.now(); }
+  kj::TimePoint now() const override { return shown(base.now()); }
   kj::Promise<void> atTime(kj::TimePoint time) override;
-  kj::Promise<void> afterDelay(kj::Duration delay) override { return atTime(base.now() + delay); }
+  kj::Promise<void> afterDelay(kj::Duration delay) override { return atTime(now() + delay); }
 
  private:
+  kj::TimePoint shown(kj::TimePoint trueTime) const;
+
   kj::Timer& base;
+  const int64_t drift;  // ppm that it runs fast
   bool isStopped = false;
   kj::Own<kj::PromiseFulfiller<void>> wake;
   kj::ForkedPromise<void> awake = kj::Promise<void>(kj::READY_NOW).fork();
+};
+
+class ProcessCalendar final : public kj::Clock {
+  // The wall clock of one machine, which was wrong by `offset` at the beginning and drifts as its timer does.
+ public:
+  ProcessCalendar(const kj::Clock& right, const ProcessTimer& timer, kj::Duration offset)
+      : timer(timer), began(timer.now()), date(right.now() + offset) {}
+  kj::Date now() const override { return date + (timer.now() - began); }
+
+ private:
+  const ProcessTimer& timer;
+  const kj::TimePoint began;
+  const kj::Date date;
 };
 
 }  // namespace cairn::sim

@@ -33,7 +33,15 @@ kj::Promise<void> Faults::pass(kj::Duration most) {
 
 std::string Faults::anyDaemon() {
   auto names = cluster.daemons();
+  if (options.spareMetaserver) names.erase(names.begin());
   return names[entropy.below(names.size())];
+}
+
+kj::Promise<void> Faults::start(const std::string& name) {
+  // Unless others have done so meanwhile: of whom all machines have lost their power.
+  auto& host = cluster.host(name.c_str());
+  bool isDown = host.state() == SimHost::State::DOWN || host.state() == SimHost::State::DARK;
+  return isDown ? host.start() : kj::READY_NOW;
 }
 
 std::string Faults::anyHost() {
@@ -51,10 +59,10 @@ Async<void> Faults::trouble() {
 }
 
 Async<void> Faults::one() {
-  auto dice =
-      entropy.below(options.killDaemon + options.cutLink + options.resetLink + options.stopDaemon +
-                    options.cutPower + options.cutMetaserverPower + options.cutAllPower + options.slowDisk +
-                    options.fullDisk + options.rot + options.loseWrite + options.misdirectWrite);
+  auto dice = entropy.below(options.killDaemon + options.cutLink + options.resetLink + options.stopDaemon +
+                            options.cutPower + options.cutMetaserverPower + options.cutAllPower +
+                            options.slowDisk + options.fullDisk + options.rot + options.loseWrite +
+                            options.misdirectWrite + options.partition + options.resetAgain);
   auto is = [&dice](uint32_t weight) {
     if (dice < weight) return true;
     dice -= weight;
@@ -68,6 +76,8 @@ Async<void> Faults::one() {
   if (is(options.rot)) co_return badDisk(true, false);
   if (is(options.loseWrite)) co_return badDisk(false, true);
   if (is(options.misdirectWrite)) co_return badDisk(false, false);
+  if (is(options.partition)) co_return co_await partition();
+  if (is(options.resetAgain)) co_return co_await resetAgain();
   if (is(options.killDaemon)) {
     auto name = anyDaemon();
     auto& host = cluster.host(name.c_str());
@@ -75,24 +85,9 @@ Async<void> Faults::one() {
     counted("death of a process");
     host.kill();
     co_await pass(options.durationMax);
-    co_return co_await host.start();
+    co_return co_await start(name);
   }
-  if (is(options.cutLink)) {
-    auto a = anyHost(), b = anyHost();
-    if (a == b) co_return;
-    counted("cut link");
-    bool oneWay = entropy.percent(40);
-    cluster.transcript.say("story",
-                           kj::str("link ", a.c_str(), oneWay ? " -> " : " - ", b.c_str(), " is cut"));
-    if (oneWay)
-      cluster.network.cutOneWay(a.c_str(), b.c_str());
-    else
-      cluster.network.cut(a.c_str(), b.c_str());
-    co_await pass(options.durationMax);
-    cluster.transcript.say("story", kj::str("link ", a.c_str(), " - ", b.c_str(), " is healed"));
-    cluster.network.heal(a.c_str(), b.c_str());
-    co_return;
-  }
+  if (is(options.cutLink)) co_return co_await cutOneLink();
   if (is(options.resetLink)) {
     auto a = anyHost(), b = anyHost();
     if (a == b) co_return;
@@ -110,6 +105,62 @@ Async<void> Faults::one() {
   host.resume();
 }
 
+void Faults::cut(const std::string& a, const std::string& b) {
+  bool oneWay = entropy.percent(40);
+  cluster.transcript.say("story", kj::str("link ", a.c_str(), oneWay ? " -> " : " - ", b.c_str(), " is cut"));
+  if (oneWay)
+    cluster.network.cutOneWay(a.c_str(), b.c_str());
+  else
+    cluster.network.cut(a.c_str(), b.c_str());
+}
+
+Async<void> Faults::cutOneLink() {
+  auto a = anyHost(), b = anyHost();
+  if (a == b) co_return;
+  counted("cut link");
+  cut(a, b);
+  co_await pass(options.durationMax);
+  cluster.transcript.say("story", kj::str("link ", a.c_str(), " - ", b.c_str(), " is healed"));
+  cluster.network.heal(a.c_str(), b.c_str());
+}
+
+Async<void> Faults::partition() {
+  // One host and some of the others do not see each other, or one does not see the other; all else goes on.
+  auto one = anyHost();
+  std::vector<std::string> lost;
+  for (auto& other : cluster.hostNames()) {
+    if (other != one && entropy.percent(50)) lost.push_back(other);
+  }
+  if (lost.empty()) co_return;
+  counted("partial partition");
+  for (auto& other : lost) {
+    if (entropy.percent(50)) {
+      cut(one, other);
+    } else {
+      cut(other, one);
+    }
+  }
+  co_await pass(options.durationMax);
+  cluster.transcript.say("story", kj::str("the links of ", one.c_str(), " are healed"));
+  for (auto& other : lost) cluster.network.heal(one.c_str(), other.c_str());
+}
+
+Async<void> Faults::resetAgain() {
+  // Each time some of what was to follow the connection has been done: nothing, the hello, a registration, a
+  // repeat of the calls.
+  auto a = anyHost(), b = anyHost();
+  if (a == b) co_return;
+  counted("connections reset again and again");
+  auto times = entropy.between(3, 12);
+  cluster.transcript.say(
+      "story", kj::str("connections ", a.c_str(), " - ", b.c_str(), " are reset ", times, " times"));
+  for (uint64_t i = 0; i < times; ++i) {
+    cluster.network.reset(a.c_str(), b.c_str());
+    constexpr kj::Duration PAUSES[] = {500 * kj::MICROSECONDS, 5 * kj::MILLISECONDS, 300 * kj::MILLISECONDS};
+    co_await pass(PAUSES[entropy.below(std::size(PAUSES))]);
+  }
+}
+
 void Faults::counted(const char* kind) {
   ++happened;
   ++kinds[kind];
@@ -123,7 +174,7 @@ Async<void> Faults::powerOf(std::string name) {
   options.powerFails();
   co_await cluster.time.timer().afterDelay(BOOT_TIME);
   co_await pass(options.durationMax);
-  co_await host.start();
+  co_await start(name);
 }
 
 Async<void> Faults::powerOfAll() {
@@ -135,7 +186,7 @@ Async<void> Faults::powerOfAll() {
   auto names = cluster.daemons();
   kj::Vector<kj::Promise<void>> starts;
   for (auto& name : names) {
-    starts.add(cluster.host(name.c_str()).start());
+    starts.add(start(name));
     co_await pass(options.durationMax / 4);
   }
   co_await kj::joinPromises(starts.releaseAsArray());

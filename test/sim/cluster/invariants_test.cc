@@ -2,8 +2,8 @@
 // Copyright 2026 the CairnFS authors
 //
 // Workloads with one strong invariant each, under misfortune from a seed: appended records are there, a ring
-// of names stays a ring, garbage never takes what is shared. SIM_SEED=N runs one seed, SIM_SEEDS=N the seeds
-// 1 to N.
+// of names stays a ring, garbage never takes what is shared, a snapshot is one moment of its tree and stays
+// so. SIM_SEED=N runs one seed, SIM_SEEDS=N the seeds 1 to N.
 #include <gtest/gtest.h>
 #include <kj/debug.h>
 
@@ -23,7 +23,7 @@ namespace cairn::sim {
 namespace {
 
 constexpr uint32_t EXCHANGE = 2;  // renameat2(2)
-constexpr uint32_t WORKERS = 4;  // two on each client
+constexpr uint32_t WORKERS = 4;   // two on each client
 
 std::vector<uint64_t> seeds(std::vector<uint64_t> fixed) {
   if (auto one = std::getenv("SIM_SEED")) return {std::strtoull(one, nullptr, 10)};
@@ -274,6 +274,322 @@ TEST_P(SharedChunks, StayWhenOneOfTheirFilesGoesAndGarbageIsCollected) {
   }
 }
 
+// ------------------------------------------------------------------------------------------------ snapshots
+
+class Snapshots : public Invariants {
+  // Each writer makes files called WRITER-1, WRITER-2, ... in one directory, writes, syncs most of them,
+  // changes old ones, and removes all but the last few. So a moment of the tree is, of each writer, some
+  // files that follow each other; and a file that was made when another one had been is not there without it.
+ protected:
+  static constexpr uint32_t COUNT = 25, KEPT = 4;
+  struct File {
+    FileOracle oracle;
+    kj::Own<OpenFile> open;
+    std::vector<uint32_t> seen;  // of each writer, the last file whose making had been answered before
+    uint32_t writing = 0;        // calls under way
+  };
+  struct Tick {
+    // A write of the writer's number so and so to a file of its own, in place.
+    uint64_t begun = 0, returned = UINT64_MAX;  // moments: the count of what had happened anywhere before
+    bool interrupted = false;                   // by a power cut
+  };
+  struct Progress {
+    uint32_t makingBegun = 0, made = 0, removalBegun = 0, removed = 0;
+  };
+  struct Writer : Progress {
+    std::map<uint32_t, File> files;  // all that there ever were
+    std::vector<Tick> ticks{1};
+  };
+  using FileId = std::pair<uint32_t, uint32_t>;  // writer and number
+  struct Attempt {
+    // What a snapshot is judged by: how things were when it began, and what was done since.
+    std::vector<Progress> before;
+    struct Oracles {
+      FileOracle always, withPower;  // the second one if no machine loses its power until all is read
+    };
+    std::map<FileId, Oracles> files;
+    uint64_t began = 0;
+    bool powerFailed = false;  // meanwhile
+  };
+  using Tree = std::map<std::string, std::pair<InodeId, std::string>>;  // name -> inode and content
+  struct Taken {
+    std::string name;
+    Tree tree;
+  };
+  InodeId top;
+  std::vector<Writer> writers{WORKERS};
+  kj::Maybe<Attempt> attempt;  // the one under way
+  std::vector<Taken> taken;
+  WriteNumber lastWrite = 0;
+  uint64_t moments = 0;
+  bool isOver = false, isBusy = true;
+  uint32_t refused = 0, losses = 0;  // snapshots that had to wait; syncs that said that bytes are lost
+
+  // Whatever is done to a file is done to what the snapshot under way may have of it.
+  template <typename Change>
+  void change(uint32_t writer, uint32_t number, Change what) {
+    what(writers[writer].files.at(number).oracle);
+    KJ_IF_MAYBE (now, attempt) {
+      auto& oracles = now->files[{writer, number}];
+      what(oracles.always);
+      what(oracles.withPower);
+    }
+  }
+  void powerFails() {
+    for (uint32_t writer = 0; writer < WORKERS; ++writer) {
+      auto& self = writers[writer];
+      for (auto it = self.files.upper_bound(self.removed); it != self.files.end(); ++it)
+        it->second.oracle.interrupt();
+    }
+    KJ_IF_MAYBE (now, attempt) {
+      for (auto& [id, oracles] : now->files) oracles.always.interrupt();
+      now->powerFailed = true;
+    }
+    for (auto& writer : writers) {
+      for (auto& tick : writer.ticks) tick.interrupted = true;
+    }
+  }
+
+  Async<void> write(uint32_t writer, uint32_t number, uint64_t offset, uint64_t size) {
+    auto write = ++lastWrite;
+    auto bytes = kj::heap<kj::Array<kj::byte>>(kj::heapArray<kj::byte>(size));
+    fillWith(write, offset, *bytes);
+    auto view = bytes->asPtr();
+    change(writer, number, [&](FileOracle& oracle) { oracle.write(offset, size, write); });
+    auto& file = writers[writer].files.at(number);
+    ++file.writing;
+    EXPECT_EQ(co_await file.open->write(FileOffset(offset), Bytes{view, kj::mv(bytes)}), Status::OK);
+    --file.writing;
+  }
+  Async<void> tick(uint32_t writer, OpenFile& clock) {
+    auto& ticks = writers[writer].ticks;
+    auto text = kj::heap<kj::String>(kj::str(100'000'000 + ticks.size()));
+    auto view = text->asBytes();
+    auto place = ticks.size();
+    ticks.push_back({++moments});
+    EXPECT_EQ(co_await clock.write(FileOffset(0), Bytes{view, kj::mv(text)}), Status::OK);
+    ticks[place].returned = ++moments;
+  }
+  Async<void> sync(uint32_t writer, uint32_t number) {
+    auto& file = writers[writer].files.at(number);
+    auto status = co_await file.open->sync();
+    if (status == Status::OK) {
+      file.oracle.settle();
+    } else {
+      EXPECT_EQ(status, Status::IO_ERROR);  // bytes are lost, and it says so
+      file.oracle.giveUp();
+      ++losses;
+    }
+  }
+  Async<void> useTree(uint32_t writer) {
+    auto& client = clientOf(writer);
+    auto& self = writers[writer];
+    auto clock = co_await client.create(top, kj::str("clock-", writer), 0644, {}, {}, true);
+    EXPECT_EQ(clock.status(), Status::OK);
+    if (!clock.ok()) co_return;
+    while (!isOver && !HasFailure()) {
+      co_await tick(writer, **clock);
+      auto number = ++self.makingBegun;
+      auto& file = self.files[number];
+      for (auto& other : writers) file.seen.push_back(other.made);
+      auto made = co_await client.create(top, kj::str(writer, "-", number), 0644, {}, {}, true);
+      EXPECT_EQ(made.status(), Status::OK);
+      if (!made.ok()) co_return;
+      file.open = kj::mv(*made);
+      self.made = number;
+      co_await write(writer, number, 0, entropy.between(1, 9000));
+      co_await pause(10 * kj::MILLISECONDS);
+      co_await write(writer, number, 9000, entropy.between(1, 70'000));
+      if (entropy.percent(70)) co_await sync(writer, number);
+      auto older = number - uint32_t(entropy.below(kj::min(number, KEPT)));
+      co_await write(writer, older, entropy.below(8000), entropy.between(1, 5000));
+      if (entropy.percent(50)) co_await sync(writer, older);
+      if (number > KEPT) {
+        auto oldest = self.removalBegun = number - KEPT;
+        EXPECT_EQ(co_await client.unlink(top, kj::str(writer, "-", oldest), Credentials{}), Status::OK);
+        self.removed = oldest;
+        self.files.at(oldest).open = nullptr;
+      }
+      co_await pause(isBusy ? 200 * kj::MILLISECONDS : 4 * kj::SECONDS);
+    }
+  }
+
+  Async<Tree> readTree(InodeId directory) {
+    Tree tree;
+    auto& client = cluster.client(2);
+    for (uint64_t cookie = 0, more = true; more;) {
+      auto page = co_await client.readDirectory(directory, cookie, 100, Detail::ATTRIBUTES);
+      EXPECT_EQ(page.status(), Status::OK);
+      if (!page.ok()) co_return kj::mv(tree);
+      more = page->more == DirectoryPage::More::YES;
+      for (auto& entry : page->entries) {
+        cookie = entry.cookie;
+        if (entry.attributes.type == FileType::REGULAR)
+          tree[entry.name.cStr()].first = entry.attributes.inode;
+      }
+    }
+    for (auto& [name, found] : tree) {
+      auto file = co_await client.open(found.first);
+      EXPECT_EQ(file.status(), Status::OK) << name;
+      if (!file.ok()) continue;
+      auto content = co_await readAll(**file, 0, (*file)->attributes().size + 1);
+      EXPECT_EQ(content.status(), Status::OK) << name;
+      if (content.ok()) found.second = std::string(content->asChars().begin(), content->size());
+    }
+    co_return kj::mv(tree);
+  }
+  Async<void> syncTree(const Tree& tree) {
+    // A sync of a file covers its chunks, whoever wrote them: from here on nothing is in doubt. What a power
+    // cut has taken is told once.
+    for (auto& [name, found] : tree) {
+      auto file = co_await cluster.client(2).open(found.first);
+      EXPECT_EQ(file.status(), Status::OK) << name;
+      if (!file.ok()) continue;
+      auto status = co_await (*file)->sync();
+      while (status == Status::IO_ERROR && !isOver) status = co_await (*file)->sync();
+      EXPECT_EQ(status, Status::OK) << name;
+    }
+  }
+
+  void judge(const std::string& name, const Attempt& asOf, const Tree& tree) {
+    std::vector<std::set<uint32_t>> there(WORKERS);
+    std::vector<uint64_t> shown(WORKERS, 0);
+    for (auto& [called, found] : tree) {
+      if (called.starts_with("clock-")) {
+        bool isWhole =
+            found.second.size() == 9 && found.second.find_first_not_of("0123456789") == std::string::npos;
+        EXPECT_TRUE(isWhole || found.second.empty() || asOf.powerFailed) << called << " of " << name;
+        if (isWhole) shown[called[6] - '0'] = std::stoull(found.second) - 100'000'000;
+        continue;
+      }
+      auto writer = uint32_t(called[0] - '0'), number = uint32_t(std::stoul(called.substr(2)));
+      there[writer].insert(number);
+      auto known = asOf.files.find({writer, number});
+      auto oracle = FileOracle();  // nothing was written yet
+      if (known != asOf.files.end())
+        oracle = asOf.powerFailed ? known->second.always : known->second.withPower;
+      auto content = kj::arrayPtr(found.second.data(), found.second.size()).asBytes();
+      auto wrong = oracle.judge(Viewer::OTHER, 0, content.size() + 1, content);
+      EXPECT_FALSE(wrong.has_value()) << called << " of " << name << ": " << wrong->cStr();
+    }
+    for (uint32_t writer = 0; writer < WORKERS; ++writer) {
+      auto& numbers = there[writer];
+      auto& before = asOf.before[writer];
+      auto first = numbers.empty() ? 0 : *numbers.begin(), last = numbers.empty() ? 0 : *numbers.rbegin();
+      auto where = "writer " + std::to_string(writer) + " in " + name;
+      EXPECT_EQ(numbers.size(), numbers.empty() ? 0 : last - first + 1) << where << ": some are missing";
+      EXPECT_GE(last, before.made) << where << ": what had been made before is missing";
+      EXPECT_LE(last, writers[writer].makingBegun) << where;
+      if (first == 0) continue;
+      EXPECT_GT(first, before.removed) << where << ": what had been removed before is there";
+      EXPECT_LE(first, writers[writer].removalBegun + 1) << where << ": what nobody has removed is missing";
+      EXPECT_TRUE(last - first + 1 >= kj::min(last, KEPT) && last - first <= KEPT) << where << ": at no time";
+      auto& seen = writers[writer].files.at(last).seen;
+      for (uint32_t other = 0; other < WORKERS; ++other) {
+        EXPECT_GE(there[other].empty() ? 0 : *there[other].rbegin(), seen[other])
+            << where << ": its file " << last << " was made after that of writer " << other;
+      }
+    }
+    if (!asOf.powerFailed) judgeOrder(name, asOf, shown);
+  }
+
+  void judgeOrder(const std::string& name, const Attempt& asOf, const std::vector<uint64_t>& shown) {
+    // A tick that had returned when the snapshot began is in it, and one that had when another one began that
+    // is.
+    for (uint32_t writer = 0; writer < WORKERS; ++writer) {
+      auto since = asOf.began;
+      for (uint32_t other = 0; other < WORKERS; ++other) {
+        if (other != writer) since = kj::max(since, writers[other].ticks.at(shown[other]).begun);
+      }
+      auto& ticks = writers[writer].ticks;
+      for (auto later = shown[writer] + 1; later < ticks.size(); ++later) {
+        EXPECT_FALSE(ticks[later].returned < since && !ticks[later].interrupted)
+            << "tick " << later << " of writer " << writer << " had returned, and " << name << " has "
+            << shown[writer];
+      }
+    }
+  }
+
+  void beginAttempt() {
+    auto& now = attempt.emplace();
+    now.began = ++moments;
+    for (uint32_t writer = 0; writer < WORKERS; ++writer) {
+      auto& self = writers[writer];
+      now.before.push_back(self);
+      for (auto it = self.files.upper_bound(self.removed); it != self.files.end(); ++it) {
+        auto& oracles = now.files[{writer, it->first}];
+        oracles.always = oracles.withPower = it->second.oracle;
+        if (it->second.writing == 0 && !it->second.oracle.isInterrupted()) oracles.withPower.settle();
+      }
+    }
+  }
+
+  Async<void> takeSnapshots() {
+    while (taken.size() < COUNT && !HasFailure()) {
+      co_await pause(1 * kj::SECONDS);
+      auto name = "snapshot-" + std::to_string(taken.size());
+      if (attempt == nullptr) beginAttempt();
+      auto status = co_await cluster.snapshot(top, ROOT_INODE, name.c_str());
+      // A metaserver that has just started does not know who writes: it is quiet until it does.
+      isBusy = status != Status::NOT_READY;
+      bool isTaken = status == Status::OK || status == Status::EXISTS;  // by a call whose answer was lost
+      refused += !isTaken;
+      if (status == Status::NOT_READY) attempt = nullptr;
+      if (!isTaken) continue;
+      auto directory = co_await cluster.client(2).lookup(ROOT_INODE, name.c_str());
+      EXPECT_EQ(directory.status(), Status::OK);
+      if (!directory.ok()) co_return;
+      auto tree = co_await readTree(directory->inode);
+      auto asOf = kj::mv(KJ_ASSERT_NONNULL(attempt));
+      attempt = nullptr;
+      judge(name, asOf, tree);
+      co_await syncTree(tree);
+      taken.push_back({name, co_await readTree(directory->inode)});
+    }
+    isOver = true;
+  }
+};
+
+TEST_P(Snapshots, AreOneMomentOfTheTreeAndStayAsTheyAre) {
+  cluster.makeDirectory("/tree");
+  top = cluster.find("/tree");
+  // Stores have trouble all the time; what takes the metaserver, rarely: it takes no snapshot in its first
+  // minute.
+  auto options = powerCuts();
+  options.cutAllPower = 0;
+  options.spareMetaserver = true;
+  options.powerFails = [this]() { powerFails(); };
+  FaultOptions rare{.seed = entropy.next(), .pauseMax = 100 * kj::SECONDS, .killDaemon = 0, .cutLink = 0};
+  rare.resetLink = rare.stopDaemon = 0;
+  rare.cutMetaserverPower = rare.cutAllPower = 1;
+  rare.powerFails = options.powerFails;
+  Faults rareOnes(cluster, rare);
+  rareOnes.begin();
+  kj::Vector<kj::Promise<void>> all;
+  for (uint32_t writer = 0; writer < WORKERS; ++writer) all.add(useTree(writer));
+  all.add(takeSnapshots());
+  during(options, kj::mv(all));
+  cluster.run(rareOnes.end());
+  cluster.waitHealthy();
+  EXPECT_EQ(taken.size(), COUNT);
+  std::printf(
+      "%llu s simulated, %u snapshots, %u refused for a while, %u writes, %u losses told, %llu faults\n",
+      static_cast<unsigned long long>(cluster.time.elapsed() / kj::SECONDS), COUNT, refused, lastWrite,
+      losses, static_cast<unsigned long long>(rareOnes.count()));
+  for (auto& snapshot : taken) {
+    auto directory = cluster.find(kj::str("/", snapshot.name.c_str()), 2);
+    EXPECT_TRUE(cluster.run(promiseOf(readTree(directory))) == snapshot.tree)
+        << snapshot.name << " is not what it was\n"
+        << cluster.transcript.last(60);
+    for (auto& [name, found] : snapshot.tree) {
+      for (auto& problem : cluster.compareReplicas(found.first))
+        ADD_FAILURE() << name << ": " << problem.cStr();
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seed, Snapshots, testing::ValuesIn(seeds({1, 2, 3})),
+                         testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Seed, Records, testing::ValuesIn(seeds({1, 2, 3})),
                          testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Seed, Ring, testing::ValuesIn(seeds({1, 2, 3})), testing::PrintToStringParamName());

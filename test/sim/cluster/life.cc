@@ -8,11 +8,23 @@
 
 #include <cstdlib>
 
+#include "metaserver/granted_leases.h"
+
 namespace cairn::sim {
 
 namespace {
 
 constexpr kj::Duration COMES_TO_REST = 20 * kj::SECONDS;  // after the last fault
+
+std::function<ClockError(kj::StringPtr)> clocksThatDrift(uint64_t seed) {
+  return [seed](kj::StringPtr host) {
+    SeededEntropy chance(seed ^ kj::hashCode(host));
+    // The worst that is tolerated, as a rule: what is between shows nothing else.
+    int64_t drift = chance.percent(70) ? CLOCK_DRIFT_MAX : int64_t(chance.below(CLOCK_DRIFT_MAX));
+    auto offset = int64_t(chance.below(10'000)) * kj::MILLISECONDS - 5 * kj::SECONDS;
+    return ClockError{chance.percent(50) ? drift : -drift, offset};
+  };
+}
 
 }  // namespace
 
@@ -91,8 +103,17 @@ Life lifeInCommitModeMemory(uint64_t seed, uint32_t operations) {
   return life;
 }
 
+Life lifeUnderPartitions(uint64_t seed, uint32_t operations) {
+  auto life = lifeUnderMisfortune(seed, operations);
+  life.cluster.clocks = clocksThatDrift(seed);
+  life.faults.cutLink = 5;
+  life.faults.partition = 40;
+  life.faults.resetAgain = 25;
+  return life;
+}
+
 Life lifeOfHours(uint64_t seed, uint32_t hours) {
-  constexpr kj::Duration PERIOD = 20 * kj::MINUTES, AWAKE = 3 * kj::SECONDS;
+  constexpr kj::Duration PERIOD = 20 * kj::MINUTES, AWAKE = 6 * kj::SECONDS;
   auto life = seed % 2 == 0 ? lifeUnderPowerCuts(seed, 0) : lifeInCommitModeMemory(seed, 0);
   life.cluster.scrubBytesPerSecond =
       64 << 10;  // a round takes an hour: its checksums would be all there is to do
@@ -100,6 +121,9 @@ Life lifeOfHours(uint64_t seed, uint32_t hours) {
   life.users.lasts = hours * 60 * kj::MINUTES;
   life.users.waking = life.faults.waking = {PERIOD, AWAKE};
   life.users.filesMax = 10;
+  life.cluster.clocks = clocksThatDrift(seed);
+  life.faults.partition = 15;
+  life.faults.resetAgain = 10;
   return life;
 }
 

@@ -48,6 +48,10 @@ LifeOutcome live(const Life& life);
 Life lifeUnderMisfortune(uint64_t seed, uint32_t operations);
 Life lifeUnderPowerCuts(uint64_t seed, uint32_t operations);
 Life lifeInCommitModeMemory(uint64_t seed, uint32_t operations);
+Life lifeUnderPartitions(uint64_t seed, uint32_t operations);
+// No two clocks run alike; one host at a time is cut off from some of the others, and connections break again
+// and again.
+
 Life lifeOfHours(uint64_t seed, uint32_t hours);
 // All that the others have, but the bad disk: some seconds of it, then long quiet, in which leases, sessions
 // and graces run out, chunks are repaired, scrubbed and moved, and what is deleted goes.

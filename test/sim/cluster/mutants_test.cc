@@ -88,5 +88,32 @@ TEST_F(Mutants, ADeleteByHandleAloneIsFound) {
   }
 }
 
+TEST_F(Mutants, ATermThatEndsForOthersWithoutAMarginForClocksIsFound) {
+  // A client is cut off with something in its memory, which another one changes: when that is answered, the
+  // slowest clock says that the term is over, whatever the metaserver's says.
+  for (auto which : {Mutant::NONE, Mutant::NO_CLOCK_MARGIN}) {
+    mutant = which;
+    SimCluster cluster({.clients = 2, .clocks = clocksApart("client-1")});
+    cluster.write("/f", "x");
+    auto inode = cluster.find("/f", 2);
+    cluster.advance(500 * kj::MILLISECONDS);  // written out, and looked at since
+    auto uidSeen = [&]() { return cluster.client(1).getAttributes(inode); };
+    EXPECT_EQ(cluster.run(uidSeen())->uid, 0u);
+    cluster.cut("client-1", METASERVER);
+    AttributeChange change;
+    change.uid = 7;
+    auto began = cluster.time.elapsed();
+    EXPECT_EQ(cluster.run(cluster.client(2).setAttributes(inode, kj::mv(change))).status(), Status::OK);
+    EXPECT_GT(cluster.time.elapsed() - began, 5 * kj::SECONDS) << "it was waited for";
+    auto answeredFromMemory =
+        cluster.run(uidSeen()
+                        .then([](auto&&) { return true; })
+                        .exclusiveJoin(cluster.time.timer().afterDelay(1 * kj::MILLISECONDS).then([]() {
+                          return false;
+                        })));
+    EXPECT_EQ(answeredFromMemory, which == Mutant::NO_CLOCK_MARGIN);
+  }
+}
+
 }  // namespace
 }  // namespace cairn::sim

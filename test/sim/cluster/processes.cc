@@ -36,7 +36,7 @@ class MetaserverHost final : public SimHost {
     auto process = kj::heap<Running>();
     options.boot = boot();
     process->server = co_await MetaServer::start(
-        {timer, world.time, world.network.at(name()), disk, rocks.newLife(), entropy, world.pool, log},
+        {timer, calendar, world.network.at(name()), disk, rocks.newLife(), entropy, world.pool, log},
         options);
     co_await process->server->listen("*:9400");
     co_return kj::Own<Process>(kj::mv(process));
@@ -78,7 +78,7 @@ class ChunkdHost final : public StoreHost {
     options.reserveBytes = uint64_t(0);
     options.scrub = scrub;
     auto started = co_await ChunkServer::start({timer, world.network.at(name()), disk, *rocks.newLife(),
-                                                *worker, entropy, world.pool, log, world.time},
+                                                *worker, entropy, world.pool, log, calendar},
                                                kj::mv(options));
     KJ_IF_MAYBE (server, started.server) {
       auto process = kj::heap<Running>();
@@ -109,7 +109,7 @@ class RealClientHost final : public ClientHost {
   Async<kj::Own<Process>> run() override {
     auto process = kj::heap<Running>();
     FilesystemOptions options{.timer = timer,
-                              .clock = world.time,
+                              .clock = calendar,
                               .network = world.network.at(name()),
                               .entropy = entropy,
                               .pool = world.pool,

@@ -9,8 +9,10 @@
 #include <algorithm>
 
 #include "env/checksum.h"
+#include "metaserver/granted_leases.h"
 #include "rpc/chunkd.capnp.h"
 #include "rpc/coroutine.h"
+#include "rpc/deadline.h"
 #include "rpc/metaserver.capnp.h"
 #include "test/sim/cluster/workload.h"
 
@@ -113,9 +115,16 @@ Async<SimCluster::Inspector::Copy> SimCluster::Inspector::fetchOnce(std::string 
   co_return kj::mv(copy);
 }
 
+std::function<ClockError(kj::StringPtr host)> clocksApart(std::string slow) {
+  return [slow](kj::StringPtr host) {
+    if (host == METASERVER) return ClockError{CLOCK_DRIFT_MAX};
+    return ClockError{host == slow.c_str() ? -CLOCK_DRIFT_MAX : 0};
+  };
+}
+
 SimCluster::SimCluster(SimClusterOptions options)
     : entropy(options.seed), network(time.timer(), entropy.next()), options(options) {
-  World world{time, network, transcript, pool};
+  World world{time, network, transcript, pool, options.clocks};
   time.limit(options.lifeMax);
   hosts.push_back(newMetaserverHost(world, entropy.next(), this->options));
   for (uint32_t i = 1; i <= options.chunkServers; ++i) {
@@ -304,6 +313,25 @@ void SimCluster::drain(kj::StringPtr host) {
   auto answer = run(kj::Promise<capnp::Response<rpc::Administration::DrainResults>>(request.send()));
   KJ_REQUIRE(answer.getStatus() == Status::OK, answer.getStatus());
   while (look().second > 0) advance(500 * kj::MILLISECONDS);
+}
+
+Async<Status> SimCluster::snapshot(InodeId original, InodeId directory, kj::StringPtr name) {
+  try {
+    auto line = co_await inspector->metaserver.call(
+        {"administration", 5 * kj::SECONDS},
+        [](rpc::Metaserver::Client& service) { return service.administrationRequest().send(); });
+    auto request = line.getAdministration().snapshotRequest();
+    request.setOriginal(original.value());
+    request.setDirectory(directory.value());
+    request.setName(name);
+    kj::Promise<capnp::Response<rpc::Administration::SnapshotResults>> sent = request.send();
+    auto answer =
+        co_await withDeadline(time.timer(), kj::mv(sent), 60 * kj::SECONDS, kj::str("snapshot ", name));
+    co_return answer.getStatus();
+  } catch (const kj::Exception& exception) {
+    if (exception.getType() == kj::Exception::Type::FAILED) throw;
+    co_return Status::BUSY;
+  }
 }
 
 void SimCluster::waitRepaired() {

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -32,7 +33,12 @@ struct SimClusterOptions {
   uint64_t scrubBytesPerSecond = 1 << 20;
   kj::Duration lifeMax = 2 * 60 * kj::MINUTES;                 // longer is a livelock
   enum class Commit { MEMORY, DISK } commit = Commit::MEMORY;  // of the metaserver
+  std::function<ClockError(kj::StringPtr host)> clocks = [](kj::StringPtr) { return ClockError(); };
 };
+
+std::function<ClockError(kj::StringPtr host)> clocksApart(std::string slow);
+// As far apart as is tolerated: the metaserver's is the fastest, that host's the slowest, all others are
+// right.
 
 class SimCluster {
  public:
@@ -91,6 +97,10 @@ class SimCluster {
   };
   Repair repair();
   void drain(kj::StringPtr host);  // as `cairn drain` does, and returns when nothing counts on it any more
+  Async<Status> snapshot(InodeId original, InodeId directory, kj::StringPtr name);
+  // As `cairn snapshot` does. EXISTS: perhaps by an earlier call whose answer was lost. BUSY also when
+  // nothing answers.
+
   void waitRepaired();  // until every chunk has exactly the replicas it wants, as far as the metaserver knows
 
   void waitHealthy();  // until all daemons are up for the metaserver and it is not in safe mode

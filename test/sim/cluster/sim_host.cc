@@ -23,7 +23,9 @@ std::shared_ptr<env::LogSink> sinkInto(Transcript& transcript) {
 
 SimHost::SimHost(World world, kj::StringPtr name, uint64_t seed)
     : world(world),
-      timer(world.time.timer()),
+      clocks(world.clocks(name)),
+      timer(world.time.timer(), clocks.drift),
+      calendar(world.time, timer, clocks.offset),
       entropy(seed),
       log(sinkInto(world.transcript), world.time, env::LogLevel::INFO, name),
       ownName(kj::heapString(name)),

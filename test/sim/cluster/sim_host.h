@@ -8,6 +8,8 @@
 
 #include <kj/memory.h>
 
+#include <functional>
+
 #include "env/log.h"
 #include "env/memory_disk.h"
 #include "rpc/buffer_pool.h"
@@ -25,6 +27,7 @@ struct World {
   SimNetwork& network;
   Transcript& transcript;
   BufferPool& pool;  // of all processes: outlives the loop, in which calls of gone connections end
+  std::function<ClockError(kj::StringPtr host)> clocks;
 };
 
 class SimHost {
@@ -60,7 +63,9 @@ class SimHost {
   virtual void gone() {}                      // the process is; forget pointers into it
 
   World world;
+  const ClockError clocks;
   ProcessTimer timer;
+  ProcessCalendar calendar;
   SeededEntropy entropy;
   RocksDisk rocks;
   env::Logger log;

@@ -88,6 +88,7 @@ class Workload::Worker {
   bool unsure = false;     // a power cut may have taken them back to any of these
   bool lostNames = false;  // maybe, and no sync of the directory has told so
   bool mustTell = false;   // certainly
+  bool hasTold = false;    // a sync that the latest power cut came into did
   void powerFails();
 
  private:
@@ -222,6 +223,7 @@ void Workload::Worker::powerFails() {
   interrupt(files);
   for (auto& state : history) interrupt(state);
   KJ_IF_MAYBE (open, doubt) interrupt(open->after);
+  hasTold = false;
   if (bySync()) unsure = lostNames = true;
 }
 
@@ -247,7 +249,7 @@ Async<void> Workload::Worker::makeSure() {
       if (i < history.size()) {
         ++workload.rolledBack;
         say("the power cut has taken ", history.size() - i, " changes of names");
-        mustTell = true;
+        mustTell = !hasTold;
         co_await expectTold(i, state);
         if (unsure) break;
       }
@@ -299,7 +301,14 @@ Async<void> Workload::Worker::expectTold(size_t kept, const Files& state) {
 Async<void> Workload::Worker::syncNames() {
   auto status = co_await filesystem->syncNames(directory);
   say("sync of the directory -> ", status);
-  if (unsure) co_return;
+  if (unsure) {
+    // It was sent again, or answered late: what it says is said of all that is lost.
+    if (status == Status::IO_ERROR) {
+      hasTold = true;
+      mustTell = false;
+    }
+    co_return;
+  }
   if (status == Status::OK && mustTell)
     violated("names were lost, and the sync of their directory is silent");
   mustTell = false;
