@@ -142,6 +142,7 @@ class FileLog final : public LocalLog, private kj::TaskSet::ErrorHandler {
   Async<Status> beginSegment();
   Async<void> dropRetired();
   void refuseAll(Batch& batch, Status status);
+  void abandonAll(Batch& batch);
   void answer(Proposal& proposal, Outcome outcome);
   void breakDown(kj::String sentence);
   void taskFailed(kj::Exception&& exception) override;
@@ -288,11 +289,8 @@ Async<void> FileLog::commitBatch() {
   auto bytes = encodeBatch(batch);
   if (bytes.size() > 0) {
     auto status = co_await append(bytes);
-    if (!ok(status)) co_return refuseAll(batch, status);
-    if (options.commit == CommitMode::DISK) {
-      status = co_await syncNow();
-      if (!ok(status)) co_return refuseAll(batch, status);
-    }
+    if (!ok(status)) co_return failed ? abandonAll(batch) : refuseAll(batch, status);
+    if (options.commit == CommitMode::DISK && !ok(co_await syncNow())) co_return abandonAll(batch);
   }
   applyBatch(batch);
   if (options.commit == CommitMode::MEMORY) startSync();
@@ -354,8 +352,7 @@ void FileLog::applyBatch(Batch& batch) {
                  names.commit();
                })) {
     breakDown(kj::str(exception->getDescription()));
-    for (auto& proposal : batch) proposal.fulfiller->reject(kj::cp(*exception));
-    return;
+    return abandonAll(batch);
   }
   for (size_t i = 0; i < batch.size(); ++i) answer(batch[i], kj::mv(outcomes[i]));
 }
@@ -367,6 +364,16 @@ void FileLog::answer(Proposal& proposal, Outcome outcome) {
 
 void FileLog::refuseAll(Batch& batch, Status status) {
   for (auto& proposal : batch) answer(proposal, refusal(status));
+}
+
+void FileLog::abandonAll(Batch& batch) {
+  // They may be in the log or not, so that neither answer would be true. To their callers it is as if the
+  // process had died, as it is about to: they ask the next start.
+  for (auto& proposal : batch) {
+    if (proposal.operation != nullptr) --unapplied;
+    proposal.fulfiller->reject(
+        KJ_EXCEPTION(DISCONNECTED, "the operation log is broken; the next start knows what became of this"));
+  }
 }
 
 // -- space
@@ -514,6 +521,8 @@ Async<Status> FileLog::beginSegment() {
   }
   logger.error("a new log segment ", path, ": ", env::describeError(error), " -> stay with the old one");
   auto removed = co_await disk.remove(path);
+  // A loss of power must not bring it back: records that follow in the old one would contradict it.
+  if (removed.ok()) removed = co_await disk.syncDirectory(directory);
   if (!removed.ok() && removed.error != ENOENT) {
     breakDown(kj::str("the half made log segment ", path,
                       " cannot be removed: ", env::describeError(removed.error),

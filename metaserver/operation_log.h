@@ -28,7 +28,8 @@ class OperationLog {
   virtual kj::Promise<Outcome> propose(kj::Own<LoggedOperation> operation) = 0;
   // Commits the operation, applies it and answers. Operations are applied in the order of the calls, and
   // answers come in that order. Dropping the promise does not take the operation back. Refuses, having logged
-  // and changed nothing: noSpace (the log's disk is full), ioError (the log is broken, see below).
+  // and changed nothing: noSpace (the log's disk is full), ioError (the log is broken, see below). Fails as
+  // DISCONNECTED when it breaks over this operation: the next start knows what became of it.
 
   virtual Async<Status> durable(LogIndex index) = 0;
   // Waits until everything up to `index` is on stable storage (0: all that has been proposed until now).

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <map>
 
-#include "test/chunkd/failing_disk.h"
+#include "test/support/failing_disk.h"
 #include "test/chunkd/store_house.h"
 
 namespace cairn {

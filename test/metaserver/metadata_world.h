@@ -16,6 +16,7 @@
 
 #include "env/memory_disk.h"
 #include "metaserver/local_log.h"
+#include "test/support/failing_disk.h"
 
 namespace cairn {
 
@@ -55,7 +56,7 @@ class MetadataWorld {
     names = Namespace::open(
         {.path = "/names", .env = rocksEnv.get(), .cacheBytes = 8 << 20, .memtableBytes = 1 << 20});
     log =
-        LocalLog::open(disk, "log", *KJ_REQUIRE_NONNULL(names), clock, copyOf(options), logger()).wait(scope);
+        LocalLog::open(failing, "log", *KJ_REQUIRE_NONNULL(names), clock, copyOf(options), logger()).wait(scope);
   }
   std::string whyItDoesNotStart() {
     // The sentence for the user; empty if it starts.
@@ -177,6 +178,7 @@ class MetadataWorld {
   kj::WaitScope scope{loop};
   HandClock clock;
   env::MemoryDisk disk;
+  FailingDisk failing{disk};  // what the log stands on
   std::unique_ptr<rocksdb::Env> rocksEnv;
   LocalLogOptions options;
   std::string trace;  // warnings and errors, a line each

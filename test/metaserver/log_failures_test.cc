@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// Any call of the log's disk may fail. Names are made and synced, over several segments, with the failure one
+// call further on each time, once and for good; then the process dies, or its machine loses power, and the
+// next start is on the disk as it is. What was answered with ok is there, what was refused is not, and what
+// the log broke down over may be either.
+#include <errno.h>
+
+#include <map>
+
+#include "test/metaserver/metadata_world.h"
+
+namespace cairn {
+namespace {
+
+using Until = FailingDisk::Until;
+
+class LogFailures : public testing::TestWithParam<CommitMode> {
+ protected:
+  enum class Fate { THERE, SYNCED, REFUSED, UNKNOWN };
+
+  static bool tell(uint64_t call, int error, Until until, CommitMode commit) {
+    // Answers whether the call was reached.
+    MetadataWorld world(commit);
+    world.options.segmentBytes = 900;
+    world.options.reserveBytes = 0;
+    world.start();
+    Client client(world);
+    std::map<std::string, Fate> names;
+    world.failing.failFrom(call, error, until);
+    bool broken = false;
+    for (int i = 0; i < 24 && !broken; ++i) {
+      auto name = "file-" + std::to_string(i);
+      auto& fate = names[name] = Fate::UNKNOWN;
+      auto died = kj::runCatchingExceptions([&]() {
+        auto outcome = client.create(ROOT_INODE, name.c_str());
+        fate = outcome.ok() ? Fate::THERE : Fate::REFUSED;
+        if (!outcome.ok())
+          EXPECT_TRUE(outcome.status == Status::NO_SPACE || outcome.status == Status::IO_ERROR);
+        if (i % 5 == 4 && ok(world.sync())) {
+          for (auto& [synced, its] : names) {
+            if (its == Fate::THERE) its = Fate::SYNCED;
+          }
+        }
+      });
+      broken = died != nullptr;
+    }
+    bool hit = world.failing.hasFailed();
+    if (!broken) {
+      for (auto& [name, fate] : names) {
+        EXPECT_EQ(world.read().lookup(ROOT_INODE, name.c_str()).ok(), fate != Fate::REFUSED) << name;
+      }
+    }
+    world.failing.recover();
+    // In commit mode `disk` an answer is on stable storage; else only what was synced is.
+    bool losesPower = call % 2 == 0;
+    world.kill();
+    losesPower ? world.disk.losePower(call) : world.disk.killProcess(call);
+    auto why = world.whyItDoesNotStart();
+    EXPECT_EQ(why, "");
+    if (!why.empty()) return hit;
+    for (auto& [name, fate] : names) {
+      bool isThere = world.read().lookup(ROOT_INODE, name.c_str()).ok();
+      bool mustBe =
+          fate == Fate::SYNCED || (fate == Fate::THERE && (!losesPower || commit == CommitMode::DISK));
+      if (mustBe) EXPECT_TRUE(isThere) << name << " was answered";
+      if (fate == Fate::REFUSED) EXPECT_FALSE(isThere) << name << " was refused";
+    }
+    return hit;
+  }
+  static void everyCallFails(int error, Until until) {
+    uint64_t call = 1;
+    for (; call < 1000; ++call) {
+      SCOPED_TRACE(testing::Message() << "call " << call << " fails");
+      if (!tell(call, error, until, GetParam()) || HasFailure()) break;
+    }
+    EXPECT_GT(call, 30u) << "so many calls it takes";
+    EXPECT_LT(call, 1000u);
+  }
+};
+
+TEST_P(LogFailures, ACallThatFailsWithEioLosesNothingThatWasAnswered) {
+  everyCallFails(EIO, Until::ONCE);
+}
+TEST_P(LogFailures, ACallThatFailsForLackOfSpaceLosesNothingThatWasAnswered) {
+  everyCallFails(ENOSPC, Until::ONCE);
+}
+TEST_P(LogFailures, ADiskThatFailsForGoodLosesNothingThatWasAnswered) {
+  everyCallFails(EIO, Until::FOR_GOOD);
+}
+
+INSTANTIATE_TEST_SUITE_P(Commit, LogFailures, testing::Values(CommitMode::MEMORY, CommitMode::DISK),
+                         [](auto& mode) { return mode.param == CommitMode::DISK ? "Disk" : "Memory"; });
+
+}  // namespace
+}  // namespace cairn
