@@ -2,11 +2,12 @@
 // Copyright 2026 the CairnFS authors
 #include "client/session.h"
 
-#include "client/lock_keeper.h"
-
 #include <kj/debug.h>
 
+#include <utility>
+
 #include "client/attributes.h"
+#include "client/lock_keeper.h"
 
 namespace cairn::client {
 
@@ -186,6 +187,7 @@ Async<void> Session::begin(rpc::Metaserver::Client service) {
       ++generation;
       lastSequence = 0;
       unanswered.clear();
+      boot = 0;  // a restore from a backup ends sessions, and loses answers without a new boot
       events.fenced();
       co_return;
     case Status::NOT_READY:
@@ -195,7 +197,7 @@ Async<void> Session::begin(rpc::Metaserver::Client service) {
   }
   if (!id) options.log.info("session ", response.getId(), " opened, commit mode ", response.getCommit());
   if (id) options.log.info("metaserver is back -> session ", id, " resumed");
-  lookForLosses(Epoch(response.getEpoch()), LogIndex(response.getLostFrom()));
+  lookForLosses(Epoch(response.getEpoch()), LogIndex(response.getLostFrom()), response.getBoot());
   isDurable = response.getCommit() == "disk";
   id = SessionId(response.getId());
   replicas = response.getReplicas();
@@ -205,10 +207,10 @@ Async<void> Session::begin(rpc::Metaserver::Client service) {
   events.resumed(sent, response.getLeaseMs() * kj::MILLISECONDS, response.getVoidUpTo(), refused);
 }
 
-void Session::lookForLosses(Epoch now, LogIndex lostFrom) {
-  auto before = epoch;
-  epoch = now;
-  if (!before || now == before) return;
+void Session::lookForLosses(Epoch now, LogIndex lostFrom, uint64_t bootNow) {
+  auto before = std::exchange(epoch, now);
+  bool isSameBoot = std::exchange(boot, bootNow) == bootNow && bootNow != 0;
+  if (!before || now == before || isSameBoot) return;
   if (now > before.next())
     lostFrom = unsure.durableUpTo().next();  // what the one between has lost is not known
   if (!lostFrom) return;

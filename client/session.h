@@ -125,6 +125,7 @@ class Session {
   SessionId id;
   uint8_t replicas = 0;
   Epoch epoch;              // of the metaserver that answered last
+  uint64_t boot = 0;        // of its machine; 0: not told
   UnsureChanges unsure;     // empty when answers are on stable storage at once
   bool isDurable = false;   // they are
   uint64_t generation = 0;  // of sessions: changes numbered in an older one are numbered anew
@@ -135,7 +136,7 @@ class Session {
 
   Async<void> attach(rpc::Metaserver::Client service, ConnectionGeneration connection);
   Async<void> begin(rpc::Metaserver::Client service);
-  void lookForLosses(Epoch now, LogIndex lostFrom);
+  void lookForLosses(Epoch now, LogIndex lostFrom, uint64_t bootNow);
   Async<void> reopen(InodeId inode);
   Async<void> reclaimLocks();
   Async<void> renewForEver();

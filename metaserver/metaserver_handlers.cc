@@ -67,6 +67,7 @@ Async<void> MetaserverHandlers::openingSession(OpenSessionContext context) {
   results.setCommit(kj::str(service.operations.commitMode()));
   results.setEpoch(service.operations.epoch().value());
   results.setLostFrom(service.operations.lostFrom().value());
+  results.setBoot(service.names.state().boot);
   results.setReplicas(service.names.state().replicas);
 }
 

@@ -323,7 +323,8 @@ interface Metaserver {
   openSession @0 (client :ClientDescription, callback :ClientCallback, resume :UInt64,
                   openInodes :List(UInt64), leases :List(Lease))
       -> (status :Status, session :Session, id :UInt64, expiryMs :UInt32, commit :Text, replicas :UInt8,
-          leaseMs :UInt32, voidUpTo :UInt64, refused :List(UInt64), epoch :UInt64, lostFrom :UInt64);
+          leaseMs :UInt32, voidUpTo :UInt64, refused :List(UInt64), epoch :UInt64, lostFrom :UInt64,
+          boot :UInt64);
   # A mount begins. Its session lives while renewed (any call renews it), across reconnects and restarts of the
   # metaserver: `resume` is the id to go on with, 0 for a new one. After `expiryMs` of silence it is fenced: its open
   # files close and resuming answers sessionExpired. Durable before it is answered.
@@ -332,7 +333,8 @@ interface Metaserver {
   # `leases`: with `resume`, those that the session has, including those being recalled, with their stamps; likewise. Those
   # `epoch`: of the metaserver. Another one than at the last call, and `lostFrom` not 0: answers that rest on this operation of the
   # log, or on a later one, may be lost (commit mode `memory`, and its machine has lost its power): what is cached is void, and
-  # syncs must say so. A client that has missed an epoch takes all for lost that it does not know to be durable (see renew).
+  # syncs must say so. `boot`: of its machine. A client that has missed an epoch takes all for lost that it does not know to be durable
+  # (see renew), unless the machine has not been started anew since.
   # in `refused` are another's by now: void. `leaseMs`: the term of leases; 0: this metaserver grants none. `voidUpTo`: see renew.
 
   register @1 (store :StoreDescription, orders :ChunkServer) -> (status :Status, message :Text, server :UInt32,

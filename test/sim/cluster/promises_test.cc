@@ -94,6 +94,25 @@ TEST_F(Promises, AChunkThatIsGoneBeforeItsFirstSyncReadsAsZerosThoughASyncIsTheF
   EXPECT_NE(cluster.transcript.last(2000).find("made anew"), std::string::npos) << "another seed";
 }
 
+TEST_F(Promises, TwoDeathsOfTheMetaserverWithoutALossOfPowerLoseNothingThatWasAnswered) {
+  // Commit mode `memory`, and a mount that was not there in between.
+  cluster.write("/f", "published");
+  file = cluster.open("/f");
+  cluster.host(METASERVER).slowDisk(2 * kj::SECONDS);  // so that the mount does not know it to be durable
+  put(*file, "PUBLISHED");
+  EXPECT_EQ(cluster.run(file->flush()), Status::OK);
+  cluster.cut("client-1", METASERVER);
+  for (int i = 0; i < 2; ++i) {
+    cluster.kill(METASERVER);
+    cluster.restart(METASERVER);
+    cluster.advance(1 * kj::SECONDS);
+  }
+  cluster.host(METASERVER).slowDisk(50 * kj::MICROSECONDS);
+  cluster.heal("client-1", METASERVER);
+  EXPECT_EQ(cluster.run(file->sync()), Status::OK) << cluster.transcript.last(40);
+  EXPECT_EQ(cluster.read("/f", 2), "PUBLISHED");
+}
+
 TEST_F(Promises, WhatAMountStillHasIsSentThoughWhatItPublishedBeforeIsLost) {
   // Commit mode `memory`: the publish is answered, and gone with the power of the metaserver's machine, which
   // is away for longer than the term of the mount's write lease. Nobody else has written, so nothing is
