@@ -212,8 +212,8 @@ Async<Status> FileState::syncInTurn() {
   auto outcome = co_await parts.chunkSync.sync(id, unsynced);
   unsynced = std::move(outcome.left);
   bool complete = unsynced.empty() && outcome.loss == ChunkSync::Outcome::Loss::NONE;
-  if (!complete) covered.clear();  // of a chunk that was gone it was not noted
   auto status = co_await metadata;
+  if (!complete) covered.clear();  // of a chunk that was gone it was not noted
   (void)takeError();
   bool isLost = parts.session.takeLoss(id);
   if (status == Status::NOT_FOUND) {
