@@ -149,21 +149,11 @@ void LeaseRecalls::Turn::end() {
   recalls = nullptr;
 }
 
-LeaseRecalls::Pause& LeaseRecalls::Pause::operator=(Pause&& other) noexcept {
-  if (this != &other) {
-    end();
-    recalls = other.recalls;
-    pause = other.pause;
-    other.recalls = nullptr;
-  }
-  return *this;
-}
-
-void LeaseRecalls::Pause::end() {
-  if (recalls == nullptr) return;
-  recalls->leases.resumeWriting(pause, recalls->timer.now());
-  recalls->carryOut();
-  recalls = nullptr;
+kj::Own<void> LeaseRecalls::pauseWriting() {
+  return kj::heap(kj::defer([this, pause = leases.pauseWriting()]() {
+    leases.resumeWriting(pause, timer.now());
+    carryOut();
+  }));
 }
 
 void LeaseRecalls::finish(ClaimId claim) {

@@ -81,22 +81,8 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
   // For a change of the metaserver's own: however long it takes, or not ready when `patience` is over. Nobody
   // is left out.
 
-  class Pause {
-    // As long as it lives no write or append lease is given that was not asked for before.
-   public:
-    Pause() = default;
-    explicit Pause(LeaseRecalls& recalls) : recalls(&recalls), pause(recalls.leases.pauseWriting()) {}
-    Pause(Pause&& other) noexcept : recalls(other.recalls), pause(other.pause) { other.recalls = nullptr; }
-    Pause& operator=(Pause&& other) noexcept;
-    ~Pause() noexcept(false) { end(); }
-    KJ_DISALLOW_COPY(Pause);
-
-   private:
-    LeaseRecalls* recalls = nullptr;
-    ClaimId pause;
-    void end();
-  };
-  Pause pauseWriting() { return Pause(*this); }
+  kj::Own<void> pauseWriting();
+  // As long as it lives no write or append lease is given that was not asked for before.
   bool hasWriter(InodeId inode) const { return leases.hasWriter(inode); }
 
   Turn publish(SessionId id, InodeId inode) { return Turn(*this, leases.publish(id, inode)); }

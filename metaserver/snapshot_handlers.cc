@@ -74,7 +74,7 @@ Status walk(const NamespaceReader& names, const LeaseRecalls& leases, InodeId to
 
 struct Quiet {
   // Of a tree: nobody writes in it.
-  LeaseRecalls::Pause pause;
+  kj::Own<void> pause;
   LeaseRecalls::Turn turn;
 };
 
@@ -109,7 +109,7 @@ Async<void> AdministrationHandlers::takingSnapshot(SnapshotContext context) {
       still = kj::heap<StillChunks>();
       held.clear();
       quiet.turn = LeaseRecalls::Turn();
-      quiet.pause = LeaseRecalls::Pause();
+      quiet.pause = nullptr;  // who waits for its end is a writer by the next look
       quiet.pause = service.leases.pauseWriting();
       status = look(found);
       if (!ok(status)) break;

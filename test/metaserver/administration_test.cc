@@ -19,11 +19,6 @@ class AdministrationTest : public FleetTest {
     joinAll(4);
     client = &mount();
   }
-  rpc::Administration::Client administration() {
-    auto request = service->newConnection("cli").administrationRequest();
-    return await(kj::Promise<capnp::Response<rpc::Metaserver::AdministrationResults>>(request.send()))
-        .getAdministration();
-  }
   Status drain(FakeStore& store, bool undo = false) {
     auto request = administration().drainRequest();
     request.setServer(store.server);
@@ -82,26 +77,6 @@ class AdministrationTest : public FleetTest {
     return size_t(std::count_if(stores.begin(), stores.end(), [&](auto& store) {
       return store.chunks.count(location.handle.value()) > 0;
     }));
-  }
-  uint64_t directory(kj::StringPtr name) {
-    auto response = change(*client, [&](rpc::Change::Builder change) {
-      auto create = change.initCreate();
-      create.setParent(ROOT_INODE.value());
-      create.setName(name);
-      create.setType(FileType::DIRECTORY);
-      create.setMode(0755);
-    });
-    return response.getOutcome().getAttributes().getInode();
-  }
-  uint64_t fileIn(uint64_t parent, kj::StringPtr name) {
-    auto response = change(*client, [&](rpc::Change::Builder change) {
-      auto create = change.initCreate();
-      create.setParent(parent);
-      create.setName(name);
-      create.setType(FileType::REGULAR);
-      create.setMode(0644);
-    });
-    return response.getOutcome().getAttributes().getInode();
   }
 };
 
@@ -228,10 +203,10 @@ TEST_F(AdministrationTest, TheSurveyMakesARoundWhenSomethingHasChangedAndElseNon
 }
 
 TEST_F(AdministrationTest, ADirectorySaysWhatIsMadeInItAndRecursivelyWhatIsThere) {
-  auto parent = directory("d");
-  auto old = fileIn(parent, "old");
+  auto parent = createDirectory(*client, "d");
+  auto old = createFile(*client, "old", Create::CLOSED, InodeId(parent));
   EXPECT_EQ(setReplicas("/d", 2).files, 1u);
-  auto fresh = fileIn(parent, "fresh");
+  auto fresh = createFile(*client, "fresh", Create::CLOSED, InodeId(parent));
   EXPECT_EQ(names->read().inode(InodeId(fresh))->attributes.replicas, 2);
   EXPECT_EQ(names->read().inode(InodeId(old))->attributes.replicas, 3);
   auto all = setReplicas("/d", 4, true);

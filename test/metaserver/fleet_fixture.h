@@ -2,8 +2,8 @@
 // Copyright 2026 the CairnFS authors
 //
 // A metaserver service without network on a virtual clock: the real namespace on RocksDB in memory, a log
-// that commits at once, and fake chunk daemons that obey, refuse, hang or are slow. Used by the tests of
-// grants, fleet and sessions.
+// that commits at once, fake chunk daemons that obey, refuse, hang or are slow, and fake mounts. Used by the
+// tests of grants, fleet, sessions, and all that an operator asks for.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,420 +11,18 @@
 #include <rocksdb/env.h>
 
 #include <deque>
-#include <map>
 #include <memory>
 
 #include "metaserver/meta_service.h"
 #include "metaserver/namespace.h"
+#include "rpc/administration.capnp.h"
 #include "rpc/coroutine.h"
+#include "test/metaserver/fake_mount.h"
+#include "test/metaserver/fake_store.h"
+#include "test/metaserver/immediate_log.h"
 #include "test/sim/seeded_entropy.h"
 
 namespace cairn {
-
-class ImmediateLog final : public OperationLog {
-  // Applies each operation when it is proposed and answers a turn later. `durableLag`: how many are not on
-  // stable storage.
- public:
-  explicit ImmediateLog(Namespace& names) : names(names), lastIndex(names.state().applied) {
-    if (lastIndex == LogIndex()) {
-      auto operation = kj::heap<LoggedOperation>();
-      auto found = operation->body().initFound();
-      found.setClusterHigh(1);
-      found.setClusterLow(2);
-      found.setMode(0755);
-      found.setReplicas(3);
-      KJ_ASSERT(apply(*operation).ok());
-    }
-    LoggedOperation start;
-    start.body().setStartEpoch();
-    currentEpoch = Epoch(apply(start).number);
-  }
-
-  kj::Promise<Outcome> propose(kj::Own<LoggedOperation> operation) override {
-    auto outcome = refuse == Status::OK ? apply(*operation) : refusal(refuse);
-    return kj::evalLater([outcome = kj::mv(outcome)]() mutable { return kj::mv(outcome); });
-  }
-  Async<Status> durable(LogIndex index) override {
-    if (disk == Disk::FAST) return Status::OK;
-    auto paf = kj::newPromiseAndFulfiller<Status>();
-    syncs.add(kj::mv(paf.fulfiller));
-    return kj::mv(paf.promise);
-  }
-  kj::Promise<void> whenBroken() override { return kj::NEVER_DONE; }
-  LogIndex last() const override { return lastIndex; }
-  LogIndex durableUpTo() const override {
-    return LogIndex(lastIndex.value() - kj::min(durableLag, lastIndex.value()));
-  }
-  uint32_t inFlight() const override { return 0; }
-  Epoch epoch() const override { return currentEpoch; }
-  LogIndex lostFrom() const override { return mayBeLost; }
-  CommitMode commitMode() const override { return CommitMode::MEMORY; }
-  int64_t now() const override { return time; }
-
-  Status refuse = Status::OK;
-  uint64_t durableLag = 0;
-  LogIndex mayBeLost;
-  enum class Disk { FAST, HELD } disk = Disk::FAST;
-  kj::Vector<kj::Own<kj::PromiseFulfiller<Status>>> syncs;  // with HELD: who waits for stable storage
-  int64_t time = 1'000'000'000;                             // of operations, set by hand
-
- private:
-  Outcome apply(LoggedOperation& operation) {
-    lastIndex = lastIndex.next();
-    operation.body().setIndex(lastIndex.value());
-    operation.body().setEpoch(currentEpoch.value());
-    operation.body().setTime(time);
-    auto outcome = names.apply(operation.body().asReader());
-    names.commit();
-    return outcome;
-  }
-  Namespace& names;
-  LogIndex lastIndex;
-  Epoch currentEpoch;
-};
-
-struct FakeStore {
-  // What is on its disk, and how it behaves. Its process is FakeProcess.
-  enum class Mood { OBEYS, HANGS, SLOW, REFUSES };
-  struct Chunk {
-    uint64_t version = 0;
-    uint32_t truncated = ALL_BYTES_VALID;
-    uint32_t length = 0;
-    bool suspect = false, rotten = false, corrupt = false;
-    uint64_t written = 1, serial = 0;  // its mark; written 0: not known
-  };
-  explicit FakeStore(uint32_t number) : number(number) {}
-
-  uint32_t number;
-  uint32_t server = 0;  // id, as the metaserver gave it
-  std::map<uint64_t, Chunk> chunks;
-  std::map<uint64_t, uint64_t> leases;               // handle -> version
-  std::map<uint64_t, std::vector<uint32_t>> chains;  // handle -> secondaries
-  Mood mood = Mood::OBEYS;
-  Mood onlyAdopt = Mood::OBEYS;      // mood of adopt alone
-  bool adoptsBeforeItHangs = false;  // carries the order out, and does not answer
-  kj::Duration slowness = 2500 * kj::MILLISECONDS;
-  Status refusal = Status::IO_ERROR;
-  uint64_t bytesTotal = 100ull << 30, bytesFree = 50ull << 30;
-  kj::StringPtr host = "h";
-  uint32_t pid = 100;
-  uint64_t boot = 1;
-  bool heartbeats = true;
-  uint64_t epochSeen = 0;
-  uint32_t adopts = 0, revokes = 0, probes = 0, verifies = 0, copies = 0, commits = 0, reconciles = 0;
-  uint32_t clones = 0;
-  Mood onlyCopy = Mood::OBEYS, onlyCommit = Mood::OBEYS, onlyClone = Mood::OBEYS;
-  Mood onlyReconcile = Mood::OBEYS;
-  bool copiesBeforeItHangs = false;          // carries the commit out, and does not answer
-  std::map<uint64_t, uint64_t> staged;       // handle -> bytes copied of a copy that is not committed
-  std::deque<FakeStore>* fellows = nullptr;  // where sources are
-  std::vector<uint64_t> deleted;
-  kj::Maybe<rpc::Fleet::Client> fleet;  // while connected
-  kj::Maybe<rpc::ChunkServer::Client> self;
-
-  uint64_t versionOf(ChunkHandle chunk) const {
-    auto found = chunks.find(chunk.value());
-    return found == chunks.end() ? 0 : found->second.version;
-  }
-};
-
-class FakeProcess final : public rpc::ChunkServer::Server {
- public:
-  FakeProcess(FakeStore& store, kj::Timer& timer) : store(store), timer(timer) {}
-
-  kj::Promise<void> adopt(AdoptContext context) override {
-    store.epochSeen = context.getParams().getEpoch();
-    ++store.adopts;
-    auto mood = store.mood != FakeStore::Mood::OBEYS ? store.mood : store.onlyAdopt;
-    if (mood == FakeStore::Mood::OBEYS || (mood == FakeStore::Mood::HANGS && store.adoptsBeforeItHangs))
-      carryOut(context);
-    return react(
-        mood, [this, context]() mutable { carryOut(context); },
-        [this, context]() mutable {
-          auto results = context.getResults().initResults(context.getParams().getChunks().size());
-          for (uint32_t i = 0; i < results.size(); ++i) {
-            results[i].setHandle(context.getParams().getChunks()[i].getHandle());
-            results[i].setStatus(store.refusal);
-          }
-        });
-  }
-  kj::Promise<void> lease(LeaseContext context) override {
-    auto grant = context.getParams().getLeases()[0];
-    auto handle = grant.getChunk().getHandle();
-    return react(
-        store.mood,
-        [this, context, grant, handle]() mutable {
-          if (store.chunks[handle].version != grant.getChunk().getVersion()) {
-            context.getResults().setStatus(Status::STALE_VERSION);
-            return;
-          }
-          store.leases[handle] = grant.getChunk().getVersion();
-          store.chains[handle].clear();
-          for (auto secondary : grant.getSecondaries()) store.chains[handle].push_back(secondary.getServer());
-        },
-        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
-  }
-  kj::Promise<void> revoke(RevokeContext context) override {
-    ++store.revokes;
-    return react(
-        store.mood,
-        [this, context]() mutable {
-          for (auto chunk : context.getParams().getChunks()) store.leases.erase(chunk.getHandle());
-        },
-        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
-  }
-  kj::Promise<void> delete_(DeleteContext context) override {
-    return react(
-        store.mood,
-        [this, context]() mutable {
-          for (auto chunk : context.getParams().getChunks()) {
-            auto found = store.chunks.find(chunk.getHandle());
-            if (found == store.chunks.end() || found->second.version > chunk.getVersion()) continue;
-            store.chunks.erase(found);
-            store.deleted.push_back(chunk.getHandle());
-          }
-        },
-        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
-  }
-  kj::Promise<void> describe(DescribeContext context) override {
-    ++store.probes;
-    return react(
-        store.mood,
-        [this, context]() mutable {
-          auto asked = context.getParams().getChunks();
-          std::vector<uint64_t> held;
-          for (auto handle : asked) {
-            if (store.chunks.count(handle) > 0) held.push_back(handle);
-          }
-          auto list = context.getResults().initChunks(held.size());
-          for (size_t i = 0; i < held.size(); ++i) {
-            auto& chunk = store.chunks[held[i]];
-            list[i].setHandle(held[i]);
-            list[i].setVersion(chunk.version);
-            list[i].setSuspect(chunk.suspect);
-            list[i].setCorrupt(chunk.corrupt);
-          }
-        },
-        []() {});
-  }
-  kj::Promise<void> copy(CopyContext context) override {
-    store.epochSeen = context.getParams().getEpoch();
-    auto commit = context.getParams().getCommit();
-    ++(commit ? store.commits : store.copies);
-    auto mood = store.mood != FakeStore::Mood::OBEYS ? store.mood
-                : commit                             ? store.onlyCommit
-                                                     : store.onlyCopy;
-    if (commit && mood == FakeStore::Mood::HANGS && store.copiesBeforeItHangs) takeCopy(context);
-    return react(
-        mood, [this, context]() mutable { takeCopy(context); },
-        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
-  }
-
-  kj::Promise<void> clone(CloneContext context) override {
-    ++store.clones;
-    auto mood = store.mood != FakeStore::Mood::OBEYS ? store.mood : store.onlyClone;
-    return react(
-        mood,
-        [this, context]() mutable {
-          auto params = context.getParams();
-          auto found = store.chunks.find(params.getChunk().getHandle());
-          auto status = found == store.chunks.end()                              ? Status::NO_REPLICA
-                        : found->second.version > params.getChunk().getVersion() ? Status::STALE_VERSION
-                        : found->second.version < params.getChunk().getVersion() ? Status::BEHIND_VERSION
-                                                                                 : Status::OK;
-          context.getResults().setStatus(status);
-          if (!ok(status)) return;
-          auto& clone = store.chunks[params.getClone()];
-          clone.version = 1;
-          clone.length = kj::min(found->second.length, params.getBytes());
-          context.getResults().setLength(clone.length);
-        },
-        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
-  }
-
-  kj::Promise<void> checksums(ChecksumsContext context) override {
-    return react(
-        store.mood,
-        [this, context]() mutable {
-          auto& chunk = store.chunks[context.getParams().getChunk().getHandle()];
-          bool same = chunk.version == context.getParams().getChunk().getVersion() && !chunk.suspect;
-          context.getResults().setStatus(same ? Status::OK : Status::STALE_VERSION);
-          context.getResults().setLength(chunk.length);
-          context.getResults().setChecksums(kj::str(chunk.serial).asBytes());
-        },
-        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
-  }
-  kj::Promise<void> reconcile(ReconcileContext context) override {
-    ++store.reconciles;
-    auto mood = store.mood != FakeStore::Mood::OBEYS ? store.mood : store.onlyReconcile;
-    return react(
-        mood,
-        [this, context]() mutable {
-          auto params = context.getParams();
-          auto& chunk = store.chunks[params.getChunk().getHandle()];
-          context.getResults().setStatus(
-              chunk.version == params.getChunk().getVersion() ? Status::OK : Status::BEHIND_VERSION);
-          if (context.getResults().getStatus() != Status::OK) return;
-          chunk.suspect = false;
-          if (params.getSources().size() > 0) chunk.written = 0;
-        },
-        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
-  }
-
-  kj::Promise<void> verify(VerifyContext context) override {
-    ++store.verifies;
-    return react(
-        store.mood,
-        [this, context]() mutable {
-          auto handle = context.getParams().getChunk().getHandle();
-          auto& chunk = store.chunks[handle];
-          chunk.corrupt |= chunk.rotten;  // and is quarantined
-          context.getResults().setStatus(chunk.corrupt ? Status::CORRUPT : Status::OK);
-        },
-        [this, context]() mutable { context.getResults().setStatus(store.refusal); });
-  }
-
- private:
-  template <typename Do, typename Refuse>
-  kj::Promise<void> react(FakeStore::Mood mood, Do obey, Refuse refuse) {
-    switch (mood) {
-      case FakeStore::Mood::OBEYS:
-        obey();
-        return kj::READY_NOW;
-      case FakeStore::Mood::HANGS:
-        return kj::NEVER_DONE;
-      case FakeStore::Mood::SLOW:
-        return timer.afterDelay(store.slowness).then(kj::mv(obey));
-      case FakeStore::Mood::REFUSES:
-        refuse();
-        return kj::READY_NOW;
-    }
-    KJ_UNREACHABLE;
-  }
-  void takeCopy(CopyContext context) {
-    // A chunk has CHUNK_BYTES; each is copied once.
-    constexpr uint64_t CHUNK_BYTES = 20ull << 20;
-    auto params = context.getParams();
-    auto results = context.getResults();
-    auto handle = params.getChunk().getHandle(), version = params.getChunk().getVersion();
-    auto found = store.chunks.find(handle);
-    if (found != store.chunks.end() && !found->second.corrupt &&
-        found->second.version > params.getReplace()) {
-      bool same = found->second.version == version && params.getCommit();
-      results.setStatus(same                              ? Status::OK
-                        : found->second.version > version ? Status::STALE_VERSION
-                                                          : Status::EXISTS);
-      return;
-    }
-    auto status = Status::NO_REPLICA;
-    for (auto replica : params.getSources()) {
-      for (auto& other : *store.fellows) {
-        if (other.server != replica.getServer() || other.chunks.count(handle) == 0) continue;
-        auto& chunk = other.chunks[handle];
-        if (chunk.version == version && !chunk.corrupt) status = Status::OK;
-        if (chunk.version != version && status != Status::OK) status = Status::STALE_VERSION;
-      }
-    }
-    results.setStatus(status);
-    if (status != Status::OK) return;
-    if (found != store.chunks.end() && !found->second.corrupt) store.chunks.erase(found);  // used up
-    auto& bytes = store.staged[handle];
-    auto copied = kj::min(CHUNK_BYTES - bytes, params.getLimit());
-    bytes += copied;
-    results.setCopied(copied);
-    results.setLeft(CHUNK_BYTES - bytes);
-    results.setLength(CHUNK_BYTES);
-    if (bytes < CHUNK_BYTES || !params.getCommit()) return;
-    store.chunks[handle] = FakeStore::Chunk{version};
-    store.chunks[handle].length = CHUNK_BYTES;
-    store.staged.erase(handle);
-  }
-  void carryOut(AdoptContext context) {
-    auto orders = context.getParams().getChunks();
-    auto results = context.getResults().initResults(orders.size());
-    for (uint32_t i = 0; i < orders.size(); ++i) {
-      auto order = orders[i];
-      results[i].setHandle(order.getHandle());
-      auto& chunk = store.chunks[order.getHandle()];
-      if (order.getFrom() > 0 && chunk.version == 0) {
-        store.chunks.erase(order.getHandle());
-        results[i].setStatus(Status::NO_REPLICA);
-        continue;
-      }
-      if (chunk.version < order.getFrom()) results[i].setStatus(Status::BEHIND_VERSION);
-      if (chunk.version > order.getVersion()) results[i].setStatus(Status::STALE_VERSION);
-      if (results[i].getStatus() != Status::OK) continue;
-      chunk.version = order.getVersion();
-      results[i].setLength(chunk.length);
-      results[i].setSuspect(chunk.suspect);
-      results[i].setWritten(chunk.written);
-      results[i].setSerial(chunk.serial);
-      if (order.getTruncate() != ALL_BYTES_VALID) chunk.truncated = order.getTruncate();
-      store.leases.erase(order.getHandle());
-    }
-  }
-
-  FakeStore& store;
-  kj::Timer& timer;
-};
-
-struct FakeMount {
-  rpc::Session::Client session = nullptr;
-  uint64_t id = 0;
-  uint64_t sequence = 0;
-  std::vector<uint64_t> invalidated;
-
-  // Cache leases.
-  bool caching = false;
-  bool tellsSyncs = true;
-  std::vector<HeldLease> recalls;  // what it was asked for, in that order
-  enum class Obeys { AT_ONCE, WHEN_TOLD, NEVER } obeys = Obeys::AT_ONCE;
-  kj::Vector<kj::Own<kj::PromiseFulfiller<void>>> held;  // with WHEN_TOLD: recalls that wait for obey()
-  uint32_t messages = 0;                                 // of recalls
-  std::map<uint64_t, uint64_t> sizes;                    // of files that it writes, for describe
-  uint32_t described = 0;
-  uint64_t voidUpTo = 0;
-  std::vector<uint64_t> refused;
-
-  void obey() {
-    for (auto& recall : held) recall->fulfill();
-    held.clear();
-  }
-};
-
-class FakeCallback final : public rpc::ClientCallback::Server {
- public:
-  explicit FakeCallback(FakeMount& mount) : mount(mount) {}
-  kj::Promise<void> invalidate(InvalidateContext context) override {
-    for (auto inode : context.getParams().getInodes()) mount.invalidated.push_back(inode);
-    return kj::READY_NOW;
-  }
-  kj::Promise<void> recall(RecallContext context) override {
-    ++mount.messages;
-    for (auto lease : context.getParams().getLeases())
-      mount.recalls.push_back({InodeId(lease.getInode()), lease.getKind(), LeaseStamp(lease.getStamp())});
-    if (mount.obeys == FakeMount::Obeys::AT_ONCE) return kj::READY_NOW;
-    if (mount.obeys == FakeMount::Obeys::NEVER) return kj::NEVER_DONE;
-    auto paf = kj::newPromiseAndFulfiller<void>();
-    mount.held.add(kj::mv(paf.fulfiller));
-    return kj::mv(paf.promise);
-  }
-  kj::Promise<void> describe(DescribeContext context) override {
-    ++mount.described;
-    if (mount.obeys == FakeMount::Obeys::NEVER) return kj::NEVER_DONE;
-    auto known = mount.sizes.find(context.getParams().getInode());
-    auto results = context.getResults();
-    results.setStatus(known == mount.sizes.end() ? Status::NOT_LEASED : Status::OK);
-    if (known != mount.sizes.end()) {
-      results.setSize(known->second);
-      results.setMtime(77);
-    }
-    return kj::READY_NOW;
-  }
-
- private:
-  FakeMount& mount;
-};
 
 struct Located {
   Status status = Status::OK;
@@ -626,10 +224,18 @@ class FleetTest : public testing::Test {
     }
     return response.getStatus();
   }
-  FakeMount& mount() {
+  enum class Caching { NO, YES };
+  FakeMount& mount(Caching caching = Caching::NO) {
     mounts.emplace_back();
+    mounts.back().caching = caching == Caching::YES;
     EXPECT_EQ(openSession(mounts.back()), Status::OK);
     return mounts.back();
+  }
+  FakeMount& cachingMount() { return mount(Caching::YES); }
+  rpc::Administration::Client administration() {
+    auto request = service->newConnection("cli").administrationRequest();
+    return await(kj::Promise<capnp::Response<rpc::Metaserver::AdministrationResults>>(request.send()))
+        .getAdministration();
   }
   template <typename Fill>
   auto change(FakeMount& mount, Fill fill) {
@@ -639,17 +245,25 @@ class FleetTest : public testing::Test {
     fill(change);
     return await(kj::Promise<capnp::Response<rpc::Session::ChangeResults>>(request.send()));
   }
-  uint64_t createFile(FakeMount& mount, kj::StringPtr name, bool open = true) {
+  enum class Create { OPEN, CLOSED };
+  uint64_t create(FakeMount& mount, kj::StringPtr name, FileType type, InodeId parent, Create how) {
     auto response = change(mount, [&](rpc::Change::Builder change) {
       auto create = change.initCreate();
-      create.setParent(ROOT_INODE.value());
+      create.setParent(parent.value());
       create.setName(name);
-      create.setType(FileType::REGULAR);
-      create.setMode(0644);
-      create.setOpen(open);
+      create.setType(type);
+      create.setMode(type == FileType::DIRECTORY ? 0755 : 0644);
+      create.setOpen(how == Create::OPEN);
     });
     EXPECT_EQ(response.getOutcome().getStatus(), Status::OK);
     return response.getOutcome().getAttributes().getInode();
+  }
+  uint64_t createFile(FakeMount& mount, kj::StringPtr name, Create how = Create::OPEN,
+                      InodeId parent = ROOT_INODE) {
+    return create(mount, name, FileType::REGULAR, parent, how);
+  }
+  uint64_t createDirectory(FakeMount& mount, kj::StringPtr name, InodeId parent = ROOT_INODE) {
+    return create(mount, name, FileType::DIRECTORY, parent, Create::CLOSED);
   }
   Status unlink(FakeMount& mount, kj::StringPtr name) {
     return change(mount,

@@ -20,7 +20,7 @@ class StoresTest : public FleetTest {
       joinAll();
       client = &mount();
     }
-    file = createFile(*client, name, false);
+    file = createFile(*client, name, Create::CLOSED);
     return locate(*client, file, For::WRITE);
   }
   void live(int64_t seconds) {

@@ -85,7 +85,8 @@ TEST(Judge, InARestoredNamespaceChunksOfNoFileAreKeptUntilTheyAreReleased) {
   EXPECT_EQ(judge(ChunkHandle(2000), ChunkVersion(1), later), Verdict::UNKNOWN) << "a create cut off since";
   later = restored(later, Restored::RELEASED);
   later.restoredFloor = 1000;
-  EXPECT_EQ(judge(ChunkHandle(2000), ChunkVersion(1), later), Verdict::UNKNOWN) << "the same, after a release";
+  EXPECT_EQ(judge(ChunkHandle(2000), ChunkVersion(1), later), Verdict::UNKNOWN)
+      << "the same, after a release";
 }
 TEST(Judge, AHandleGivenOutThatNoFileHasIsUnknown) {
   EXPECT_EQ(verdict(1, unknown()), Verdict::UNKNOWN);

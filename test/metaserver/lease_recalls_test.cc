@@ -37,12 +37,6 @@ class LeaseRecallsTest : public FleetTest {
             LeaseKind::NONE};
   }
 
-  FakeMount& cachingMount() {
-    mounts.emplace_back();
-    mounts.back().caching = true;
-    EXPECT_EQ(openSession(mounts.back()), Status::OK);
-    return mounts.back();
-  }
   kj::Promise<Told> gettingAttributes(FakeMount& mount, uint64_t inode) {
     auto request = mount.session.getAttributesRequest();
     request.setInode(inode);
@@ -149,7 +143,7 @@ TEST_F(LeaseRecallsTest, AnswersGrantWhatTakesNothingFromOthers) {
   EXPECT_EQ(getAttributes(one, inode).lease, WRITE) << "it was made open";
   auto seen = lookup(two, "f");
   EXPECT_EQ(seen.directory, READ);
-  auto closed = createFile(two, "g", false);
+  auto closed = createFile(two, "g", Create::CLOSED);
   EXPECT_EQ(getAttributes(two, closed).lease, READ);
   EXPECT_EQ(openFor(two, closed, For::WRITE).lease, WRITE);
   auto others = openFor(one, closed, For::WRITE);
@@ -170,7 +164,7 @@ TEST_F(LeaseRecallsTest, AListingGrantsItsDirectoryAndItsEntries) {
   auto& one = cachingMount();
   auto& two = cachingMount();
   createFile(two, "written");
-  createFile(two, "quiet", false);
+  createFile(two, "quiet", Create::CLOSED);
   auto request = one.session.readDirectoryRequest();
   request.setInode(ROOT_INODE.value());
   request.setLimit(100);
@@ -189,7 +183,7 @@ TEST_F(LeaseRecallsTest, AListingGrantsItsDirectoryAndItsEntries) {
 TEST_F(LeaseRecallsTest, AMountThatKnowsNoLeasesWaitsForOthersAndDelaysNobody) {
   auto& old = mount();
   auto& one = cachingMount();
-  auto inode = createFile(one, "f", false);
+  auto inode = createFile(one, "f", Create::CLOSED);
   EXPECT_EQ(getAttributes(old, inode).lease, NONE);
   EXPECT_EQ(unlink(old, "f"), Status::OK);
   EXPECT_EQ(inodesOf(one), (std::vector<uint64_t>{ROOT_INODE.value(), inode}));
@@ -201,7 +195,7 @@ TEST_F(LeaseRecallsTest, AChangeIsAnsweredWhenOthersHaveForgottenInOneMessageEac
   auto& one = cachingMount();
   auto& two = cachingMount();
   auto& three = cachingMount();
-  auto inode = createFile(one, "f", false);
+  auto inode = createFile(one, "f", Create::CLOSED);
   for (auto mount : {&two, &three}) lookup(*mount, "f");
   two.obeys = Obeys::WHEN_TOLD;
   auto unlinking = changing(one, [&](rpc::Change::Builder change) {
@@ -225,31 +219,9 @@ TEST_F(LeaseRecallsTest, AChangeIsAnsweredWhenOthersHaveForgottenInOneMessageEac
 TEST_F(LeaseRecallsTest, ARenameIsAboutBothDirectoriesTheMovedAndTheReplaced) {
   auto& one = cachingMount();
   auto& two = cachingMount();
-  auto makeDirectory = [&](kj::StringPtr name) {
-    return change(one,
-                  [&](rpc::Change::Builder change) {
-                    auto create = change.initCreate();
-                    create.setParent(ROOT_INODE.value());
-                    create.setName(name);
-                    create.setType(FileType::DIRECTORY);
-                    create.setMode(0755);
-                  })
-        .getOutcome()
-        .getAttributes()
-        .getInode();
-  };
-  auto directory = makeDirectory("d");
-  auto moved = createFile(one, "f", false);
-  auto replaced = change(one,
-                         [&](rpc::Change::Builder change) {
-                           auto create = change.initCreate();
-                           create.setParent(directory);
-                           create.setName("g");
-                           create.setType(FileType::REGULAR);
-                         })
-                      .getOutcome()
-                      .getAttributes()
-                      .getInode();
+  auto directory = createDirectory(one, "d");
+  auto moved = createFile(one, "f", Create::CLOSED);
+  auto replaced = createFile(one, "g", Create::CLOSED, InodeId(directory));
   for (auto inode : {ROOT_INODE.value(), directory, moved, replaced}) getAttributes(two, inode);
   auto response = change(one, [&](rpc::Change::Builder change) {
     auto rename = change.initRename();
@@ -270,7 +242,7 @@ TEST_F(LeaseRecallsTest, ARenameIsAboutBothDirectoriesTheMovedAndTheReplaced) {
 TEST_F(LeaseRecallsTest, ARefusedChangeRecallsNothing) {
   auto& one = cachingMount();
   auto& two = cachingMount();
-  createFile(one, "f", false);
+  createFile(one, "f", Create::CLOSED);
   lookup(two, "f");
   auto exclusive = change(one, [&](rpc::Change::Builder change) {
     auto create = change.initCreate();
@@ -287,7 +259,7 @@ TEST_F(LeaseRecallsTest, ARefusedChangeRecallsNothing) {
 TEST_F(LeaseRecallsTest, ANameThatIsNotThereDoesNotAppearBeforeItsChangeIsRefused) {
   auto& one = cachingMount();
   auto& two = cachingMount();
-  createFile(one, "f", false);
+  createFile(one, "f", Create::CLOSED);
   lookup(two, "f");
   EXPECT_EQ(unlink(one, "g"), Status::NOT_FOUND);
   ASSERT_EQ(two.recalls.size(), 1u) << "others hold nothing of the directory while it is decided";
@@ -298,8 +270,8 @@ TEST_F(LeaseRecallsTest, WhenANameMovesWhileAChangeWaitsWhatItTouchedIsRecalledA
   auto& one = cachingMount();
   auto& two = cachingMount();
   auto& three = cachingMount();
-  createFile(one, "f", false);
-  auto other = createFile(one, "g", false);
+  createFile(one, "f", Create::CLOSED);
+  auto other = createFile(one, "g", Create::CLOSED);
   getAttributes(three, ROOT_INODE.value());
   EXPECT_EQ(getAttributes(two, other).lease, READ);
   three.obeys = Obeys::WHEN_TOLD;
@@ -328,7 +300,7 @@ TEST_F(LeaseRecallsTest, WhenANameMovesWhileAChangeWaitsWhatItTouchedIsRecalledA
 TEST_F(LeaseRecallsTest, TwoMountsThatWaitForEachOtherBothGetThere) {
   auto& one = cachingMount();
   auto& two = cachingMount();
-  auto a = createFile(one, "a", false), b = createFile(one, "b", false);
+  auto a = createFile(one, "a", Create::CLOSED), b = createFile(one, "b", Create::CLOSED);
   one.recalls.clear();
   for (auto mount : {&one, &two}) {
     for (auto inode : {a, b}) getAttributes(*mount, inode);
@@ -345,7 +317,7 @@ TEST_F(LeaseRecallsTest, TwoMountsThatWaitForEachOtherBothGetThere) {
 TEST_F(LeaseRecallsTest, AccessTimesRecallNobody) {
   auto& one = cachingMount();
   auto& two = cachingMount();
-  auto inode = createFile(one, "f", false);
+  auto inode = createFile(one, "f", Create::CLOSED);
   getAttributes(two, inode);
   two.recalls.clear();
   auto response = change(one, [&](rpc::Change::Builder change) {
@@ -511,7 +483,7 @@ TEST_F(LeaseRecallsTest, ACallThatWaitsTooLongIsToldSoAndKeepsItsPlace) {
 TEST_F(LeaseRecallsTest, AMountThatIsCutOffDelaysOthersByItsTerm) {
   auto& gone = cachingMount();
   auto& one = cachingMount();
-  auto inode = createFile(gone, "f", false);
+  auto inode = createFile(gone, "f", Create::CLOSED);
   lookup(gone, "f");
   gone.obeys = Obeys::NEVER;
   auto began = timer.now();
@@ -535,7 +507,7 @@ TEST_F(LeaseRecallsTest, AMountThatIsCutOffDelaysOthersByItsTerm) {
 TEST_F(LeaseRecallsTest, AMountThatRenewsAndDoesNotObeyIsFenced) {
   auto& stuck = cachingMount();
   auto& one = cachingMount();
-  auto inode = createFile(stuck, "f", false);
+  auto inode = createFile(stuck, "f", Create::CLOSED);
   stuck.obeys = Obeys::NEVER;
   getAttributes(stuck, inode);
   auto status = Status::NOT_READY;
@@ -627,7 +599,7 @@ TEST_F(LeaseRecallsTest, AfterARestartOthersWaitForTheWriterToComeBack) {
 TEST_F(LeaseRecallsTest, AfterARestartAMissingMountIsWaitedForForItsTerm) {
   auto& gone = cachingMount();
   auto& one = cachingMount();
-  auto inode = createFile(gone, "f", false);
+  auto inode = createFile(gone, "f", Create::CLOSED);
   restart();
   EXPECT_EQ(openSession(one), Status::OK);
   EXPECT_EQ(statusOf(await(changingMode(one, inode))), Status::NOT_READY);
@@ -642,7 +614,7 @@ TEST_F(LeaseRecallsTest, AfterARestartAMissingMountIsWaitedForForItsTerm) {
 TEST_F(LeaseRecallsTest, AfterARestartWithEverybodyBackNobodyWaits) {
   auto& one = cachingMount();
   auto& two = cachingMount();
-  auto inode = createFile(one, "f", false);
+  auto inode = createFile(one, "f", Create::CLOSED);
   restart();
   EXPECT_EQ(openSession(one), Status::OK);
   EXPECT_EQ(openSession(two), Status::OK);
@@ -677,7 +649,7 @@ TEST_F(LeaseRecallsTest, TheStatusShowsWhoHasWhatAndWhoIsWaitedFor) {
 
 TEST_F(LeaseRecallsTest, AFileThatIsGoneTakesItsLeasesAlong) {
   auto& one = cachingMount();
-  auto inode = createFile(one, "f", false);
+  auto inode = createFile(one, "f", Create::CLOSED);
   auto before = service->leases.counts().held;
   EXPECT_EQ(unlink(one, "f"), Status::OK);
   advance(3000);

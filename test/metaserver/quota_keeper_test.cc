@@ -17,11 +17,6 @@ class QuotaKeeperTest : public FleetTest {
     joinAll(4);
     client = &mount();
   }
-  rpc::Administration::Client administration() {
-    auto request = service->newConnection("cli").administrationRequest();
-    return await(kj::Promise<capnp::Response<rpc::Metaserver::AdministrationResults>>(request.send()))
-        .getAdministration();
-  }
   Status limit(uint64_t directory, uint64_t bytes, uint64_t inodes = 0) {
     auto request = administration().setQuotaRequest();
     request.setDirectory(directory);
@@ -47,14 +42,7 @@ class QuotaKeeperTest : public FleetTest {
     return all;
   }
   uint64_t make(uint64_t parent, kj::StringPtr name, FileType type = FileType::REGULAR) {
-    auto answer = change(*client, [&](rpc::Change::Builder change) {
-      auto create = change.initCreate();
-      create.setParent(parent);
-      create.setName(name);
-      create.setType(type);
-      create.setMode(0755);
-    });
-    return answer.getOutcome().getAttributes().getInode();
+    return create(*client, name, type, InodeId(parent), Create::CLOSED);
   }
   uint64_t publishBlocks(uint64_t inode, ChunkHandle chunk, uint32_t blocks) {  // what the quota leaves then
     auto answer = change(*client, [&](rpc::Change::Builder change) {

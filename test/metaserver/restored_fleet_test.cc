@@ -28,7 +28,7 @@ class RestoredTest : public FleetTest {
       joinAll();
       client = &mount();
     }
-    auto inode = createFile(*client, name, false);
+    auto inode = createFile(*client, name, Create::CLOSED);
     return {inode, locate(*client, inode, For::WRITE)};
   }
   void backUp() { names->copyTo("/backup"); }
@@ -121,7 +121,7 @@ TEST_F(RestoredTest, VersionsGivenOutAfterTheRestoreAreAboveAllOfBefore) {
   auto found = locate(again, file.inode, For::WRITE);
   EXPECT_EQ(found.status, Status::OK);
   EXPECT_GE(found.version.value(), FLOOR);
-  auto fresh = createFile(again, "new", false);
+  auto fresh = createFile(again, "new", Create::CLOSED);
   EXPECT_GE(fresh, FLOOR);
   auto chunk = locate(again, fresh, For::WRITE);
   EXPECT_GE(chunk.handle.value(), FLOOR);
@@ -147,11 +147,8 @@ TEST_F(RestoredTest, ChunksOfFilesMadeAfterTheBackupAreKeptUntilAnOperatorLetsTh
       << "that is to be expected after a restore";
   EXPECT_EQ(service->view.garbage.kept(), 120u);
 
-  auto administration = await(kj::Promise<capnp::Response<rpc::Metaserver::AdministrationResults>>(
-                                  service->newConnection("operator").administrationRequest().send()))
-                            .getAdministration();
   auto released = await(kj::Promise<capnp::Response<rpc::Administration::ReleaseKeptResults>>(
-      administration.releaseKeptRequest().send()));
+      administration().releaseKeptRequest().send()));
   EXPECT_EQ(released.getStatus(), Status::OK);
   EXPECT_EQ(released.getKept(), 120u);
   advance(90'000);

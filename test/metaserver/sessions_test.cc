@@ -24,7 +24,7 @@ TEST_F(SessionsTest, AnyCallRenewsAndSilenceFences) {
   advance(59'000);
   EXPECT_EQ(renew(one), Status::OK);
   advance(59'000);
-  EXPECT_EQ(createFile(one, "f", false), 2u);
+  EXPECT_EQ(createFile(one, "f", Create::CLOSED), 2u);
   advance(62'000);
   EXPECT_EQ(renew(one), Status::SESSION_EXPIRED);
   EXPECT_EQ(locate(one, 2, For::READ).status, Status::SESSION_EXPIRED);
@@ -52,7 +52,7 @@ TEST_F(SessionsTest, AnOpenFileLivesWithoutANameUntilItsLastHolderClosesIt) {
 
 TEST_F(SessionsTest, AFileNobodyHasOpenGoesInAMoment) {
   auto& one = mount();
-  auto inode = createFile(one, "f", false);
+  auto inode = createFile(one, "f", Create::CLOSED);
   EXPECT_EQ(unlink(one, "f"), Status::OK);
   advance(2100);
   EXPECT_FALSE(exists(inode));
@@ -61,7 +61,7 @@ TEST_F(SessionsTest, AFileNobodyHasOpenGoesInAMoment) {
 
 TEST_F(SessionsTest, WhoHadFoundTheNameStillOpensTheFile) {
   auto &one = mount(), &other = mount();
-  auto inode = createFile(one, "f", false);
+  auto inode = createFile(one, "f", Create::CLOSED);
   EXPECT_EQ(unlink(one, "f"), Status::OK);
   advance(100);
   EXPECT_EQ(open(other, inode), Status::OK);
@@ -142,7 +142,7 @@ TEST_F(SessionsTest, AfterARestartNothingIsPurgedBeforeEverySessionIsBackOrFence
   restart();
   EXPECT_EQ(openSession(two), Status::OK);
   stayAlive(two, 20);  // nothing is changed while the other one may have it cached
-  auto victim = createFile(two, "g", false);
+  auto victim = createFile(two, "g", Create::CLOSED);
   EXPECT_EQ(unlink(two, "g"), Status::OK);
   stayAlive(two, 20);
   EXPECT_TRUE(exists(inode)) << "its holder may still come back";

@@ -24,7 +24,7 @@ class TrashKeeperTest : public FleetTest {
     EXPECT_TRUE(await(log->propose(kj::mv(operation))).ok());
   }
   uint64_t deleted(kj::StringPtr name) {  // a file with a chunk, in the trash
-    auto inode = createFile(*client, name, false);
+    auto inode = createFile(*client, name, Create::CLOSED);
     auto location = locate(*client, inode, For::WRITE);
     EXPECT_EQ(location.status, Status::OK);
     change(*client, [&](rpc::Change::Builder change) {
@@ -49,11 +49,6 @@ class TrashKeeperTest : public FleetTest {
   Status needSpace() {
     auto answer = client->session.needSpaceRequest().send();
     return await(kj::Promise<capnp::Response<rpc::Session::NeedSpaceResults>>(kj::mv(answer))).getStatus();
-  }
-  rpc::Administration::Client administration() {
-    auto request = service->newConnection("cli").administrationRequest();
-    return await(kj::Promise<capnp::Response<rpc::Metaserver::AdministrationResults>>(request.send()))
-        .getAdministration();
   }
   struct Listed {
     uint64_t inode;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// A log that commits at once, in front of a real namespace: for tests of what stands on it.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/debug.h>
+
+#include "metaserver/namespace.h"
+#include "metaserver/operation_log.h"
+#include "rpc/coroutine.h"
+
+namespace cairn {
+
+class ImmediateLog final : public OperationLog {
+  // Applies each operation when it is proposed and answers a turn later. `durableLag`: how many are not on
+  // stable storage.
+ public:
+  explicit ImmediateLog(Namespace& names) : names(names), lastIndex(names.state().applied) {
+    if (lastIndex == LogIndex()) {
+      auto operation = kj::heap<LoggedOperation>();
+      auto found = operation->body().initFound();
+      found.setClusterHigh(1);
+      found.setClusterLow(2);
+      found.setMode(0755);
+      found.setReplicas(3);
+      KJ_ASSERT(apply(*operation).ok());
+    }
+    LoggedOperation start;
+    start.body().setStartEpoch();
+    currentEpoch = Epoch(apply(start).number);
+  }
+
+  kj::Promise<Outcome> propose(kj::Own<LoggedOperation> operation) override {
+    auto outcome = refuse == Status::OK ? apply(*operation) : refusal(refuse);
+    return kj::evalLater([outcome = kj::mv(outcome)]() mutable { return kj::mv(outcome); });
+  }
+  Async<Status> durable(LogIndex index) override {
+    if (disk == Disk::FAST) return Status::OK;
+    auto paf = kj::newPromiseAndFulfiller<Status>();
+    syncs.add(kj::mv(paf.fulfiller));
+    return kj::mv(paf.promise);
+  }
+  kj::Promise<void> whenBroken() override { return kj::NEVER_DONE; }
+  LogIndex last() const override { return lastIndex; }
+  LogIndex durableUpTo() const override {
+    return LogIndex(lastIndex.value() - kj::min(durableLag, lastIndex.value()));
+  }
+  uint32_t inFlight() const override { return 0; }
+  Epoch epoch() const override { return currentEpoch; }
+  LogIndex lostFrom() const override { return mayBeLost; }
+  CommitMode commitMode() const override { return CommitMode::MEMORY; }
+  int64_t now() const override { return time; }
+
+  Status refuse = Status::OK;
+  uint64_t durableLag = 0;
+  LogIndex mayBeLost;
+  enum class Disk { FAST, HELD } disk = Disk::FAST;
+  kj::Vector<kj::Own<kj::PromiseFulfiller<Status>>> syncs;  // with HELD: who waits for stable storage
+  int64_t time = 1'000'000'000;                             // of operations, set by hand
+
+ private:
+  Outcome apply(LoggedOperation& operation) {
+    lastIndex = lastIndex.next();
+    operation.body().setIndex(lastIndex.value());
+    operation.body().setEpoch(currentEpoch.value());
+    operation.body().setTime(time);
+    auto outcome = names.apply(operation.body().asReader());
+    names.commit();
+    return outcome;
+  }
+  Namespace& names;
+  LogIndex lastIndex;
+  Epoch currentEpoch;
+};
+
+}  // namespace cairn
