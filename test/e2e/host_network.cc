@@ -94,6 +94,8 @@ struct HostNetwork::Shared {
   struct Link {
     std::atomic<unsigned> lost{0}, delayMsec{0};
     std::atomic<bool> cut{false};
+    std::atomic<Clock::rep> until{0};  // of the clock that all processes share; 0: for good
+    bool isOver() const { return until != 0 && Clock::now().time_since_epoch().count() >= until; }
   } links[HOSTS_MAX][HOSTS_MAX];
   std::atomic<uint64_t> passed{0}, lostCount{0}, delayed{0};
 };
@@ -163,6 +165,18 @@ void HostNetwork::oneWay(unsigned from, unsigned to, Fault fault) {
   link.lost = fault.lost;
   link.delayMsec = fault.delayMsec;
   link.cut = fault.cut;
+  link.until =
+      fault.lasts.count() == 0 ? 0 : Clock::duration(Clock::now().time_since_epoch() + fault.lasts).count();
+}
+
+bool HostNetwork::isWhole() const {
+  for (unsigned from = 0; from < hosts; ++from) {
+    for (unsigned to = 0; to < hosts; ++to) {
+      auto& link = shared->links[from][to];
+      if (link.until != 0 && !link.isOver()) return false;
+    }
+  }
+  return true;
 }
 
 void HostNetwork::bothWays(unsigned one, unsigned other, Fault fault) {
@@ -200,7 +214,9 @@ void HostNetwork::carry() {
     auto to = unsigned(uint8_t(packet[19])) - 1;
     if (to >= hosts) return;
     auto& link = shared->links[from][to];
-    if (link.cut || random() % 1000 < link.lost) {
+    if (link.isOver()) {
+      deliver(to, packet, size);
+    } else if (link.cut || random() % 1000 < link.lost) {
       ++shared->lostCount;
     } else if (auto delay = link.delayMsec.load()) {
       auto late = std::chrono::microseconds(delay * 1000 + random() % (delay * 500));

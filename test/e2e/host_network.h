@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -30,11 +31,13 @@ class HostNetwork {
     unsigned lost = 0;       // of a thousand packets
     unsigned delayMsec = 0;  // of each, and up to half as much again at random, so that they overtake
     bool cut = false;
+    std::chrono::milliseconds lasts{0};  // then it is over by itself; 0: it lasts until heal()
   };
   void oneWay(unsigned from, unsigned to, Fault fault);
   void bothWays(unsigned one, unsigned other, Fault fault);
   void all(Fault fault);
   void heal() { all({}); }
+  bool isWhole() const;  // no fault is left that is over by itself
 
   struct Counts {
     uint64_t passed, lost, delayed;

@@ -7,8 +7,6 @@
 // same. CAIRN_NETWORK_CUT_MSEC (1500): how long each cut lasts.
 #include <sys/mount.h>
 
-#include <thread>
-
 #include "test/e2e/append_writers.h"
 #include "test/e2e/host_network.h"
 #include "test/e2e/syncing_writer.h"
@@ -175,19 +173,20 @@ TEST_F(NetworkFaults, NoProgramSeesThatPacketsAreLostAndHostsAreCutOff) {
   Work work(mounts);
   work.goOn("no fault", BOUND);
 
-  network->all({.lost = 10, .delayMsec = 2, .cut = false});
-  std::this_thread::sleep_for(4s);  // the length of the fault, not a wait for something
+  constexpr uint64_t LOST = 100;
+  network->all({.lost = 10, .delayMsec = 2});
+  EXPECT_TRUE(eventually(60s, [&]() { return network->counts().lost >= LOST; })) << network->counts().lost;
   work.goOn("one packet of a hundred is lost, each is 2 to 3 ms late", BOUND);
   network->heal();
 
   using Pairs = std::vector<std::pair<unsigned, unsigned>>;
   auto cut = [&](const std::string& what, const Pairs& pairs, Ways ways = Ways::BOTH) {
+    HostNetwork::Fault fault{.cut = true, .lasts = cutFor};
     for (auto [from, to] : pairs) {
-      if (ways != Ways::BACK) network->oneWay(from, to, {.cut = true});
-      if (ways != Ways::THERE) network->oneWay(to, from, {.cut = true});
+      if (ways != Ways::BACK) network->oneWay(from, to, fault);
+      if (ways != Ways::THERE) network->oneWay(to, from, fault);
     }
-    std::this_thread::sleep_for(cutFor);  // as above
-    network->heal();
+    EXPECT_TRUE(eventually(cutFor + 10s, [&]() { return network->isWhole(); }));
     work.goOn("cut: " + what, cutFor + BOUND);
   };
   for (auto ways : {Ways::BOTH, Ways::THERE, Ways::BACK}) {
@@ -232,12 +231,20 @@ TEST_F(NetworkFaults, AMountThatIsCutOffFromTheMetaserverCannotWriteBehindItsSuc
   EXPECT_LT(took, 14'000) << "10.5 s, and some for a machine that is busy";
   EXPECT_TRUE(readFile(name(0)) == text);
   // Its program writes on; what it is told is an error, or nothing for as long as it is cut off.
+  int begun[2];
+  ASSERT_EQ(::pipe(begun), 0);
   auto child = ::fork();
   if (child == 0) {
+    bool isBegun = ::write(begun[1], "x", 1) == 1;
     bool told = ::pwrite(fd, "late", 4, 50'000) != 4 || ::fsync(fd) != 0;
-    ::_exit(told ? 0 : 1);
+    ::_exit(isBegun && told ? 0 : 1);
   }
-  std::this_thread::sleep_for(500ms);  // the length of the fault
+  char byte;
+  ASSERT_EQ(::read(begun[0], &byte, 1), 1);
+  ::close(begun[0]), ::close(begun[1]);
+  auto lost = network->counts().lost;
+  EXPECT_TRUE(eventually(30s, [&]() { return network->counts().lost >= lost + 3; }))
+      << "its mount tries to reach the metaserver";
   network->heal();
   int status = -1;
   EXPECT_TRUE(eventually(30s, [&]() { return ::waitpid(child, &status, WNOHANG) == child; }));
