@@ -114,10 +114,7 @@ std::string LocalCluster::address() const {
 }
 
 std::string LocalCluster::chunkFile(unsigned chunkd, uint64_t handle, const std::string& extension) const {
-  char name[32];
-  std::snprintf(name, sizeof name, "%02x/%016llx.", unsigned(handle & 0xff),
-                static_cast<unsigned long long>(handle));
-  return store(chunkd) + "/chunks/" + name + extension;
+  return chunkFileIn(store(chunkd), handle, extension);
 }
 
 std::string LocalCluster::chunkdAddress(unsigned chunkd) const {
@@ -239,6 +236,31 @@ bool LocalCluster::waitHealthy(unsigned daemons) const {
 
 bool LocalCluster::waitWhole(std::chrono::milliseconds patience) const {
   return eventually(patience, [&]() { return isWhole(json({"status", "--dir", directory()})); });
+}
+
+std::string chunkFileIn(const std::string& store, uint64_t handle, const std::string& extension) {
+  char name[32];
+  std::snprintf(name, sizeof name, "%02x/%016llx.", unsigned(handle & 0xff),
+                static_cast<unsigned long long>(handle));
+  return store + "/chunks/" + name + extension;
+}
+
+void expectEqualReplicas(const Json& info, unsigned expected, const StoreAt& storeAt) {
+  for (auto& chunk : info.at("chunks").items()) {
+    auto handle = chunk.at("handle").number();
+    std::string first;
+    unsigned copies = 0;
+    for (auto& replica : chunk.at("replicas").items()) {
+      if (replica.at("state").text() != "current") continue;
+      auto path = chunkFileIn(storeAt(replica.at("address").text()), handle, "data");
+      auto content = readFile(path);
+      EXPECT_TRUE(copies == 0 || content == first)
+          << "the replicas of chunk " << handle << " differ: " << path;
+      first = std::move(content);
+      ++copies;
+    }
+    EXPECT_EQ(copies, expected) << "replicas of chunk " << handle;
+  }
 }
 
 bool isWhole(const Json& status) {

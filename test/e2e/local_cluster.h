@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -86,6 +87,14 @@ class LocalCluster {
 };
 
 bool isWhole(const Json& status);  // every chunk has as many copies as it should, and no more
+
+std::string chunkFileIn(const std::string& store, uint64_t handle, const std::string& extension);
+// Of a chunk, as docs/disk-format says.
+
+using StoreAt = std::function<std::string(const std::string& address)>;
+void expectEqualReplicas(const Json& info, unsigned expected, const StoreAt& storeAt);
+// Of a file, from `cairn info`: each chunk has so many that are current (an old one may still wait to be
+// deleted), and they hold the same bytes.
 
 std::string programs();  // the directory with our programs: $CAIRN_PROGRAMS, else bin/ of the build
 std::string program(const std::string& name);

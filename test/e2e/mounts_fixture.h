@@ -37,22 +37,9 @@ class Mounts : public EndToEnd {
     return mount;
   }
   void expectEqualReplicas(const std::string& name, unsigned expected) {
-    // Of those that are current: an old one may still wait to be deleted.
-    for (auto& chunk : cluster->json({"info", cluster->mount() + "/" + name}).at("chunks").items()) {
-      std::string first;
-      unsigned copies = 0;
-      for (auto& replica : chunk.at("replicas").items()) {
-        if (replica.at("state").text() != "current") continue;
-        auto path = cluster->chunkFile(cluster->chunkdAt(replica.at("address").text()),
-                                       chunk.at("handle").number(), "data");
-        auto content = readFile(path);
-        EXPECT_TRUE(copies == 0 || content == first)
-            << "the replicas of a chunk of " << name << " differ: " << path;
-        first = std::move(content);
-        ++copies;
-      }
-      EXPECT_EQ(copies, expected) << name;
-    }
+    e2e::expectEqualReplicas(
+        cluster->json({"info", *cluster / name}), expected,
+        [this](const std::string& address) { return cluster->store(cluster->chunkdAt(address)); });
   }
   static pid_t pidOf(const std::string& mount) { return std::atoi(readFile(mount + ".pid").c_str()); }
 

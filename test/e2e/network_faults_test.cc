@@ -93,7 +93,7 @@ class NetworkFaults : public EndToEnd {
       auto chunk = json({"info", mounts[0] + "/synced"}).at("chunks").items().at(0);
       for (auto& replica : chunk.at("replicas").items()) {
         if (replica.at("state").text() != "current") continue;
-        auto host = hostOf(replica);
+        auto host = hostAt(replica.at("address").text());
         bool isPrimary = replica.at("server").number() == chunk.at("primary").number();
         hosts.insert(isPrimary ? hosts.begin() : hosts.end(), host);
       }
@@ -101,27 +101,16 @@ class NetworkFaults : public EndToEnd {
     }));
     return hosts;
   }
-  static unsigned hostOf(const Json& replica) {
+  static unsigned hostAt(const std::string& chunkd) {
     for (unsigned i = CHUNKD; i < CHUNKD + CHUNKDS; ++i) {
-      if (replica.at("address").text() == HostNetwork::address(i) + ":9410") return i;
+      if (chunkd == HostNetwork::address(i) + ":9410") return i;
     }
-    throw std::runtime_error("no host has " + replica.at("address").text());
+    throw std::runtime_error("no host has " + chunkd);
   }
 
   void expectEqualReplicas(const std::string& name) {
-    for (auto& chunk : json({"info", mounts[0] + "/" + name}).at("chunks").items()) {
-      char path[64];
-      auto handle = chunk.at("handle").number();
-      std::snprintf(path, sizeof path, "/chunks/%02x/%016llx.data", unsigned(handle & 0xff),
-                    static_cast<unsigned long long>(handle));
-      std::vector<std::string> copies;
-      for (auto& replica : chunk.at("replicas").items()) {
-        if (replica.at("state").text() == "current")
-          copies.push_back(readFile(store(hostOf(replica)) + path));
-      }
-      EXPECT_EQ(copies.size(), 3u) << name;
-      for (auto& copy : copies) EXPECT_TRUE(copy == copies[0]) << name << ": the replicas differ: " << path;
-    }
+    e2e::expectEqualReplicas(json({"info", mounts[0] + "/" + name}), 3,
+                             [this](const std::string& address) { return store(hostAt(address)); });
   }
 
   test::TemporaryDirectory temporary;
