@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 the CairnFS authors
+//
+// What an application may rely on, whatever daemons do: they die, hang, lie, come back, lose answers.
+#include "test/client/remote_filesystem_fixture.h"
+
+namespace cairn::client {
+namespace {
+
+// ------------------------------------------------------------ failing disks
+
+TEST_F(RemoteFilesystemTest, APrimaryThatDiesDuringAWriteIsReplaced) {
+  auto file = create();
+  cluster.write(*file, 0, "first");
+  flush(*file);
+  auto dead = cluster.primaryOf(file->inode(), 0).id;
+  cluster.killStore(dead);
+  cluster.write(*file, 5, " second");
+  EXPECT_EQ(flush(*file), Status::OK);
+  EXPECT_NE(cluster.primaryOf(file->inode(), 0).id, dead);
+  EXPECT_EQ(stored(*file, cluster.primaryOf(file->inode(), 0).id), "first second");
+}
+
+TEST_F(RemoteFilesystemTest, AHungPrimaryCostsLessThanTwoSeconds) {
+  auto file = create();
+  cluster.write(*file, 0, "first");
+  flush(*file);
+  cluster.hangStore(cluster.primaryOf(file->inode(), 0).id);
+  auto before = cluster.time.elapsed();
+  cluster.write(*file, 5, " second");
+  EXPECT_EQ(flush(*file), Status::OK);
+  EXPECT_LT(cluster.time.elapsed() - before, 2 * kj::SECONDS);
+}
+
+TEST_F(RemoteFilesystemTest, ASecondaryThatFailsLeavesTheSetAndTheWriteCompletes) {
+  auto file = create();
+  cluster.write(*file, 0, "first");
+  flush(*file);
+  auto& primary = cluster.primaryOf(file->inode(), 0);
+  auto version = cluster.file(file->inode()).chunks.at(0).version;
+  cluster.killStore(primary.id == 3 ? 2 : 3);
+  cluster.write(*file, 5, " second");
+  EXPECT_EQ(flush(*file), Status::OK);
+  EXPECT_GT(cluster.file(file->inode()).chunks.at(0).version, version);
+  EXPECT_EQ(cluster.file(file->inode()).chunks.at(0).replicas.size(), 2u);
+}
+
+TEST_F(RemoteFilesystemTest, ManyWritesInFlightSurviveTheLossOfTheirPrimary) {
+  auto file = create();
+  auto all = pattern(12 * MIB);
+  cluster.write(*file, 0, "x");
+  flush(*file);
+  auto dead = cluster.primaryOf(file->inode(), 0).id;
+  for (uint64_t i = 0; i < 12; ++i) cluster.write(*file, i * MIB, all.substr(i * MIB, MIB));
+  cluster.killStore(dead);
+  EXPECT_EQ(flush(*file), Status::OK);
+  EXPECT_TRUE(stored(*file, cluster.primaryOf(file->inode(), 0).id) == all);
+}
+
+TEST_F(RemoteFilesystemTest, AFullDiskIsToldAtTheNextFlushOnce) {
+  auto file = create();
+  for (auto& [id, store] : cluster.stores) store.refuseWrites = Status::NO_SPACE;
+  EXPECT_EQ(cluster.write(*file, 0, "hello"), Status::OK);
+  EXPECT_EQ(flush(*file), Status::NO_SPACE);
+  EXPECT_EQ(flush(*file), Status::OK);
+  EXPECT_EQ(file->attributes().size, 0u) << "a length without data is not claimed";
+}
+
+TEST_F(RemoteFilesystemTest, WhoIsRefusedSpaceTriesAgainWhileTheTrashGivesSomeBack) {
+  auto file = create();
+  cluster.moreSpace = Status::OK;
+  for (auto& [id, store] : cluster.stores) store.refuseWrites = Status::NO_SPACE;
+  EXPECT_EQ(cluster.write(*file, 0, "hello"), Status::OK);
+  auto flushed = file->flush().eagerlyEvaluate(nullptr);
+  cluster.pass(5 * kj::SECONDS);
+  EXPECT_GT(cluster.spaceWanted, 1u);
+  for (auto& [id, store] : cluster.stores) store.refuseWrites = Status::OK;
+  cluster.locateRefusal = Status::NO_SPACE;
+  cluster.pass(5 * kj::SECONDS);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_EQ(cluster.run(kj::mv(flushed)), Status::OK);
+  EXPECT_EQ(cluster.stored(1, file->inode(), 0), "hello");
+
+  for (auto& [id, store] : cluster.stores) store.refuseWrites = Status::NO_SPACE;
+  EXPECT_EQ(cluster.write(*file, 0, "again"), Status::OK);
+  flushed = file->flush().eagerlyEvaluate(nullptr);
+  cluster.pass(5 * kj::SECONDS);
+  cluster.moreSpace = Status::NO_SPACE;
+  EXPECT_EQ(cluster.run(kj::mv(flushed)), Status::NO_SPACE) << "the trash is empty";
+}
+
+TEST_F(RemoteFilesystemTest, AWriteBeyondTheQuotaIsRefusedAtOnceAndAfterwardsWhenThereIsRoomNot) {
+  cluster.quotaLeft = 8 * BLOCK_SIZE;
+  auto file = create();
+  EXPECT_EQ(cluster.write(*file, 0, std::string(6 * BLOCK_SIZE, 'a')), Status::OK);
+  EXPECT_EQ(cluster.publishes, 0u) << "it fits, whatever is already there";
+  cluster.quotaLeft = 2 * BLOCK_SIZE;  // as it will be then
+  EXPECT_EQ(cluster.write(*file, 6 * BLOCK_SIZE, std::string(3 * BLOCK_SIZE, 'b')), Status::OVER_QUOTA);
+  EXPECT_EQ(cluster.publishes, 1u) << "to know how much is left";
+  EXPECT_EQ(cluster.write(*file, 6 * BLOCK_SIZE, std::string(2 * BLOCK_SIZE, 'b')), Status::OK);
+  cluster.quotaLeft = 0;
+  EXPECT_EQ(flush(*file), Status::OK);
+  EXPECT_EQ(cluster.write(*file, 8 * BLOCK_SIZE, "c"), Status::OVER_QUOTA);
+  EXPECT_GT(cluster.spaceAsked, 0u) << "somebody may have made room";
+  cluster.file(file->inode()).attributes.bytesUsed = 8 * BLOCK_SIZE;
+  ++cluster.file(file->inode()).attributes.dataVersion;
+  file = nullptr;
+  cluster.pass(1 * kj::SECONDS);
+  file = cluster.run(filesystem->open(InodeId(cluster.lastInode))).value();
+  EXPECT_EQ(cluster.write(*file, 0, std::string(BLOCK_SIZE, 'd')), Status::OK) << "overwriting takes nothing";
+  cluster.quotaLeft = UINT64_MAX;
+  EXPECT_EQ(cluster.write(*file, 8 * BLOCK_SIZE, "c"), Status::OK);
+  EXPECT_EQ(flush(*file), Status::OK);
+}
+
+TEST_F(RemoteFilesystemTest, ASyncTellsOfLostBytesAlsoWhenACloseHasAndTheFileWasOpenedAnew) {
+  // As `echo x > f; sync f`: the shell may not look at what close says.
+  auto file = create();
+  auto inode = file->inode();
+  cluster.locateRefusal = Status::NO_SPACE;
+  EXPECT_EQ(cluster.write(*file, 0, "hello"), Status::OK);
+  EXPECT_EQ(flush(*file), Status::NO_SPACE);
+  file = nullptr;
+  cluster.pass(100 * kj::SECONDS);  // however long it lay there
+  cluster.locateRefusal = Status::OK;
+  file = cluster.run(filesystem->open(inode)).value();
+  EXPECT_EQ(sync(*file), Status::NO_SPACE);
+  EXPECT_EQ(sync(*file), Status::OK) << "once";
+}
+
+TEST_F(RemoteFilesystemTest, SyncAllTellsOfBytesThatClosedFilesHaveLost) {
+  auto file = create();
+  cluster.locateRefusal = Status::NO_SPACE;
+  cluster.write(*file, 0, "hello");
+  EXPECT_EQ(flush(*file), Status::NO_SPACE);
+  file = nullptr;
+  cluster.pass(1 * kj::SECONDS);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_EQ(cluster.run(filesystem->syncAll()), Status::NO_SPACE);
+  EXPECT_EQ(cluster.run(filesystem->syncAll()), Status::OK);
+}
+
+TEST_F(RemoteFilesystemTest, AnErrorIsToldByTheNextWriteToo) {
+  auto file = create();
+  cluster.locateRefusal = Status::NO_SPACE;
+  EXPECT_EQ(cluster.write(*file, 0, "hello"), Status::OK);
+  cluster.pass(1 * kj::SECONDS);
+  EXPECT_EQ(cluster.write(*file, 5, "world"), Status::NO_SPACE);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_EQ(cluster.write(*file, 0, "again"), Status::OK);
+  EXPECT_EQ(flush(*file), Status::OK);
+}
+
+TEST_F(RemoteFilesystemTest, WithoutAnyChunkDaemonAWriteFailsWhenPatienceEnds) {
+  auto file = create();
+  cluster.write(*file, 0, "x");
+  flush(*file);
+  for (uint32_t id = 1; id <= 3; ++id) cluster.killStore(id);
+  cluster.write(*file, 0, "y");
+  auto before = cluster.time.elapsed();
+  EXPECT_EQ(flush(*file), Status::IO_ERROR);
+  EXPECT_GE(cluster.time.elapsed() - before, cluster.timing.patience);
+  EXPECT_LT(cluster.time.elapsed() - before, 3 * cluster.timing.patience);
+}
+
+// ------------------------------------------------------------ failing replicas
+
+TEST_F(RemoteFilesystemTest, BytesWithAWrongChecksumAreNeverReturnedAndReported) {
+  auto file = create();
+  auto all = pattern(10'000);
+  cluster.write(*file, 0, all);
+  flush(*file);
+  cluster.stores.at(1).isCorrupt = true;
+  EXPECT_EQ(cluster.read(*file, 0, 10'000), all);
+  cluster.pass(10 * kj::MILLISECONDS);
+  EXPECT_EQ(cluster.corruptReports, std::vector<uint32_t>{1});
+}
+
+TEST_F(RemoteFilesystemTest, WhenEveryReplicaLiesThereIsAnError) {
+  auto file = create();
+  cluster.write(*file, 0, "hello");
+  flush(*file);
+  for (auto& [id, store] : cluster.stores) store.isCorrupt = true;
+  EXPECT_EQ(cluster.read(*file, 0, 5), "<ioError>");
+}
+
+TEST_F(RemoteFilesystemTest, ADeadReplicaCostsAReadAlmostNothing) {
+  auto file = create();
+  cluster.write(*file, 0, "hello");
+  flush(*file);
+  cluster.killStore(1);
+  auto before = cluster.time.elapsed();
+  EXPECT_EQ(cluster.read(*file, 0, 5), "hello");
+  EXPECT_LT(cluster.time.elapsed() - before, 100 * kj::MILLISECONDS);
+}
+
+TEST_F(RemoteFilesystemTest, ASlowReplicaIsHedged) {
+  auto file = create();
+  cluster.write(*file, 0, "hello");
+  flush(*file);
+  cluster.hangStore(1);
+  auto before = cluster.time.elapsed();
+  EXPECT_EQ(cluster.read(*file, 0, 5), "hello");
+  EXPECT_LT(cluster.time.elapsed() - before, 700 * kj::MILLISECONDS);
+}
+
+TEST_F(RemoteFilesystemTest, AReplicaOfAnotherVersionSendsTheReaderBackToTheMetaserver) {
+  auto file = create();
+  cluster.write(*file, 0, "hello");
+  flush(*file);
+  EXPECT_EQ(cluster.read(*file, 0, 5), "hello");
+  auto& chunk = cluster.file(file->inode()).chunks.at(0);
+  chunk.version += 1;  // another client's write had it raised
+  for (auto server : chunk.replicas)
+    cluster.stores.at(server).chunks.at(chunk.handle).version = chunk.version;
+  auto locates = cluster.locates;
+  EXPECT_EQ(cluster.read(*file, 0, 5), "hello");
+  EXPECT_EQ(cluster.locates, locates + 1);
+}
+
+// ------------------------------------------------------------ metaserver
+
+TEST_F(RemoteFilesystemTest, AMetaserverThatIsRestartedWhileWeWriteCausesNoError) {
+  auto file = create();
+  for (int i = 0; i < 8; ++i) cluster.write(*file, i * MIB, std::string(MIB, 'x'));
+  cluster.killMetaserver();
+  auto flushing = file->flush().eagerlyEvaluate(nullptr);
+  cluster.pass(5 * kj::SECONDS);
+  cluster.startMetaserver();
+  EXPECT_EQ(cluster.run(kj::mv(flushing)), Status::OK);
+  EXPECT_EQ(cluster.file(file->inode()).attributes.size, 8 * MIB);
+  EXPECT_EQ(cluster.sessions.size(), 1u);
+  EXPECT_EQ(cluster.sessions.begin()->second.open, (std::set<uint64_t>{file->inode().value()}));
+}
+
+TEST_F(RemoteFilesystemTest, AChangeWhoseAnswerWasLostIsDoneOnce) {
+  cluster.loseAnswers = 1;
+  auto made = filesystem->make(ROOT_INODE, "a", {}, {}).eagerlyEvaluate(nullptr);
+  cluster.pass(100 * kj::MILLISECONDS);
+  cluster.killMetaserver();
+  cluster.startMetaserver();
+  EXPECT_TRUE(cluster.run(kj::mv(made)).ok()) << "done again it would answer exists";
+  EXPECT_EQ(cluster.changes, 1u);
+  EXPECT_EQ(cluster.repeated, 1u);
+}
+
+TEST_F(RemoteFilesystemTest, NotReadyIsWaitedFor) {
+  cluster.notReady = 5;
+  EXPECT_TRUE(cluster.run(filesystem->make(ROOT_INODE, "a", {}, {})).ok());
+}
+
+TEST_F(RemoteFilesystemTest, AFencedSessionIsFollowedByANewOneAndOpenFilesGoOn) {
+  auto file = create();
+  cluster.write(*file, 0, "hello");
+  cluster.sessions.clear();
+  EXPECT_EQ(flush(*file), Status::OK);
+  EXPECT_EQ(cluster.sessions.size(), 1u);
+  EXPECT_EQ(cluster.sessions.begin()->first, 2u);
+  EXPECT_EQ(cluster.sessions.begin()->second.open, (std::set<uint64_t>{file->inode().value()}));
+  EXPECT_EQ(cluster.file(file->inode()).attributes.size, 5u);
+}
+
+TEST_F(RemoteFilesystemTest, AnOrphanOfAFencedSessionIsStale) {
+  auto file = create();
+  cluster.files.erase(file->inode().value());
+  cluster.sessions.clear();
+  EXPECT_TRUE(cluster.run(filesystem->make(ROOT_INODE, "b", {}, {})).ok());
+  EXPECT_EQ(cluster.write(*file, 0, "x"), Status::STALE);
+  EXPECT_EQ(flush(*file), Status::STALE);
+}
+
+TEST_F(RemoteFilesystemTest, WithoutAMetaserverACallFailsWhenPatienceEnds) {
+  cluster.killMetaserver();
+  EXPECT_EQ(cluster.run(filesystem->lookup(ROOT_INODE, "a")).status(), Status::IO_ERROR);
+  cluster.startMetaserver();
+  EXPECT_EQ(cluster.run(filesystem->lookup(ROOT_INODE, "a")).status(), Status::NOT_FOUND);
+}
+
+}  // namespace
+}  // namespace cairn::client
