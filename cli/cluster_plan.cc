@@ -73,7 +73,7 @@ void checkSame(const UpOptions& options, const ClusterPlan& running, const std::
                 dir + "`, then start it with the new ones");
 }
 
-void prepareMountPoint(const ClusterPlan& plan) {
+void prepareMountPoint(const ClusterPlan& plan, const fs::path& clusterDirectory) {
   if (plan.mount.empty()) return;
   if (auto mounted = mountAt(readMountTable(), plan.mount)) {
     if (mounted->isCairn() && mounted->source == plan.metaserver()) return;  // ours, from before
@@ -84,6 +84,8 @@ void prepareMountPoint(const ClusterPlan& plan) {
   fs::path path(plan.mount);
   auto status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) {
+    bool isInside = !path.lexically_relative(clusterDirectory).native().starts_with("..");
+    if (isInside) fs::create_directories(path.parent_path(), error);
     if (!fs::create_directory(path, error)) {
       throw Failure("the mount point " + plan.mount +
                     " does not exist and cannot be made: " + error.message());

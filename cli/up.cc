@@ -352,7 +352,7 @@ ExitCode up(const UpOptions& options) {
   auto notices =
       choosePorts(plan, [&](uint16_t port) { return held.contains(port) || canListen(plan.host, port); });
   for (auto& notice : notices) std::cerr << "cairn up: " << notice << std::endl;
-  prepareMountPoint(plan);
+  prepareMountPoint(plan, directory.path());
   directory.prepare();
   directory.save(plan);
   return options.mode == Mode::DETACHED ? superviseDetached(options, directory, plan)

@@ -108,7 +108,7 @@ class MountPointCheck : public testing::Test {
     ClusterPlan plan;
     plan.mount = path.string();
     try {
-      prepareMountPoint(plan);
+      prepareMountPoint(plan, temporary.path() / "cluster");
     } catch (const Failure& failure) {
       return failure.what();
     }
@@ -124,6 +124,11 @@ TEST_F(MountPointCheck, AMissingLastDirectoryIsMade) {
 
 TEST_F(MountPointCheck, AMissingParentIsRefused) {
   EXPECT_NE(refusal(temporary.path() / "a/b").find("does not exist"), std::string::npos);
+}
+
+TEST_F(MountPointCheck, ADirectoryInAClusterThatIsNotThereYetIsMadeWithIt) {
+  EXPECT_EQ(refusal(temporary.path() / "cluster/mnt"), "");
+  EXPECT_TRUE(std::filesystem::is_directory(temporary.path() / "cluster/mnt"));
 }
 
 TEST_F(MountPointCheck, AFileIsRefused) {
