@@ -6,7 +6,8 @@
 // whole pages go past the page cache (O_DIRECT), from and to the message's own memory: what a replica is sent
 // once is rarely read here again, and filling fresh page cache was two thirds of the CPU of a replicated
 // sequential write. The kernel keeps both ways coherent on one file (open(2), NOTES on O_DIRECT) as long as
-// overlapping transfers are not in flight at once, which the chunk store sees to.
+// overlapping transfers are not in flight at once, which the chunk store sees to. A small read that has to
+// wait for an idle device brings its neighbours along (READ_AROUND).
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -43,6 +44,12 @@ constexpr unsigned WRITES_AFTER_SLOW = 64;
 constexpr size_t PAGE = 4096;  // alignment of direct transfers: suits every device in use
 constexpr size_t DIRECT_SIZE_MIN = 128 << 10;
 // From here on a direct transfer costs less than the copy into fresh page cache, even where it waits.
+
+constexpr uint64_t READ_AROUND = 64 << 10;
+// After a small read that had the device for itself the page cache is filled this far around it: large writes
+// have left nothing there, and the next read is likely to be near. Only then, so that the read itself does
+// not wait for it (virtio disk: 4 KiB 57 us, 64 KiB 127 us), and reads that share the device are not widened,
+// so that many at once still get all of its bandwidth for what they asked.
 
 #ifndef SYS_cachestat
 #define SYS_cachestat 451
@@ -82,10 +89,15 @@ void advance(kj::ArrayPtr<struct iovec>& pieces, uint64_t bytes) {
   }
 }
 
+struct DeviceUse {
+  // Of all files of one disk.
+  uint32_t readsUnderWay = 0;
+};
+
 class PosixFile final : public DiskFile {
  public:
-  PosixFile(kj::AutoCloseFd fd, IoEngine& engine, const kj::MonotonicClock& clock)
-      : fd(kj::mv(fd)), engine(engine), clock(clock) {}
+  PosixFile(kj::AutoCloseFd fd, IoEngine& engine, const kj::MonotonicClock& clock, DeviceUse& device)
+      : fd(kj::mv(fd)), engine(engine), clock(clock), device(device) {}
 
   kj::Promise<IoOutcome> read(uint64_t offset, kj::ArrayPtr<kj::byte> into) override {
     struct iovec piece{into.begin(), into.size()};
@@ -101,8 +113,14 @@ class PosixFile final : public DiskFile {
       if (answer == 0) return IoOutcome{done, 0};
       if (answer < 0) {
         if (errno == EINTR) continue;
-        if (errno == EAGAIN || errno == EOPNOTSUPP) return readAway(offset, into, done);
-        return IoOutcome{done, errno};
+        if (errno != EAGAIN && errno != EOPNOTSUPP) return IoOutcome{done, errno};
+        bool alone = device.readsUnderWay == 0 && into.size() <= READ_AROUND / 2;
+        auto answered = readAway(offset, into, done);
+        if (!alone) return kj::mv(answered);
+        return answered.then([this, offset](IoOutcome outcome) {
+          if (outcome.ok() && device.readsUnderWay == 0) readAround(offset);
+          return outcome;
+        });
       }
       done += uint64_t(answer);
     }
@@ -170,10 +188,21 @@ class PosixFile final : public DiskFile {
   kj::AutoCloseFd fd;
   IoEngine& engine;
   const kj::MonotonicClock& clock;
+  DeviceUse& device;
   unsigned writesAway = 0;
   kj::AutoCloseFd direct;      // the same file with O_DIRECT, opened at the first large transfer
   bool directRefused = false;  // by the filesystem (tmpfs before 6.6, some network ones)
   SharedSync syncs;            // last: its promises use the fields above
+
+  kj::Promise<int64_t> submitRead(IoRequest request) {
+    device.readsUnderWay++;
+    return engine.submit(kj::mv(request)).attach(kj::defer([&device = device] { device.readsUnderWay--; }));
+  }
+
+  void readAround(uint64_t offset) {
+    // Only begun here: nobody waits for it.
+    (void)posix_fadvise(fd, off_t(offset / READ_AROUND * READ_AROUND), READ_AROUND, POSIX_FADV_WILLNEED);
+  }
 
   kj::Promise<IoOutcome> submit(IoRequest::Kind kind) {
     return engine.submit(IoRequest{kind, fd}).then([](int64_t answer) { return outcomeOf(answer); });
@@ -196,7 +225,7 @@ class PosixFile final : public DiskFile {
     IoRequest request{IoRequest::Kind::READ, descriptor};
     request.offset = offset;
     request.pieces.add(iovec{into.begin(), into.size()});
-    return engine.submit(kj::mv(request)).then([=, this](int64_t answer) -> kj::Promise<IoOutcome> {
+    return submitRead(kj::mv(request)).then([=, this](int64_t answer) -> kj::Promise<IoOutcome> {
       if (answer == int64_t(into.size())) return IoOutcome{into.size(), 0};
       if (answer == -EINVAL) directRefused = true;
       // The end of the file, or something the page cache's way will name.
@@ -228,7 +257,7 @@ class PosixFile final : public DiskFile {
     IoRequest request{IoRequest::Kind::READ, fd};
     request.offset = offset + done;
     request.pieces.add(iovec{into.begin() + done, into.size() - done});
-    return engine.submit(kj::mv(request)).then([=, this](int64_t answer) -> kj::Promise<IoOutcome> {
+    return submitRead(kj::mv(request)).then([=, this](int64_t answer) -> kj::Promise<IoOutcome> {
       if (answer == -EINTR || answer == -EAGAIN) return readAway(offset, into, done);
       if (answer < 0) return IoOutcome{done, int(-answer)};
       uint64_t total = done + uint64_t(answer);
@@ -411,6 +440,7 @@ class PosixDisk final : public Disk {
   kj::AutoCloseFd root;
   kj::Own<IoEngine> engine;
   const kj::MonotonicClock& clock;
+  DeviceUse device;
   std::unordered_map<std::string, std::unique_ptr<Directory>> directories;
   // Opened once for syncDirectory: a chunk store has 256 of them.
 
@@ -434,7 +464,7 @@ class PosixDisk final : public Disk {
 
   OpenOutcome opened(int64_t answer) {
     if (answer < 0) return {nullptr, int(-answer)};
-    return {kj::Own<DiskFile>(kj::heap<PosixFile>(kj::AutoCloseFd(int(answer)), *engine, clock)), 0};
+    return {kj::Own<DiskFile>(kj::heap<PosixFile>(kj::AutoCloseFd(int(answer)), *engine, clock, device)), 0};
   }
 };
 

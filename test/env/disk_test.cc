@@ -5,16 +5,19 @@
 #include "env/disk.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
 #include <kj/debug.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "env/memory_disk.h"
 #include "env/shared_sync.h"
@@ -348,6 +351,62 @@ TEST(RealDiskLock, NamesTheProcessThatHoldsIt) {
   KJ_SYSCALL(waitpid(child, &status, 0));
   EXPECT_EQ(disk->lock("lock").error, 0);
   for (int fd : {ready[0], ready[1], leave[0], leave[1]}) close(fd);
+}
+
+// -- what only the real disk does
+
+template <typename Kind>
+struct RealDiskTest : DiskTest<Kind> {
+  // The files are a few MiB that the page cache knows nothing of.
+  static constexpr size_t SIZE = 4 << 20;
+  kj::Own<DiskFile> file;
+  int fd = -1;
+  ~RealDiskTest() noexcept override {}
+
+  void SetUp() override {
+    file = this->create("f");
+    this->write(*file, 0, pattern(SIZE, 1));
+    ASSERT_TRUE(this->outcomeOf(file->sync()).ok());
+    fd = KJ_ASSERT_NONNULL(file->descriptor());
+    ASSERT_EQ(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    if (cachedPages(0, SIZE) != 0) GTEST_SKIP() << "the filesystem of /tmp keeps its files in memory";
+  }
+
+  size_t cachedPages(uint64_t offset, size_t size) {
+    void* memory = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, off_t(offset));
+    KJ_REQUIRE(memory != MAP_FAILED);
+    std::vector<unsigned char> pages(size / 4096);
+    KJ_SYSCALL(mincore(memory, size, pages.data()));
+    munmap(memory, size);
+    return size_t(std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; }));
+  }
+};
+
+using RealKinds = testing::Types<RealDisk<IoEngineChoice::URING>, RealDisk<IoEngineChoice::POOL>>;
+TYPED_TEST_SUITE(RealDiskTest, RealKinds, KindNames);
+
+TYPED_TEST(RealDiskTest, ASmallReadOfAnIdleDeviceBringsItsNeighboursAlong) {
+  uint64_t offset = (1 << 20) + (24 << 10);
+  EXPECT_EQ(this->read(*this->file, offset, 4096), text(pattern(this->SIZE, 1)).substr(offset, 4096));
+  // What lies around it has been begun, and is there when a read of it has come back.
+  EXPECT_EQ(this->read(*this->file, 1 << 20, 64 << 10),
+            text(pattern(this->SIZE, 1)).substr(1 << 20, 64 << 10));
+  EXPECT_EQ(this->cachedPages(0, this->SIZE), 16u) << "the 64 KiB around it, and nothing else";
+}
+
+TYPED_TEST(RealDiskTest, ReadsThatShareTheDeviceAreNotWidened) {
+  auto one = kj::heapArray<kj::byte>(4096), other = kj::heapArray<kj::byte>(4096);
+  auto first = this->file->read(1 << 20, one), second = this->file->read(2 << 20, other);
+  EXPECT_TRUE(this->outcomeOf(kj::mv(first)).ok());
+  EXPECT_TRUE(this->outcomeOf(kj::mv(second)).ok());
+  EXPECT_EQ(text(other), text(pattern(this->SIZE, 1)).substr(2 << 20, 4096));
+  EXPECT_EQ(this->cachedPages(2 << 20, 1 << 20), 1u);
+}
+
+TYPED_TEST(RealDiskTest, ALargeReadTakesWhatItAsksForOnly) {
+  EXPECT_EQ(this->read(*this->file, 1 << 20, 36 << 10),
+            text(pattern(this->SIZE, 1)).substr(1 << 20, 36 << 10));
+  EXPECT_EQ(this->cachedPages(1 << 20, 64 << 10), 9u);
 }
 
 // -- what only the disk in memory does
