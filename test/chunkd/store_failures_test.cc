@@ -1,55 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Any call of the disk may fail. One story (write, sync, raise, cut, create, clone, copy, remove, verify) is
-// told again and again, with the failure one call further on each time, once and for good; then the process
-// dies and starts anew on the disk as it is. What was answered with ok is there, or the store has said that
-// the chunk is damaged; what was not is told by its checksums or gone; and nothing else has changed.
+// Any call of the disk, and any write of the index, may fail. One story (write, sync, raise, cut, create,
+// clone, copy, reconcile, remove, verify) is told again and again, with the failure one call further on each
+// time, once and for good; then the process dies, or its machine loses power, and it starts anew on the disk
+// as it is. What was answered with ok is there, or the store has said that the chunk is damaged; what was not
+// is told by its checksums or gone; and nothing else has changed.
 #include <errno.h>
 
 #include <algorithm>
 #include <map>
 
-#include "test/support/failing_disk.h"
 #include "test/chunkd/store_house.h"
+#include "test/support/failing_disk.h"
+#include "test/support/failing_rocks.h"
 
 namespace cairn {
 namespace {
 
-using Until = FailingDisk::Until;
-enum class When { IN_THE_STORY, AT_THE_NEXT_START };
+enum class Until { ONCE, FOR_GOOD };
+enum class What { DISK, INDEX };
+enum class When { IN_THE_STORY, AT_THE_NEXT_START, AT_THE_START_AFTER_A_POWER_CUT };
+enum class Blocks { SHARED, COPIED };
+
+struct Failure {
+  int error;
+  Until until = Until::ONCE;
+  What what = What::DISK;
+  When when = When::IN_THE_STORY;
+  Blocks blocks = Blocks::COPIED;  // when a chunk is cloned
+};
 
 class Story {
  public:
-  Story(uint64_t call, int error, Until until, When when) {
-    write(1, 0, 50'000), write(4, 0, 30'000), write(5, 0, 8'000);
-    for (uint64_t handle : {1, 4, 5}) EXPECT_EQ(house.sync(key(handle)), Status::OK);
+  Story(uint64_t call, Failure failure) : failure(failure) {
+    if (failure.blocks == Blocks::SHARED) memory.allowClones();
+    bool inTheStory = failure.when == When::IN_THE_STORY;
+    bool losesPower = failure.when == When::AT_THE_START_AFTER_A_POWER_CUT;
+    write(1, 0, 50'000), write(4, 0, 30'000), write(5, 0, 8'000), write(7, 0, 60'000);
+    for (uint64_t handle : {1, 4, 5, 7}) sync(handle);
     house.advance(30 * kj::SECONDS);
     house.open();  // with nothing open
-    if (when == When::IN_THE_STORY) disk.failFrom(call, error, until);
+    if (inTheStory) failFrom(call);
     tell();
-    if (when == When::IN_THE_STORY) house.advance(30 * kj::SECONDS);  // else it dies with much to settle
-    hit = disk.hasFailed();
-    disk.recover();
+    if (inTheStory) house.advance(30 * kj::SECONDS);  // else it dies with much to settle
+    if (inTheStory) hit = endOfFailure();
     house.store().checkInvariants();
     for (auto handle : house.store().takeQuarantined()) chunks[handle.value()].failed = true;  // it says so
     house.current = nullptr;
-    memory.killProcess(call);
-    if (when == When::AT_THE_NEXT_START) {
-      disk.failFrom(call, error, until);
-      auto refusal = house.tryOpen();
+    losesPower ? losePower(call) : memory.killProcess(call);
+    auto boot = losesPower ? SECOND_BOOT : FIRST_BOOT;
+    if (!inTheStory) {
+      failFrom(call);
+      auto refusal = house.tryOpen(boot);
       if (house.current == nullptr) EXPECT_GT(refusal.size(), 20u) << "a sentence: " << refusal.cStr();
       KJ_IF_MAYBE (store, house.current) {
         for (auto handle : (*store)->takeQuarantined()) chunks[handle.value()].failed = true;
       }
       house.current = nullptr;
-      hit = disk.hasFailed();
-      disk.recover();
+      hit = endOfFailure();
     }
-    auto refusal = house.tryOpen();
+    auto refusal = house.tryOpen(boot);
     if (house.current == nullptr) {
       ADD_FAILURE() << "it does not start again: " << refusal.cStr();
       return;
+    }
+    // Of those that a start has quarantined before it was refused the report tells.
+    for (auto& state : house.store().list(ChunkHandle(), 100)) {
+      if (!inTheStory && (state.flags & CORRUPT)) chunks[state.handle.value()].failed = true;
     }
     for (auto& [handle, chunk] : chunks) judge(handle, chunk);
     house.store().checkInvariants();
@@ -63,8 +81,9 @@ class Story {
     struct Range {
       size_t start, end;
     };
-    std::vector<Range> torn;  // by what was not answered with ok: anything may be there
-    bool failed = false;      // anything about it: it may be gone, or quarantined
+    std::vector<Range> torn;      // by what was not answered with ok: anything may be there
+    std::vector<Range> unsynced;  // by what was: it survives the process only
+    bool failed = false;          // anything about it: it may be gone, or quarantined
   };
 
   kj::EventLoop loop;
@@ -72,9 +91,35 @@ class Story {
   env::MemoryDisk memory;
   FailingDisk disk{memory};
   std::unique_ptr<rocksdb::Env> rocksdbEnv{rocksdb::NewMemEnv(rocksdb::Env::Default())};
-  StoreHouse house{disk, "/store", *rocksdbEnv, waitScope};
+  FailingRocks rocks{*rocksdbEnv};
+  StoreHouse house{disk, "/store", rocks, waitScope};
+  Failure failure;
   std::map<uint64_t, Chunk> chunks;
   unsigned seed = 0;
+
+  void failFrom(uint64_t call) {
+    bool once = failure.until == Until::ONCE;
+    if (failure.what == What::DISK) {
+      disk.failFrom(call, failure.error, once ? FailingDisk::Until::ONCE : FailingDisk::Until::FOR_GOOD);
+    } else {
+      rocks.failFrom(call, failure.error, once ? FailingRocks::Until::ONCE : FailingRocks::Until::FOR_GOOD);
+    }
+  }
+  bool endOfFailure() {
+    disk.recover();
+    rocks.recover();
+    return disk.hasFailed() || rocks.hasFailed();
+  }
+  void losePower(uint64_t dice) {
+    memory.losePower(dice);
+    for (auto& [handle, chunk] : chunks) {
+      chunk.torn.insert(chunk.torn.end(), chunk.unsynced.begin(), chunk.unsynced.end());
+    }
+  }
+  Status wait(Async<Status> asked) { return kj::Promise<Status>(kj::mv(asked)).wait(waitScope); }
+  static Chunk::Range blocksOf(size_t start, size_t end) {
+    return {start / BLOCK_SIZE * BLOCK_SIZE, (end + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE};
+  }
 
   static ChunkHandle named(uint64_t handle) { return ChunkHandle(handle); }
   ChunkKey key(uint64_t handle) {
@@ -94,21 +139,30 @@ class Story {
     if (house.current == nullptr) house.open();
     if (house.store().describe(named(handle)) == nullptr) create(handle);
     auto bytes = pattern(size, ++seed);
+    written(handle, offset, text(bytes), house.write(key(handle), uint32_t(offset), bytes));
+  }
+  void written(uint64_t handle, size_t offset, std::string bytes, Status status) {
     auto& chunk = chunks[handle];
-    auto end = offset + size;
-    if (note(handle, house.write(key(handle), uint32_t(offset), bytes))) {
+    auto end = offset + bytes.size();
+    if (note(handle, status)) {
       if (chunk.bytes.size() < end) chunk.bytes.resize(end);
-      chunk.bytes.replace(offset, size, text(bytes));
+      chunk.bytes.replace(offset, bytes.size(), bytes);
+      chunk.unsynced.push_back(blocksOf(offset, end));
     } else {
-      chunk.torn.push_back(
-          {offset / BLOCK_SIZE * BLOCK_SIZE, (end + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE});
+      chunk.torn.push_back(blocksOf(offset, end));
     }
   }
+  void sync(uint64_t handle) {
+    if (note(handle, house.sync(key(handle)))) chunks[handle].unsynced.clear();
+  }
   void raise(uint64_t handle, uint32_t length) {
-    auto& chunk = chunks[handle];
     auto from = key(handle).version;
     auto raised = house.store().adopt({named(handle), from, ChunkVersion(from.value() + 1), length});
-    if (note(handle, kj::Promise<ChunkStore::AdoptAnswer>(kj::mv(raised)).wait(waitScope).status)) {
+    isCut(handle, length, kj::Promise<ChunkStore::AdoptAnswer>(kj::mv(raised)).wait(waitScope).status);
+  }
+  void isCut(uint64_t handle, uint32_t length, Status status) {
+    auto& chunk = chunks[handle];
+    if (note(handle, status)) {
       chunk.bytes.resize(std::min<size_t>(chunk.bytes.size(), length));
     } else {
       chunk.torn.push_back({length / BLOCK_SIZE * BLOCK_SIZE, SIZE_MAX});
@@ -122,34 +176,67 @@ class Story {
     if (!ok(answer.status)) chunks[source].failed = true;  // it may have been found unreadable
   }
   void takeCopy(uint64_t handle, size_t size) {
+    // In place of what is there, if anything is.
     auto bytes = pattern(size, ++seed);
     auto sums = pieceSums(bytes, 0);
     std::vector<uint32_t> table;
     for (size_t at = 0; at < size; at += BLOCK_SIZE)
       table.push_back(env::blockChecksum(bytes.slice(at, std::min(at + BLOCK_SIZE, size))));
-    auto wait = [&](Async<Status> asked) { return kj::Promise<Status>(kj::mv(asked)).wait(waitScope); };
-    auto status = wait(house.store().stage(named(handle), ChunkVersion(7), ChunkVersion(0)));
-    if (ok(status)) status = wait(house.store().writeStaged(named(handle), 0, bytes, sums));
-    if (ok(status)) status = wait(house.store().syncStaged(named(handle)));
+    auto& store = house.store();
+    auto status = wait(store.stage(named(handle), ChunkVersion(7), key(handle).version));
+    if (ok(status)) status = wait(store.cutStaged(named(handle), uint32_t(size)));
     if (ok(status)) {
-      status = wait(house.store().commitStaged(named(handle), ChunkVersion(7), uint32_t(size),
-                                               kj::arrayPtr(table.data(), table.size())));
+      auto ours = kj::Promise<ChunkStore::TableAnswer>(store.stagedTable(named(handle))).wait(waitScope);
+      status = ours.status;
     }
-    if (note(handle, status)) chunks[handle].bytes = text(bytes);
+    if (ok(status)) status = wait(store.writeStaged(named(handle), 0, bytes, sums));
+    if (ok(status)) status = wait(store.syncStaged(named(handle)));
+    if (ok(status)) {
+      status = wait(store.commitStaged(named(handle), ChunkVersion(7), uint32_t(size),
+                                       kj::arrayPtr(table.data(), table.size())));
+    }
+    if (note(handle, status)) {
+      chunks[handle] = {.bytes = text(bytes)};
+    } else {
+      chunks[handle].torn.push_back({0, SIZE_MAX});  // a replica that was used up for it
+    }
+  }
+  void reconcile(uint64_t handle, uint32_t length, size_t offset, size_t size) {
+    auto& chunk = chunks[handle];
+    auto resized = wait(house.store().resizeReconciled(key(handle), length));
+    if (length < chunk.bytes.size() || !ok(resized)) {
+      isCut(handle, length, resized);
+    } else {
+      chunk.unsynced.push_back(blocksOf(chunk.bytes.size(), length));
+      chunk.bytes.resize(length);
+    }
+    auto bytes = pattern(size, ++seed);
+    auto sums = pieceSums(bytes, uint32_t(offset));
+    written(handle, offset, text(bytes),
+            wait(house.store().writeReconciled(key(handle), uint32_t(offset), bytes, sums)));
+    if (note(handle, wait(house.store().endSuspicion(key(handle))))) chunk.unsynced.clear();
   }
   void tell() {
     write(1, 10'000, 20'000);
-    note(1, house.sync(key(1)));
+    sync(1);
     raise(1, 40'000);
     write(1, 39'000, 5'000);
     write(2, 0, 9'000);
-    note(2, house.sync(key(2)));
+    sync(2);
     clone(4, 3, 20'000);
     takeCopy(6, 70'000);
-    auto removed = kj::Promise<Status>(house.store().remove(key(5))).wait(waitScope);
+    takeCopy(7, 20'000);
+    reconcile(4, 45'000, 32'768, 10'000);
+    reconcile(4, 33'000, 0, 5'000);
+    auto removed = wait(house.store().remove(key(5)));
     if (note(5, removed)) chunks.erase(5);
+    create(8);  // an older one that is in the way of a new one is made anew
+    auto anew = house.store().adopt({named(8), ChunkVersion(0), ChunkVersion(3), nullptr});
+    note(8, kj::Promise<ChunkStore::AdoptAnswer>(kj::mv(anew)).wait(waitScope).status);
+    chunks[8].failed = true;  // nothing has been written, nothing synced
     note(1, house.verify(key(1)));
     note(4, house.verify(key(4)));
+    write(1, 1'000, 3'000), write(4, 30'000, 2'000);  // and nobody syncs them
   }
 
   void judge(uint64_t handle, const Chunk& chunk) {
@@ -165,7 +252,7 @@ class Story {
       bool isTorn = std::any_of(chunk.torn.begin(), chunk.torn.end(),
                                 [&](auto& range) { return range.start < end && at < range.end; });
       if (isTorn) continue;
-      auto got = house.read(key(handle), uint32_t(at), BLOCK_SIZE);
+      auto got = house.read(key(handle), uint32_t(at), BLOCK_SIZE, ChunkStore::Suspects::ALLOWED);
       auto expected = chunk.bytes.substr(at, end - at);
       EXPECT_EQ(got.status, Status::OK) << "chunk " << handle << " at " << at;
       EXPECT_TRUE(got.bytes.substr(0, expected.size()) == expected) << "chunk " << handle << " at " << at;
@@ -174,29 +261,43 @@ class Story {
   }
 };
 
-void everyCallFails(int error, Until until, When when, uint64_t least) {
+void everyCallFails(Failure failure, uint64_t least) {
   uint64_t call = 1;
   for (; call < 1000; ++call) {
     SCOPED_TRACE(testing::Message() << "call " << call << " fails");
-    Story story(call, error, until, when);
+    Story story(call, failure);
     if (!story.hit || testing::Test::HasFailure()) break;
+    bool makesDirectories = failure.when != When::IN_THE_STORY && failure.what == What::DISK;
+    if (makesDirectories && call == 10) call = 250;  // 256 of them, all alike
   }
   EXPECT_GT(call, least) << "so many calls it takes";
   EXPECT_LT(call, 1000u);
 }
 
 TEST(StoreFailures, ACallThatFailsWithEioLosesNothingThatWasAnswered) {
-  everyCallFails(EIO, Until::ONCE, When::IN_THE_STORY, 40);
+  everyCallFails({.error = EIO}, 100);
+  everyCallFails({.error = EIO, .blocks = Blocks::SHARED}, 100);
 }
 TEST(StoreFailures, ACallThatFailsForLackOfSpaceLosesNothingThatWasAnswered) {
-  everyCallFails(ENOSPC, Until::ONCE, When::IN_THE_STORY, 40);
+  everyCallFails({.error = ENOSPC}, 100);
 }
 TEST(StoreFailures, ADiskThatFailsForGoodLosesNothingThatWasAnswered) {
-  everyCallFails(EIO, Until::FOR_GOOD, When::IN_THE_STORY, 40);
+  everyCallFails({.error = EIO, .until = Until::FOR_GOOD}, 100);
+  everyCallFails({.error = EIO, .until = Until::FOR_GOOD, .blocks = Blocks::SHARED}, 100);
+}
+TEST(StoreFailures, AnIndexThatTakesNoMoreWritesLosesNothingThatWasAnswered) {
+  for (int error : {EIO, ENOSPC}) {
+    everyCallFails({.error = error, .what = What::INDEX}, 20);
+    everyCallFails({.error = error, .until = Until::FOR_GOOD, .what = What::INDEX}, 20);
+  }
 }
 TEST(StoreFailures, AStartThatFailsIsRefusedWithASentenceAndTheNextOneHasEverything) {
-  everyCallFails(EIO, Until::ONCE, When::AT_THE_NEXT_START, 5);
-  everyCallFails(EIO, Until::FOR_GOOD, When::AT_THE_NEXT_START, 5);
+  for (auto when : {When::AT_THE_NEXT_START, When::AT_THE_START_AFTER_A_POWER_CUT}) {
+    for (auto until : {Until::ONCE, Until::FOR_GOOD}) {
+      everyCallFails({.error = EIO, .until = until, .when = when}, 260);
+      everyCallFails({.error = EIO, .until = until, .what = What::INDEX, .when = when}, 5);
+    }
+  }
 }
 
 }  // namespace

@@ -135,10 +135,11 @@ class StoreHouse {
     std::string bytes;
     bool valid = true;  // every block matches its checksum
   };
-  Bytes read(ChunkKey key, uint32_t offset, uint32_t size) {
+  Bytes read(ChunkKey key, uint32_t offset, uint32_t size,
+             ChunkStore::Suspects suspects = ChunkStore::Suspects::REFUSED) {
     auto buffer = kj::heapArray<kj::byte>(size);
     auto sums = kj::heapArray<uint32_t>(env::blocksOf(size));
-    auto answer = store().read(key, offset, buffer, sums).wait(waitScope);
+    auto answer = store().read(key, offset, buffer, sums, suspects).wait(waitScope);
     Bytes bytes{answer.status, text(buffer.slice(0, answer.bytes))};
     for (size_t i = 0; i < env::blocksOf(answer.bytes); i++) {
       auto block = buffer.slice(i * BLOCK_SIZE, kj::min((i + 1) * BLOCK_SIZE, size_t(answer.bytes)));

@@ -52,7 +52,9 @@ class FailingDisk final : public env::Disk {
   env::MapOutcome map(kj::StringPtr path, size_t size) override {
     return fails() ? env::MapOutcome{nullptr, failure} : disk.map(path, size);
   }
-  env::LockOutcome lock(kj::StringPtr path) override { return disk.lock(path); }
+  env::LockOutcome lock(kj::StringPtr path) override {
+    return fails() ? env::LockOutcome{nullptr, kj::String(), failure} : disk.lock(path);
+  }
 
  private:
   class File final : public env::DiskFile {
