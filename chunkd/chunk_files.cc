@@ -182,7 +182,11 @@ Async<void> ChunkStore::quarantine(ChunkHandle handle, kj::String reason) {
                         " -> quarantined; another replica serves");
   auto marked = *record;
   marked.set(CORRUPT);
-  if (!ok(index->put(handle, marked))) record->set(CORRUPT);  // at least while this process lives
+  if (ok(index->put(handle, marked))) {
+    intents->forget(handle);
+  } else {
+    record->set(CORRUPT);  // at least while this process lives
+  }
   dirty.erase(handle);
   quarantined.add(handle);
   // Operations under way end on the open files; nobody new gets in.
@@ -212,6 +216,7 @@ Async<Status> ChunkStore::removeFiles(ChunkHandle handle, ChunkVersion version) 
     auto outcome = co_await environment.disk.remove(file);
     if (!outcome.ok() && outcome.error != ENOENT) co_return failed(handle, "removing its files", outcome);
   }
+  intents->forget(handle);
   co_return Status::OK;
 }
 

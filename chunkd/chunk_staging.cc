@@ -64,6 +64,7 @@ Async<Status> ChunkStore::stage(ChunkHandle handle, ChunkVersion wanted, ChunkVe
       if (!outcome.ok() && outcome.error != ENOENT)
         co_return failed(handle, "making room for a copy", outcome);
     }
+    intents->forget(handle);
     chunk->data = nullptr;
     chunk->sums = nullptr;
     chunk->words.clear();
@@ -211,6 +212,7 @@ Async<Status> ChunkStore::dropStaging(ChunkHandle handle) {
     auto outcome = co_await environment.disk.remove(file);
     if (!outcome.ok() && outcome.error != ENOENT) co_return failed(handle, "dropping a copy", outcome);
   }
+  intents->forget(handle);
   if (record->has(CORRUPT)) co_return index->put(handle, IndexRecord{record->version, 0, CORRUPT});
   co_return index->remove(handle);
 }

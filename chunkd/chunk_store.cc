@@ -119,6 +119,13 @@ Status ChunkStore::failed(ChunkHandle handle, kj::StringPtr doing, env::IoOutcom
   return Status::IO_ERROR;
 }
 
+Status ChunkStore::noIntent(ChunkHandle handle) {
+  environment.log.error(
+      "chunk ", handle, ": ", INTENT_SLOTS, " writes of this store have failed and could ",
+      "not be settled -> it takes no more until chunks of them are removed, or it is started", " anew");
+  return Status::IO_ERROR;
+}
+
 Async<Status> ChunkStore::markUnsynced(ChunkHandle handle) {
   auto* record = index->find(handle);
   if (!record->has(UNSYNCED)) {
@@ -218,6 +225,7 @@ Async<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset, kj::
   kj::Maybe<Intents::Armed> armed =
       intents->arm(IntentKind::WRITE, key.handle, key.version, first, 0, words, before);
   while (armed == nullptr) {
+    if (intents->noneWillBeFree()) co_return noIntent(key.handle);
     co_await intents->whenFree();
     armed = intents->arm(IntentKind::WRITE, key.handle, key.version, first, 0, words, before);
   }
@@ -228,14 +236,14 @@ Async<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset, kj::
   if (!outcome.ok()) {
     size_t written = (outcome.bytes + sizeof(uint32_t) - 1) / sizeof(uint32_t);
     auto undone = co_await writeWords(chunk, first, before.slice(0, written));
-    if (undone.ok()) intent.clear();
+    undone.ok() ? intent.clear() : intent.leave();
     co_return failed(key.handle, "writing checksums", outcome);
   }
   outcome = co_await chunk.dataFile().write(offset, data);
   if (!outcome.ok()) {
     bool torn = false;
     auto settled = co_await settle(chunk, first, words, before, torn);
-    if (ok(settled)) intent.clear();
+    ok(settled) ? intent.clear() : intent.leave();
     co_return failed(key.handle, "writing", outcome);
   }
   intent.clear();
@@ -514,6 +522,7 @@ Async<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t length
   kj::Maybe<Intents::Armed> armed =
       intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words, words);
   while (armed == nullptr) {
+    if (intents->noneWillBeFree()) co_return noIntent(chunk.handle);
     co_await intents->whenFree();
     armed = intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words, words);
   }
@@ -522,10 +531,12 @@ Async<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t length
   if (outcome.ok()) outcome = co_await chunk.sumFile().truncate(sumOffset(block));
   if (outcome.ok()) outcome = co_await writeWords(chunk, block, words);
   if (!outcome.ok()) {
+    intent.leave();
     co_await quarantine(chunk.handle, kj::str("truncating it failed: ", outcome));
     co_return Status::IO_ERROR;
   }
   intent.clear();
+  if (auto* record = index->find(chunk.handle)) record->length = length;
   chunk.words.resize(kj::min(chunk.words.size(), size_t(block)));
   if (rest > 0) chunk.setWord(block, word);
   co_return Status::OK;

@@ -277,6 +277,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   Async<void> cleanForEver();
   Async<void> cleanRound();
   Status failed(ChunkHandle handle, kj::StringPtr doing, env::IoOutcome outcome);
+  Status noIntent(ChunkHandle handle);
 
   // chunk_files.cc
   Async<Status> openFiles(Live& chunk, Want want);

@@ -20,7 +20,7 @@ IntentSlot& Intents::at(size_t slot) const {
 }
 
 kj::Promise<void> Intents::whenFree() {
-  if (free.size() > 0) return kj::READY_NOW;
+  if (free.size() > 0 || noneWillBeFree()) return kj::READY_NOW;
   auto pair = kj::newPromiseAndFulfiller<void>();
   waiting.add(kj::mv(pair.fulfiller));
   return kj::mv(pair.promise);
@@ -57,11 +57,29 @@ void Intents::Armed::clear() {
   intents = nullptr;
 }
 
+void Intents::Armed::leave() {
+  if (intents == nullptr) return;
+  intents->left.insert(slot);
+  if (intents->noneWillBeFree()) intents->wake();
+  intents = nullptr;
+}
+
+void Intents::forget(ChunkHandle chunk) {
+  for (auto slot = left.begin(); slot != left.end();) {
+    bool isItsOwn = at(*slot).handle == chunk.value();
+    if (isItsOwn) release(*slot);
+    slot = isItsOwn ? left.erase(slot) : std::next(slot);
+  }
+}
+
 void Intents::release(size_t slot) {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   *static_cast<volatile uint32_t*>(&at(slot).kind) = uint32_t(IntentKind::NONE);
   free.add(slot);
-  if (waiting.size() == 0) return;
+  wake();
+}
+
+void Intents::wake() {
   for (auto& waiter : waiting) waiter->fulfill();
   waiting.clear();
 }

@@ -31,6 +31,8 @@
 //   the mark set                                                        match, the chunk is a suspect, which
 //                                                                       serves nothing until it is reconciled
 //   without the mark           consistent                               nothing
+// An intent whose write has failed, and whose blocks could not be settled either, stays armed for the next
+// start, but not longer than the chunk's files are there.
 // Truncation: intent (TRUNCATE) -> data cut -> sums cut -> intent cleared; found armed, it is done again.
 // Creation: index record with FRESH; the files come with the first write, then CREATED. FRESH ends with the
 // first sync. CREATED and no file while the machine stayed up: somebody took it away, the replica is damaged.

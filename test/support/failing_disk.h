@@ -13,19 +13,24 @@ class FailingDisk final : public env::Disk {
  public:
   explicit FailingDisk(env::Disk& disk) : disk(disk) {}
 
-  enum class Until { ONCE, FOR_GOOD };
-  void failFrom(uint64_t call, int error, Until until) {
+  enum class Until {
+    ONCE,
+    FOR_GOOD,
+    READS_FOR_GOOD,    // that call, and then all that read a file
+    CHANGES_FOR_GOOD,  // that call, and then all but those that look
+  };
+  void failFrom(uint64_t call, int error, Until untilWhen) {
     // Counted from now on, from 1; each call that may fail counts.
     left = call;
     failure = error;
-    forGood = until == Until::FOR_GOOD;
+    until = untilWhen;
     met = false;
   }
   void recover() { left = 0; }
   bool hasFailed() const { return met; }
 
   kj::Promise<env::OpenOutcome> open(kj::StringPtr path, env::OpenMode mode) override {
-    if (fails()) return env::OpenOutcome{nullptr, failure};
+    if (fails(Kind::LOOK)) return env::OpenOutcome{nullptr, failure};
     return disk.open(path, mode).then([this](env::OpenOutcome&& opened) {
       KJ_IF_MAYBE (file, opened.file)
         return env::OpenOutcome{kj::Own<env::DiskFile>(kj::heap<File>(*this, kj::mv(*file))), 0};
@@ -42,13 +47,15 @@ class FailingDisk final : public env::Disk {
     return failOr([&]() { return disk.makeDirectory(path); });
   }
   kj::Promise<env::ListOutcome> list(kj::StringPtr directory) override {
-    if (fails()) return env::ListOutcome{{}, failure};
+    if (fails(Kind::LOOK)) return env::ListOutcome{{}, failure};
     return disk.list(directory);
   }
   kj::Promise<env::IoOutcome> syncDirectory(kj::StringPtr directory) override {
     return failOr([&]() { return disk.syncDirectory(directory); });
   }
-  env::SpaceOutcome space() override { return fails() ? env::SpaceOutcome{0, 0, failure} : disk.space(); }
+  env::SpaceOutcome space() override {
+    return fails(Kind::LOOK) ? env::SpaceOutcome{0, 0, failure} : disk.space();
+  }
   env::MapOutcome map(kj::StringPtr path, size_t size) override {
     return fails() ? env::MapOutcome{nullptr, failure} : disk.map(path, size);
   }
@@ -61,7 +68,7 @@ class FailingDisk final : public env::Disk {
    public:
     File(FailingDisk& disk, kj::Own<env::DiskFile> file) : disk(disk), file(kj::mv(file)) {}
     kj::Promise<env::IoOutcome> read(uint64_t offset, kj::ArrayPtr<kj::byte> into) override {
-      return disk.failOr([&]() { return file->read(offset, into); });
+      return disk.failOr([&]() { return file->read(offset, into); }, Kind::READ);
     }
     kj::Promise<env::IoOutcome> write(uint64_t offset, env::Pieces pieces) override {
       // Half of it is there, as a disk that fails may leave it.
@@ -84,7 +91,7 @@ class FailingDisk final : public env::Disk {
       return disk.failOr([&]() { return file->cloneFrom(*kj::downcast<File>(source).file); });
     }
     kj::Promise<env::IoOutcome> size() override {
-      return disk.failOr([&]() { return file->size(); });
+      return disk.failOr([&]() { return file->size(); }, Kind::LOOK);
     }
     kj::Maybe<int> descriptor() override { return file->descriptor(); }
 
@@ -93,20 +100,30 @@ class FailingDisk final : public env::Disk {
     kj::Own<env::DiskFile> file;
   };
 
+  enum class Kind { READ, LOOK, CHANGE };
+
   env::Disk& disk;
   uint64_t left = 0;
   int failure = 0;
-  bool forGood = false, met = false;
+  Until until = Until::ONCE;
+  bool met = false;
 
-  bool fails() {
-    if (left == 0 || --left > 0) return false;
+  bool fails(Kind kind = Kind::CHANGE) {
+    if (left == 0) return false;
+    if (met) {
+      return until == Until::FOR_GOOD || (until == Until::READS_FOR_GOOD && kind == Kind::READ) ||
+             (until == Until::CHANGES_FOR_GOOD && kind == Kind::CHANGE);
+    }
+    if (left > 1) {
+      --left;
+      return false;
+    }
     met = true;
-    left = forGood;
     return true;
   }
   template <typename Call>
-  kj::Promise<env::IoOutcome> failOr(Call call) {
-    if (fails()) return env::IoOutcome{0, failure};
+  kj::Promise<env::IoOutcome> failOr(Call call, Kind kind = Kind::CHANGE) {
+    if (fails(kind)) return env::IoOutcome{0, failure};
     return call();
   }
 };
