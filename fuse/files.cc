@@ -30,7 +30,6 @@ Async<void> Handlers::create(Request request, InodeId parent, kj::String name, m
     co_return;
   }
   auto handle = kj::refcounted<FileHandle>(kj::mv(opened).value(), file.flags);
-  auto inode = handle->file->inode();
   // The name may have come into being elsewhere after the kernel looked: then it is an open of that file.
   auto attributes = handle->file->attributes();
   if (file.flags & O_TRUNC && (attributes.size > 0 || attributes.unsure)) {
