@@ -17,6 +17,11 @@ constexpr kj::Duration BEAT_DEADLINE = 4 * kj::SECONDS;  // without an answer th
 constexpr kj::Duration REPORT_DEADLINE = 30 * kj::SECONDS;
 constexpr kj::Duration FAILED_DEADLINE = 1 * kj::SECONDS;
 
+kj::Exception sayingOnly(
+    kj::StringPtr sentence) {  // KJ_EXCEPTION would put the name of the variable before it
+  return kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(sentence));
+}
+
 }  // namespace
 
 Registration::Registration(ChunkStore& store, PeerEnvironment& environment, RegistrationOptions options,
@@ -73,7 +78,7 @@ void Registration::refusedForGood(kj::StringPtr message) {
   if (registeredOnce) {
     log.error("the metaserver refuses us: ", message, " -> trying again");
   } else if (registeredFulfiller->isWaiting()) {
-    registeredFulfiller->reject(KJ_EXCEPTION(FAILED, message));
+    registeredFulfiller->reject(sayingOnly(message));
   }
 }
 
@@ -129,7 +134,7 @@ Async<void> Registration::registerWith(rpc::Metaserver::Client metaserver) {
                             answer.getStatus(), "). Its chunks are untouched.");
     if (answer.getStatus() == Status::EXISTS || answer.getStatus() == Status::WRONG_CLUSTER)
       refusedForGood(sentence);
-    kj::throwFatalException(KJ_EXCEPTION(FAILED, sentence));
+    kj::throwFatalException(sayingOnly(sentence));
   }
   log.info("registered as store ", answer.getServer(), " with ", store.count(), " chunks -> report them");
   line = Line{answer.getFleet(), answer.getHeartbeatMs() * kj::MILLISECONDS};

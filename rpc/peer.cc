@@ -391,7 +391,10 @@ Async<void> PeerCore::Body::greet(Link& fresh) {
     refusal = Refusal{status, kj::mv(message)};
     kj::throwFatalException(refused());
   }
-  if (status != Status::OK) kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, message));
+  if (status != Status::OK) {
+    kj::throwFatalException(
+        kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__, kj::mv(message)));
+  }
   if (!environment.cluster) environment.cluster = theirs;
   epoch = Epoch(answer.getEpoch());
   fresh.service = answer.getService();

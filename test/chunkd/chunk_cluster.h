@@ -22,6 +22,8 @@
 #include "test/chunkd/store_house.h"
 #include "test/sim/sim_network.h"
 #include "test/sim/virtual_time.h"
+#include "test/support/failing_disk.h"
+#include "test/support/failing_rocks.h"
 
 namespace cairn {
 
@@ -34,8 +36,8 @@ class FakeMetaserver {
   BufferPool pool;
   ClusterId cluster = TEST_CLUSTER;
   Epoch epoch{1};
-  Status registerAnswer = Status::OK;
-  bool extendLeases = true;
+  Status registerAnswer = Status::OK, beatAnswer = Status::OK;
+  bool extendLeases = true, hearsOfFailures = true;
 
   struct Known {
     kj::Maybe<rpc::ChunkServer::Client> orders;
@@ -88,6 +90,7 @@ class FakeMetaserver {
       known.beats++;
       auto params = context.getParams();
       auto results = context.getResults();
+      results.setStatus(meta.beatAnswer);
       results.setEpoch(meta.epoch.value());
       results.setLeaseMs(LEASE_TERM / kj::MILLISECONDS);
       for (auto handle : params.getRemoved()) known.removed.insert(handle);
@@ -105,6 +108,7 @@ class FakeMetaserver {
       return kj::READY_NOW;
     }
     kj::Promise<void> failed(FailedContext context) override {
+      if (!meta.hearsOfFailures) return meta.timer.afterDelay(5 * kj::SECONDS);
       auto chunk = context.getParams().getChunk();
       Failure failure{{ChunkHandle(chunk.getHandle()), ChunkVersion(chunk.getVersion())}, {}};
       for (auto server : context.getParams().getServers()) failure.servers.push_back(server);
@@ -154,7 +158,9 @@ struct Daemon {
   uint32_t id = 0;
   std::string host;
   env::MemoryDisk disk;
+  FailingDisk failing{disk};  // what its store stands on, and
   std::unique_ptr<rocksdb::Env> rocksdbEnv{rocksdb::NewMemEnv(rocksdb::Env::Default())};
+  FailingRocks rocks{*rocksdbEnv};  // what the index does
   kj::Own<env::Worker> worker = env::newInlineWorker();
   SeededEntropy entropy;
   LogLines log;
@@ -214,7 +220,7 @@ class ChunkCluster {
     options.localPrefix = kj::str("unix-abstract:cairn-chunkd-");
     options.reserveBytes = uint64_t(0);
     options.scrub = scrub;
-    auto started = ChunkServer::start({time.timer(), network.at(one.host.c_str()), one.disk, *one.rocksdbEnv,
+    auto started = ChunkServer::start({time.timer(), network.at(one.host.c_str()), one.failing, one.rocks,
                                        *one.worker, one.entropy, pool, one.log.log, time},
                                       kj::mv(options))
                        .wait(scope);
@@ -227,6 +233,9 @@ class ChunkCluster {
     time.run(server->whenRegistered(), scope);
     daemon(id).id = server->chunkStore().identity().server.value();
     KJ_ASSERT(daemon(id).id == id);
+  }
+  void addDaemon() {  // not started
+    daemons.push_back(std::make_unique<Daemon>(uint32_t(daemons.size()) + 1));
   }
   void kill(uint32_t id) {
     peers.erase(id);
@@ -300,9 +309,10 @@ class ChunkCluster {
     for (auto server : answer.getBad()) result.bad.insert(server);
     co_return kj::mv(result);
   }
-  Async<CopyResult> startReconcile(uint32_t id, ChunkKey key, std::vector<uint32_t> sources) {
+  Async<CopyResult> startReconcile(uint32_t id, ChunkKey key, std::vector<uint32_t> sources,
+                                   kj::Maybe<Epoch> epoch = nullptr) {
     auto request = orders(id).reconcileRequest();
-    request.setEpoch(meta.epoch.value());
+    request.setEpoch(epoch.orDefault(meta.epoch).value());
     request.getChunk().setHandle(key.handle.value());
     request.getChunk().setVersion(key.version.value());
     auto list = request.initSources(unsigned(sources.size()));

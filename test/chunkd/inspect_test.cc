@@ -66,6 +66,9 @@ TEST_F(Inspect, NamesDamageAndSaysSoWithItsExitCode) {
   std::filesystem::remove(directory.path + "/" + sumPath(chunk.handle).cStr());
   EXPECT_EQ(look(directory.path), 1);
   EXPECT_TRUE(says("the checksum file is missing"));
+  std::filesystem::remove(path);
+  EXPECT_EQ(look(directory.path), 1);
+  EXPECT_TRUE(says("the data file is missing"));
 }
 
 TEST_F(Inspect, RefusesWhatIsNoStore) {

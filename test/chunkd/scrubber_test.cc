@@ -4,6 +4,8 @@
 // What rots unread is found, in a time that can be told, without being in anybody's way.
 #include "chunkd/scrubber.h"
 
+#include <errno.h>
+
 #include "test/chunkd/chunk_cluster.h"
 
 namespace cairn {
@@ -42,6 +44,21 @@ TEST_F(ScrubberTest, ARottenBlockIsFoundAndTheMetaserverIsTold) {
   EXPECT_EQ(c.meta.stores[1].removed, (std::set<uint64_t>{2}));
   EXPECT_EQ(c.read(1, rotten, 0, 4096).status, Status::CORRUPT);
   EXPECT_EQ(c.read(1, good, 0, 4096).status, Status::OK);
+}
+
+TEST_F(ScrubberTest, ABlockThatCannotBeReadIsAsBadAsARottenOne) {
+  written(1, 100'000);
+  auto unreadable = written(2, 500'000);
+  scrubFrom(1 << 20);
+  c.pass(9 * kj::SECONDS);  // it begins after ten
+  ASSERT_EQ(c.read(1, unreadable, 0, 4096).status, Status::OK) << "its checksums have been read";
+  c.store(1).markChecked(unreadable.handle, CheckTime(1));  // it comes first
+  c.daemon(1).disk.failReads(EIO);
+  c.pass(1500 * kj::MILLISECONDS);
+  c.daemon(1).disk.failReads(0);
+  c.pass(30 * kj::SECONDS);
+  EXPECT_TRUE(corrupt(unreadable));
+  EXPECT_EQ(c.meta.stores[1].removed.count(2), 1u);
 }
 
 TEST_F(ScrubberTest, ItReadsNoFasterThanItIsAllowedTo) {
