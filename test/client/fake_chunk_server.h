@@ -16,6 +16,13 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
  public:
   FakeChunkServer(FakeCluster& cluster, FakeStore& store) : cluster(cluster), store(store) {}
 
+  DispatchCallResult dispatchCall(uint64_t interfaceId, uint16_t methodId,
+                                  FakeRefusals::Context context) override {
+    auto refusal = cluster.storesRefuse.refuses<rpc::ChunkServer>(interfaceId, methodId, context);
+    KJ_IF_MAYBE (refused, refusal) return {kj::mv(*refused), false};
+    return rpc::ChunkServer::Server::dispatchCall(interfaceId, methodId, context);
+  }
+
  protected:
   kj::Promise<void> write(WriteContext context) override { return writing(context); }
 
@@ -102,6 +109,14 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> checksums(ChecksumsContext context) override {
+    auto results = context.getResults();
+    auto& bytes = store.chunks.at(context.getParams().getChunk().getHandle()).bytes;
+    auto sums = env::checksumBlocks(kj::arrayPtr(bytes.data(), bytes.size()));
+    results.setLength(uint32_t(bytes.size()));
+    results.setChecksums(sums.asBytes());
+    return kj::READY_NOW;
+  }
   kj::Promise<void> describe(DescribeContext) override { return kj::READY_NOW; }
 
  private:

@@ -2,6 +2,7 @@
 // Copyright 2026 the CairnFS authors
 #include "test/client/fake_cluster.h"
 
+#include <capnp/dynamic.h>
 #include <kj/debug.h>
 #include <string.h>
 
@@ -31,6 +32,13 @@ void fill(rpc::Attributes::Builder builder, const FileAttributes& attributes) {
 class FakeSessionServer final : public rpc::Session::Server {
  public:
   FakeSessionServer(FakeCluster& cluster, uint64_t id) : cluster(cluster), id(id) {}
+
+  DispatchCallResult dispatchCall(uint64_t interfaceId, uint16_t methodId,
+                                  FakeRefusals::Context context) override {
+    auto refusal = cluster.metaserverRefuses.refuses<rpc::Session>(interfaceId, methodId, context);
+    KJ_IF_MAYBE (refused, refusal) return {kj::mv(*refused), false};
+    return rpc::Session::Server::dispatchCall(interfaceId, methodId, context);
+  }
 
  protected:
   kj::Promise<void> renew(RenewContext context) override {
@@ -202,6 +210,31 @@ class FakeSessionServer final : public rpc::Session::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> findChunk(FindChunkContext context) override {
+    auto params = context.getParams();
+    auto results = context.getResults();
+    auto& chunks = cluster.files.at(params.getInode()).chunks;
+    auto found = chunks.lower_bound(params.getFirst());
+    bool isHere = params.getSparse() || found != chunks.end();  // none is known to be full of data
+    results.setFound(isHere);
+    results.setIndex(params.getSparse() || !isHere ? params.getFirst() : found->first);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> lock(LockContext context) override {
+    context.getResults().setStatus(cluster.lockAnswer);
+    bool waits = cluster.lockAnswer == Status::WOULD_BLOCK;
+    return cluster.time.timer().afterDelay(waits ? context.getParams().getWaitMs() * kj::MILLISECONDS
+                                                 : 0 * kj::MILLISECONDS);
+  }
+  kj::Promise<void> cancelLock(CancelLockContext context) override {
+    context.getResults().setStatus(cluster.cancelAnswer);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> reclaimLocks(ReclaimLocksContext context) override {
+    context.getResults().setStatus(cluster.reclaimAnswer);
+    return kj::READY_NOW;
+  }
+
   kj::Promise<void> locate(LocateContext context) override {
     auto params = context.getParams();
     auto results = context.getResults();
@@ -320,6 +353,7 @@ class FakeSessionServer final : public rpc::Session::Server {
       return found == cluster.names.end() ? 0 : found->second;
     }
     if (change.isSetAttributes()) return change.getSetAttributes().getInode();
+    if (change.isPunch()) return change.getPunch().getHollow();
     if (change.isUnlink()) {
       auto found = cluster.names.find({change.getUnlink().getParent(), change.getUnlink().getName().cStr()});
       return found == cluster.names.end() ? 0 : found->second;
@@ -364,6 +398,15 @@ class FakeSessionServer final : public rpc::Session::Server {
       if (set.getSet() & rpc::SET_MODE) attributes.mode = set.getMode();
       if (set.getSet() & rpc::SET_MTIME) attributes.mtime.ns = set.getMtime();
       if (set.getSet() & rpc::SET_SIZE) cut(file->second, set.getSize());
+      return Status::OK;
+    }
+    if (change.isPunch()) {
+      auto punch = change.getPunch();
+      std::erase_if(file->second.chunks, [&](auto& chunk) {
+        return chunk.first >= punch.getFirstChunk() && chunk.first < punch.getEndChunk();
+      });
+      attributes.size = std::max(attributes.size, punch.getAtLeast());
+      ++attributes.dataVersion;
       return Status::OK;
     }
     return Status::NOT_SUPPORTED;
@@ -437,6 +480,19 @@ class FakeMetaserver final : public rpc::Metaserver::Server {
 }  // namespace
 
 // ------------------------------------------------------------ cluster
+
+kj::Maybe<kj::Promise<void>> FakeRefusals::refuses(capnp::InterfaceSchema::Method method, Context& context) {
+  refused = method.getProto().getName();
+  if (manner == How::EXCEPTION) return kj::Promise<void>(KJ_EXCEPTION(FAILED, "a bug, says the test"));
+  auto type = method.getResultType();
+  auto status = type.findFieldByName("status"), outcome = type.findFieldByName("outcome");
+  if (status == nullptr && outcome == nullptr) return nullptr;  // nothing to say it with: it is carried out
+  auto results = context.getResults().initAs<capnp::DynamicStruct>(type);
+  KJ_IF_MAYBE (place, outcome) results = results.init(*place).as<capnp::DynamicStruct>();
+  auto field = results.getSchema().getFieldByName("status");
+  results.set(field, capnp::DynamicEnum(field.getType().asEnum(), uint16_t(answer)));
+  return kj::Promise<void>(kj::READY_NOW);
+}
 
 FakeCluster::FakeCluster() {
   timing.patience = 20 * kj::SECONDS;
