@@ -17,7 +17,7 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
   FakeChunkServer(FakeCluster& cluster, FakeStore& store) : cluster(cluster), store(store) {}
 
   DispatchCallResult dispatchCall(uint64_t interfaceId, uint16_t methodId,
-                                  FakeRefusals::Context context) override {
+                                  RefusedCalls::Context context) override {
     auto refusal = cluster.storesRefuse.refuses<rpc::ChunkServer>(interfaceId, methodId, context);
     KJ_IF_MAYBE (refused, refusal) return {kj::mv(*refused), false};
     return rpc::ChunkServer::Server::dispatchCall(interfaceId, methodId, context);

@@ -2,7 +2,6 @@
 // Copyright 2026 the CairnFS authors
 #include "test/client/fake_cluster.h"
 
-#include <capnp/dynamic.h>
 #include <kj/debug.h>
 #include <string.h>
 
@@ -34,7 +33,7 @@ class FakeSessionServer final : public rpc::Session::Server {
   FakeSessionServer(FakeCluster& cluster, uint64_t id) : cluster(cluster), id(id) {}
 
   DispatchCallResult dispatchCall(uint64_t interfaceId, uint16_t methodId,
-                                  FakeRefusals::Context context) override {
+                                  RefusedCalls::Context context) override {
     auto refusal = cluster.metaserverRefuses.refuses<rpc::Session>(interfaceId, methodId, context);
     KJ_IF_MAYBE (refused, refusal) return {kj::mv(*refused), false};
     return rpc::Session::Server::dispatchCall(interfaceId, methodId, context);
@@ -480,19 +479,6 @@ class FakeMetaserver final : public rpc::Metaserver::Server {
 }  // namespace
 
 // ------------------------------------------------------------ cluster
-
-kj::Maybe<kj::Promise<void>> FakeRefusals::refuses(capnp::InterfaceSchema::Method method, Context& context) {
-  refused = method.getProto().getName();
-  if (manner == How::EXCEPTION) return kj::Promise<void>(KJ_EXCEPTION(FAILED, "a bug, says the test"));
-  auto type = method.getResultType();
-  auto status = type.findFieldByName("status"), outcome = type.findFieldByName("outcome");
-  if (status == nullptr && outcome == nullptr) return nullptr;  // nothing to say it with: it is carried out
-  auto results = context.getResults().initAs<capnp::DynamicStruct>(type);
-  KJ_IF_MAYBE (place, outcome) results = results.init(*place).as<capnp::DynamicStruct>();
-  auto field = results.getSchema().getFieldByName("status");
-  results.set(field, capnp::DynamicEnum(field.getType().asEnum(), uint16_t(answer)));
-  return kj::Promise<void>(kj::READY_NOW);
-}
 
 FakeCluster::FakeCluster() {
   timing.patience = 20 * kj::SECONDS;

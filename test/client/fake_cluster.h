@@ -7,7 +7,6 @@
 // and started again. Called by the tests of the client library.
 #pragma once
 
-#include <capnp/schema.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -24,40 +23,11 @@
 #include "test/sim/seeded_entropy.h"
 #include "test/sim/sim_network.h"
 #include "test/sim/virtual_time.h"
+#include "test/support/refused_calls.h"
 
 namespace cairn::client {
 
 class FakeCluster;
-
-class FakeRefusals {
-  // One call, by its number, is answered with a status, or breaks as if a bug had been met.
- public:
-  enum class How { STATUS, EXCEPTION };
-  void refuse(uint64_t call, Status status, How how = How::STATUS) {
-    // Counted from now on, from 1.
-    left = call;
-    answer = status;
-    manner = how;
-    refused = nullptr;
-  }
-  void stop() { left = 0; }
-  kj::StringPtr method() const { return refused; }  // of the call that was refused; empty: it has not come
-
-  using Context = capnp::CallContext<capnp::AnyPointer, capnp::AnyPointer>;
-  template <typename Interface>
-  kj::Maybe<kj::Promise<void>> refuses(uint64_t interfaceId, uint16_t methodId, Context& context) {
-    auto schema = capnp::Schema::from<Interface>();
-    if (left == 0 || interfaceId != schema.getProto().getId() || --left > 0) return nullptr;
-    return refuses(schema.getMethods()[methodId], context);
-  }
-
- private:
-  uint64_t left = 0;
-  Status answer = Status::OK;
-  How manner = How::STATUS;
-  kj::StringPtr refused;
-  kj::Maybe<kj::Promise<void>> refuses(capnp::InterfaceSchema::Method method, Context& context);
-};
 
 struct FakeStore {
   uint32_t id = 0;
@@ -148,7 +118,7 @@ class FakeCluster {
   };
   std::map<uint64_t, FakeSession> sessions;
   uint64_t lastInode = 100, lastHandle = 0, lastSession = 0;
-  FakeRefusals metaserverRefuses, storesRefuse;
+  RefusedCalls metaserverRefuses, storesRefuse;
   // misbehaviour of the metaserver
   Status lockAnswer = Status::OK, cancelAnswer = Status::OK, reclaimAnswer = Status::OK;
   uint32_t notReady = 0;       // so many calls answer it

@@ -12,7 +12,7 @@
 namespace cairn::client {
 namespace {
 
-using How = FakeRefusals::How;
+using How = RefusedCalls::How;
 enum class Whose { METASERVER, STORES };
 
 struct Case {
@@ -77,7 +77,7 @@ class Story {
   std::vector<Range> unsynced, torn;  // by what may be lost with an error; by what has been
   unsigned letters = 0;
 
-  FakeRefusals& refusals() {
+  RefusedCalls& refusals() {
     return refused.whose == Whose::METASERVER ? cluster.metaserverRefuses : cluster.storesRefuse;
   }
   template <typename Promise>

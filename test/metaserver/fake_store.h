@@ -16,6 +16,7 @@
 #include "rpc/chunkd.capnp.h"
 #include "rpc/metaserver.capnp.h"
 #include "rpc/units.h"
+#include "test/support/refused_calls.h"
 
 namespace cairn {
 
@@ -55,6 +56,7 @@ struct FakeStore {
   std::map<uint64_t, uint64_t> staged;       // handle -> bytes copied of a copy that is not committed
   std::deque<FakeStore>* fellows = nullptr;  // where sources are
   std::vector<uint64_t> deleted;
+  RefusedCalls* refusals = nullptr;     // of a whole fleet
   kj::Maybe<rpc::Fleet::Client> fleet;  // while connected
   kj::Maybe<rpc::ChunkServer::Client> self;
 
@@ -67,6 +69,15 @@ struct FakeStore {
 class FakeProcess final : public rpc::ChunkServer::Server {
  public:
   FakeProcess(FakeStore& store, kj::Timer& timer) : store(store), timer(timer) {}
+
+  DispatchCallResult dispatchCall(uint64_t interfaceId, uint16_t methodId,
+                                  RefusedCalls::Context context) override {
+    if (store.refusals != nullptr) {
+      auto refusal = store.refusals->refuses<rpc::ChunkServer>(interfaceId, methodId, context);
+      KJ_IF_MAYBE (refused, refusal) return {kj::mv(*refused), false};
+    }
+    return rpc::ChunkServer::Server::dispatchCall(interfaceId, methodId, context);
+  }
 
   kj::Promise<void> adopt(AdoptContext context) override {
     store.epochSeen = context.getParams().getEpoch();

@@ -33,7 +33,10 @@ class ImmediateLog final : public OperationLog {
   }
 
   kj::Promise<Outcome> propose(kj::Own<LoggedOperation> operation) override {
-    auto outcome = refuse == Status::OK ? apply(*operation) : refusal(refuse);
+    bool isRefused = refuse != Status::OK && (refuseOnly == 0 || --refuseOnly == 0);
+    auto outcome = isRefused ? refusal(refuse) : apply(*operation);
+    if (isRefused) ++refused;
+    if (isRefused && refused == 1 && isOnce) refuse = Status::OK;
     return kj::evalLater([outcome = kj::mv(outcome)]() mutable { return kj::mv(outcome); });
   }
   Async<Status> durable(LogIndex index) override {
@@ -54,6 +57,14 @@ class ImmediateLog final : public OperationLog {
   int64_t now() const override { return time; }
 
   Status refuse = Status::OK;
+  void refuseOnce(uint64_t proposal, Status status) {
+    // The one with that number, counted from now on, from 1.
+    refuse = status;
+    refuseOnly = proposal;
+    isOnce = true;
+    refused = 0;
+  }
+  uint64_t refused = 0;
   uint64_t durableLag = 0;
   LogIndex mayBeLost;
   enum class Disk { FAST, HELD } disk = Disk::FAST;
@@ -61,6 +72,8 @@ class ImmediateLog final : public OperationLog {
   int64_t time = 1'000'000'000;                             // of operations, set by hand
 
  private:
+  uint64_t refuseOnly = 0;
+  bool isOnce = false;
   Outcome apply(LoggedOperation& operation) {
     lastIndex = lastIndex.next();
     operation.body().setIndex(lastIndex.value());

@@ -90,6 +90,46 @@ TEST_P(LogFailures, ADiskThatFailsForGoodLosesNothingThatWasAnswered) {
   everyCallFails(EIO, Until::FOR_GOOD);
 }
 
+// Each call of the start in turn, on a directory with several segments and on an empty one.
+TEST_P(LogFailures, AStartThatFailsIsRefusedWithASentenceAndTheNextOneHasEverything) {
+  for (bool isFirst : {false, true}) {
+    for (auto until : {Until::ONCE, Until::FOR_GOOD}) {
+      bool failed = true;
+      uint64_t call = 1, refused = 0;
+      for (; failed; ++call) {
+        SCOPED_TRACE(testing::Message() << "call " << call << (isFirst ? " of the first start" : ""));
+        MetadataWorld world(GetParam());
+        world.options.segmentBytes = 900;
+        world.options.reserveBytes = 0;
+        if (!isFirst) {
+          world.start();
+          Client client(world);
+          for (int i = 0; i < 24; ++i) client.file(ROOT_INODE, kj::str("file-", i));
+          EXPECT_EQ(world.sync(), Status::OK);
+          world.kill();
+        }
+        world.failing.failFrom(call, EIO, until);
+        auto why = world.whyItDoesNotStart();
+        failed = world.failing.hasFailed();
+        if (!why.empty()) {
+          ++refused;
+          EXPECT_GT(why.size(), 40u) << why;
+          EXPECT_EQ(why.find("sentence = "), std::string::npos) << why;
+        }
+        world.kill();
+        world.failing.recover();
+        world.disk.killProcess(call);
+        ASSERT_EQ(world.whyItDoesNotStart(), "");
+        for (int i = 0; i < 24 && !isFirst; ++i)
+          EXPECT_TRUE(world.read().lookup(ROOT_INODE, kj::str("file-", i)).ok()) << i;
+        Client client(world);
+        client.file(ROOT_INODE, "one more");
+      }
+      EXPECT_GT(refused, 3u);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Commit, LogFailures, testing::Values(CommitMode::MEMORY, CommitMode::DISK),
                          [](auto& mode) { return mode.param == CommitMode::DISK ? "Disk" : "Memory"; });
 

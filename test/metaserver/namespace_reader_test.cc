@@ -36,6 +36,49 @@ TEST_F(OperationTest, AListingIsCompleteWhateverItsPageSize) {
   }
 }
 
+TEST_F(OperationTest, WhateverIsAskedOfAnInodeThatIsNotThereTellsWhetherItEverWas) {
+  auto gone = client->file(ROOT_INODE, "gone");
+  ASSERT_TRUE(client->unlink(ROOT_INODE, "gone").ok());
+  world.purge({gone});
+  for (auto [inode, why] :
+       {std::pair(gone, Status::STALE), std::pair(InodeId(1'000'000), Status::NOT_FOUND)}) {
+    auto& names = world.read();
+    EXPECT_EQ(names.inode(inode).status(), why);
+    EXPECT_EQ(names.lookup(inode, "a").status(), why);
+    EXPECT_EQ(names.list(inode, 0, 10, ListingDetail::NAMES).status(), why);
+    EXPECT_EQ(names.readLink(inode).status(), why);
+    EXPECT_EQ(names.xattr(inode, "user.a").status(), why);
+    EXPECT_EQ(names.xattrs(inode).status(), why);
+    EXPECT_EQ(names.firstChunk(inode, ChunkIndex(0)).status(), why);
+    EXPECT_EQ(names.firstSparse(inode, ChunkIndex(0)).status(), why);
+    EXPECT_FALSE(names.isBelow(inode, ROOT_INODE));
+
+    // And so do the operations.
+    EXPECT_EQ(client->truncate(inode, 10).status, why);
+    EXPECT_EQ(client->publish(inode, 10).status, Status::NOT_FOUND) << "its handler tells which";
+    EXPECT_EQ(client->setXattr(inode, "user.a", "b").status, why);
+    EXPECT_EQ(client->link(inode, ROOT_INODE, "again").status, why);
+    EXPECT_EQ(client->create(inode, "inside").status, why);
+    EXPECT_EQ(client
+                  ->change([&, of = inode](auto change) {
+                    auto punch = change.initPunch();
+                    punch.setHollow(of.value());
+                    punch.setEndChunk(1);
+                  })
+                  .status,
+              why);
+    EXPECT_EQ(world.ownChunk(inode, 0, 1, 1, 2).status, why);
+    EXPECT_EQ(world
+                  .own([&, of = inode](auto body) {
+                    auto request = body.initSetReplicas();
+                    request.setSubject(of.value());
+                    request.setCopies(2);
+                  })
+                  .status,
+              why);
+  }
+}
+
 TEST_F(OperationTest, AnEntryKeepsItsPlaceWhileOthersComeAndGo) {
   auto d = client->directory(ROOT_INODE, "d");
   for (int i = 0; i < 100; ++i) client->file(d, kj::str("stays-", i));
