@@ -276,5 +276,145 @@ TEST_F(RemoteFilesystemTest, WithoutAMetaserverACallFailsWhenPatienceEnds) {
   EXPECT_EQ(cluster.run(filesystem->lookup(ROOT_INODE, "a")).status(), Status::NOT_FOUND);
 }
 
+// ------------------------------------------------------------ what is refused for good
+
+TEST_F(RemoteFilesystemTest, AStoreThatIsNeverReadyCostsAWriteItsPatienceAndThenAnError) {
+  auto file = create();
+  for (auto& [id, store] : cluster.stores) store.refuseWrites = Status::NOT_READY;
+  EXPECT_EQ(cluster.write(*file, 0, "hello"), Status::OK);
+  auto before = cluster.time.elapsed();
+  EXPECT_EQ(flush(*file), Status::IO_ERROR);
+  EXPECT_GE(cluster.time.elapsed() - before, cluster.timing.patience);
+  cluster.pass(1 * kj::SECONDS);  // the last attempt is answered
+}
+
+TEST_F(RemoteFilesystemTest, ARecordThatHasNoPlaceIsRefusedAndTheNextOneIsAppended) {
+  auto file = create();
+  auto append = [&]() { return cluster.run(file->recordAppend(kj::StringPtr("record").asBytes())); };
+  cluster.locateRefusal = Status::NO_SPACE;
+  EXPECT_EQ(append().status(), Status::NO_SPACE);
+  EXPECT_EQ(cluster.spaceWanted, 1u) << "the trash was asked";
+  cluster.locateRefusal = Status::OVER_QUOTA;
+  EXPECT_EQ(append().status(), Status::OVER_QUOTA);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_TRUE(append().ok());
+  EXPECT_EQ(cluster.read(*file, 0, 6), "record");
+}
+
+TEST_F(RemoteFilesystemTest, ACopyTellsWhatIsWrongWithItsSourceOrItsTarget) {
+  auto source = create("source"), target = create("target");
+  cluster.write(*source, 0, pattern(2 * MIB));
+  ASSERT_EQ(sync(*source), Status::OK);
+  auto copy = [&](uint64_t from, uint64_t length) {
+    return cluster.run(target->copyFrom(*source, {FileOffset(from), FileOffset(from), length})).status();
+  };
+  // Whole: shared, and not copied when the metaserver says no for a reason that copying does not mend.
+  uint64_t call = 1;
+  for (; call < 20; ++call) {
+    cluster.metaserverRefuses.refuse(call, Status::NO_SPACE);
+    auto status = copy(0, 2 * MIB);
+    if (cluster.metaserverRefuses.method() == "") break;
+    EXPECT_TRUE(status == Status::NO_SPACE || status == Status::OK) << call;
+  }
+  EXPECT_GT(call, 2u);
+  cluster.metaserverRefuses.stop();
+
+  // An error of the target that has not been told yet.
+  cluster.locateRefusal = Status::NO_SPACE;
+  cluster.write(*target, 3 * MIB, "x");
+  cluster.pass(1 * kj::SECONDS);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_EQ(copy(0, 2 * MIB), Status::NO_SPACE);
+  cluster.locateRefusal = Status::NO_SPACE;
+  cluster.write(*target, 3 * MIB, "x");
+  cluster.pass(1 * kj::SECONDS);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_EQ(copy(100, 200), Status::NO_SPACE) << "as of any write";
+
+  for (auto& [id, store] : cluster.stores) store.isCorrupt = true;
+  EXPECT_EQ(copy(100, 200), Status::IO_ERROR) << "no good replica of the source";
+  for (auto& [id, store] : cluster.stores) store.isCorrupt = false;
+  EXPECT_EQ(copy(100, 200), Status::OK);
+  EXPECT_EQ(cluster.read(*target, 100, 200), pattern(2 * MIB).substr(100, 200));
+}
+
+TEST_F(RemoteFilesystemTest, ZeroingTellsAnErrorOfAnEarlierWrite) {
+  auto file = create();
+  cluster.locateRefusal = Status::NO_SPACE;
+  cluster.write(*file, 0, "hello");
+  cluster.pass(1 * kj::SECONDS);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_EQ(cluster.run(file->zero(FileOffset(0), 10, Growth::YES)), Status::NO_SPACE);
+  EXPECT_EQ(cluster.run(file->zero(FileOffset(0), 10, Growth::YES)), Status::OK);
+}
+
+TEST_F(RemoteFilesystemTest, ABadReplicaThatCannotBeReportedIsStillNotReturned) {
+  auto file = create();
+  cluster.write(*file, 0, "hello");
+  flush(*file);
+  cluster.stores.at(1).isCorrupt = true;
+  cluster.metaserverRefuses.refuse(1, Status::OK, RefusedCalls::How::EXCEPTION);
+  EXPECT_EQ(cluster.read(*file, 0, 5), "hello");
+  cluster.pass(1 * kj::SECONDS);
+  EXPECT_EQ(cluster.metaserverRefuses.method(), "reportCorrupt");
+  EXPECT_TRUE(cluster.corruptReports.empty());
+}
+
+TEST_F(RemoteFilesystemTest, AFileThatCannotBeFlushedAtTheEndIsTold) {
+  auto file = create();
+  cluster.write(*file, 0, "hello");
+  cluster.pass(100 * kj::MILLISECONDS);
+  cluster.metaserverRefuses.refuse(1, Status::IO_ERROR);
+  cluster.run(filesystem->shutdown());
+  EXPECT_EQ(cluster.metaserverRefuses.method(), "change");
+  bool told = false;
+  for (auto& line : cluster.warnings)
+    told |= line.find("could not be flushed at shutdown: ioError") != std::string::npos;
+  EXPECT_TRUE(told);
+}
+
+TEST_F(RemoteFilesystemTest, WhatTheMetaserverDoesNotKnowIsNotSupported) {
+  // As an older one. It is an answer, and no reason to try for a minute.
+  auto before = cluster.time.elapsed();
+  EXPECT_EQ(cluster.run(filesystem->readLink(ROOT_INODE)).status(), Status::NOT_SUPPORTED);
+  EXPECT_EQ(cluster.run(filesystem->readDirectory(ROOT_INODE, 0, 10, Detail::NAMES)).status(),
+            Status::NOT_SUPPORTED);
+  EXPECT_EQ(cluster.run(filesystem->getXattr(ROOT_INODE, "user.a")).status(), Status::NOT_SUPPORTED);
+  EXPECT_EQ(cluster.run(filesystem->listXattr(ROOT_INODE)).status(), Status::NOT_SUPPORTED);
+  EXPECT_EQ(cluster.run(filesystem->testLock({ROOT_INODE, LockKind::POSIX, 1, {}, 1})).status(),
+            Status::NOT_SUPPORTED);
+  cluster.metaserverRefuses.refuse(1, Status::NOT_SUPPORTED);
+  EXPECT_EQ(cluster.run(filesystem->createTemporary(ROOT_INODE, 0644, {})).status(), Status::NOT_SUPPORTED);
+  EXPECT_LT(cluster.time.elapsed() - before, 1 * kj::SECONDS);
+}
+
+// ------------------------------------------------------------ locks
+
+TEST_F(RemoteFilesystemTest, LocksThatARestartedMetaserverHasGivenToOthersAreToldInTheLog) {
+  auto file = create();
+  FileLock lock{file->inode(), LockKind::POSIX, 1, {0, 10, LockType::EXCLUSIVE}, 1};
+  ASSERT_EQ(cluster.run(filesystem->setLock(lock, nullptr)), Status::OK);
+  cluster.reclaimAnswer = Status::WOULD_BLOCK;
+  cluster.killMetaserver();
+  cluster.startMetaserver();
+  EXPECT_EQ(flush(*file), Status::OK);
+  cluster.pass(5 * kj::SECONDS);
+  bool told = false;
+  for (auto& line : cluster.warnings)
+    told |= line.find("could not have all of its 1 file locks again: wouldBlock") != std::string::npos;
+  EXPECT_TRUE(told);
+}
+
+TEST_F(RemoteFilesystemTest, AWaitForALockThatIsGivenUpEndsThoughItCannotBeCancelled) {
+  auto file = create();
+  cluster.lockAnswer = Status::WOULD_BLOCK;
+  cluster.cancelAnswer = Status::IO_ERROR;
+  FileLock lock{file->inode(), LockKind::POSIX, 1, {0, 10, LockType::EXCLUSIVE}, 1};
+  auto waiting = filesystem->setLock(lock, cluster.time.timer().afterDelay(100 * kj::MILLISECONDS));
+  auto before = cluster.time.elapsed();
+  EXPECT_EQ(cluster.run(kj::mv(waiting)), Status::WOULD_BLOCK);
+  EXPECT_LT(cluster.time.elapsed() - before, 3 * kj::SECONDS);
+}
+
 }  // namespace
 }  // namespace cairn::client

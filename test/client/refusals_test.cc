@@ -26,7 +26,7 @@ struct Case {
 class Content {
   // Of a file of little more than a chunk, of which only the beginning of each chunk is written to.
  public:
-  static constexpr size_t PART = 100'000;
+  static constexpr size_t PART = 300'000;
   size_t size() const { return length; }
   void resize(size_t size) {
     length = size;
@@ -49,6 +49,7 @@ class Story {
   Story(uint64_t call, Case refused) : refused(refused) {
     cluster.timing.patience = 5 * kj::SECONDS;
     filesystem = cluster.mount();
+    other = cluster.mount();
     refusals().refuse(call, refused.status, refused.how);
     tell();
     cluster.pass(3 * kj::SECONDS);  // what goes on behind its back
@@ -58,6 +59,7 @@ class Story {
     if (hit) judge();
     file = nullptr;
     copy = nullptr;
+    cluster.run(other->shutdown());
     cluster.run(filesystem->shutdown());
   }
 
@@ -67,7 +69,7 @@ class Story {
  private:
   FakeCluster cluster;
   Case refused;
-  kj::Own<Filesystem> filesystem;
+  kj::Own<Filesystem> filesystem, other;
   kj::Own<OpenFile> file, copy;
   InodeId inode;
   struct Range {
@@ -146,6 +148,11 @@ class Story {
   void sync(Status status) {
     if (note(status)) unsynced.clear();
   }
+  void look() {
+    // Another mount has the file's lease for a moment.
+    auto opened = run(other->open(inode));
+    if (opened.ok()) (void)cluster.read(**opened, 0, 100);
+  }
   void open() {
     if (file.get() != nullptr) {
       file = nullptr;
@@ -179,18 +186,23 @@ void Story::tell() {
   sync(run(file->sync()));
   write(CHUNK_SIZE, 5'000);
   note(run(file->flush()));
+  look();
   append(3'000);
+  look();
   recordAppend(2'000);
+  look();
+  write(2'000, 100);
   cut(CHUNK_SIZE + 2'000);
+  look();
   zero(1'000, 2'000);
   note(run(file->allocate(FileOffset(0), 100'000, Growth::NO)));
   note(run(file->seek(FileOffset(0), Sought::HOLE)).status());
   note(run(file->seek(FileOffset(0), Sought::DATA)).status());
   write(0, 500);
   sync(run(file->sync()));
-  auto other = run(filesystem->create(ROOT_INODE, "b", 0644, {}, {}, false));
-  if (other.ok()) {
-    copy = kj::mv(other).value();
+  auto second = run(filesystem->create(ROOT_INODE, "b", 0644, {}, {}, false));
+  if (second.ok()) {
+    copy = kj::mv(second).value();
     note(run(copy->copyFrom(*file, {FileOffset(0), FileOffset(0), 9'000})).status());
     note(run(copy->copyFrom(*file, {FileOffset(5'000), FileOffset(CHUNK_SIZE), 50'000})).status());  // a hole
     note(run(copy->sync()));
@@ -201,6 +213,7 @@ void Story::tell() {
   (void)run(filesystem->statistics(inode));
   (void)run(filesystem->unlink(ROOT_INODE, "d", {}));
   (void)run(filesystem->syncNames(ROOT_INODE));
+  (void)run(filesystem->setAttributes(ROOT_INODE, {.mode = uint16_t(0755)}));
   FileLock lock{inode, LockKind::POSIX, 1, {}, 1};
   (void)run(filesystem->setLock(lock, nullptr));
   filesystem->accessed(file->attributes());
@@ -210,7 +223,14 @@ void Story::tell() {
   file = nullptr;
   cluster.pass(1 * kj::SECONDS);
   open();
+  sync(run(file->sync()));  // of what an earlier open has written
+  cluster.quotaLeft = 40 * BLOCK_SIZE;
+  note(run(file->flush()));
   write(9'500, 1'000);
+  note(run(file->flush()));
+  write(20'000, 39 * BLOCK_SIZE);  // it has to be found out how much there is
+  append(3 * BLOCK_SIZE);
+  cluster.quotaLeft = UINT64_MAX;
   file = nullptr;
   cluster.pass(1 * kj::SECONDS);
   auto all = run(filesystem->syncAll());
