@@ -69,7 +69,7 @@ TEST_F(SnapshotOfWrittenTree, HasEveryWriteThatHadReturnedAndNoneWithoutThoseBef
                   ::open((c / "tree/b").c_str(), O_CREAT | O_WRONLY, 0644),
                   ::open((second + "/tree/c").c_str(), O_CREAT | O_WRONLY, 0644)};
     for (int round = 1; !stop; ++round) {
-      char text[9];
+      char text[16];
       ::snprintf(text, sizeof text, "%08d", round);
       for (int fd : fds) {
         if (::pwrite(fd, text, 8, 0) != 8) error = errno;

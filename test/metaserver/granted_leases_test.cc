@@ -113,10 +113,10 @@ TEST_F(GrantedLeasesTest, AnOrderWithoutAnswerNeverRunsOut) {
 TEST_F(GrantedLeasesTest, ANewProcessEndsItsLeasesAndThoseItIsAMemberOfAreGivenToNobodyAnyMore) {
   grant(V1, {ONE, TWO}, 0, 0);
   ServerId others[] = {TWO, ONE}, strangers[] = {TWO, THREE};
-  for (auto [handle, members] : {std::make_pair(8, others), std::make_pair(9, strangers)}) {
-    table.ordered(ChunkHandle(uint64_t(handle)), V1, kj::arrayPtr(members, 2), at(0));
-    table.confirmed(ChunkHandle(uint64_t(handle)), V1, at(0));
-  }
+  table.ordered(ChunkHandle(8), V1, others, at(0));
+  table.confirmed(ChunkHandle(8), V1, at(0));
+  table.ordered(ChunkHandle(9), V1, strangers, at(0));
+  table.confirmed(ChunkHandle(9), V1, at(0));
   auto ended = table.processEnded(ONE);
   EXPECT_EQ(ended.size(), 2u);
   EXPECT_EQ(table.find(CHUNK), nullptr);
