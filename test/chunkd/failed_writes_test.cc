@@ -91,15 +91,19 @@ TEST_F(FailedWrites, AWriteThatCouldNotBeSettledDoesNotHideBadBytesOfTheReplicaT
 }
 
 TEST_F(FailedWrites, TheNextStartSettlesWhatCouldNotBeSettled) {
-  for (auto until : {Until::CHANGES_FOR_GOOD, Until::READS_FOR_GOOD, Until::FOR_GOOD}) {
-    auto chunk = synced(uint64_t(until) + 1, 50'000);
-    disk.failFrom(2, EIO, until);
-    EXPECT_EQ(house.write(chunk, 0, pattern(20'000, 2)), Status::IO_ERROR);
-    disk.recover();
-    dieAndStart();
-    EXPECT_EQ(house.verify(chunk), Status::OK);
-    EXPECT_EQ(house.read(chunk, 20'480, 16'384).bytes,
-              text(pattern(50'000, unsigned(until) + 1)).substr(20'480, 16'384));
+  uint64_t handle = 0;
+  for (auto until : {Until::ONCE, Until::CHANGES_FOR_GOOD, Until::READS_FOR_GOOD, Until::FOR_GOOD}) {
+    for (uint64_t call = 2; call <= 3; call++) {  // of the checksums, of the bytes: the edge has been read
+      SCOPED_TRACE(testing::Message() << "call " << call << ", until " << int(until));
+      auto chunk = synced(++handle, 50'000);
+      disk.failFrom(call, EIO, until);
+      EXPECT_EQ(house.write(chunk, 0, pattern(20'000, 2)), Status::IO_ERROR);
+      disk.recover();
+      dieAndStart();
+      EXPECT_EQ(house.verify(chunk), Status::OK);
+      EXPECT_EQ(house.read(chunk, 20'480, 16'384).bytes,
+                text(pattern(50'000, unsigned(handle))).substr(20'480, 16'384));
+    }
   }
 }
 

@@ -37,9 +37,10 @@ class Story {
     if (failure.blocks == Blocks::SHARED) memory.allowClones();
     bool inTheStory = failure.when == When::IN_THE_STORY;
     bool losesPower = failure.when == When::AT_THE_START_AFTER_A_POWER_CUT;
-    write(1, 0, 50'000), write(4, 0, 30'000), write(5, 0, 8'000), write(7, 0, 60'000);
-    for (uint64_t handle : {1, 4, 5, 7}) sync(handle);
+    write(1, 0, 50'000), write(4, 0, 30'000), write(5, 0, 8'000), write(7, 0, 20'000), write(9, 0, 40'000);
+    for (uint64_t handle : {1, 4, 5, 7, 9}) sync(handle);
     house.advance(30 * kj::SECONDS);
+    house.liveChunks = 1;
     house.open();  // with nothing open
     if (inTheStory) failFrom(call);
     tell();
@@ -175,22 +176,28 @@ class Story {
     note(target, answer.status);
     if (!ok(answer.status)) chunks[source].failed = true;  // it may have been found unreadable
   }
-  void takeCopy(uint64_t handle, size_t size) {
-    // In place of what is there, if anything is.
-    auto bytes = pattern(size, ++seed);
-    auto sums = pieceSums(bytes, 0);
+  void takeCopy(uint64_t handle, size_t written, size_t hole = 0) {
+    // In place of what is there, if anything is. Between its steps another chunk is used, so that it is
+    // closed.
+    auto bytes = pattern(written + hole, ++seed);
+    memset(bytes.begin() + written, 0, hole);
+    auto size = bytes.size();
+    auto data = bytes.slice(0, written);
+    auto sums = pieceSums(data, 0);
     std::vector<uint32_t> table;
     for (size_t at = 0; at < size; at += BLOCK_SIZE)
       table.push_back(env::blockChecksum(bytes.slice(at, std::min(at + BLOCK_SIZE, size))));
     auto& store = house.store();
     auto status = wait(store.stage(named(handle), ChunkVersion(7), key(handle).version));
     if (ok(status)) status = wait(store.cutStaged(named(handle), uint32_t(size)));
+    (void)house.read(key(1), 0, BLOCK_SIZE);
     if (ok(status)) {
       auto ours = kj::Promise<ChunkStore::TableAnswer>(store.stagedTable(named(handle))).wait(waitScope);
       status = ours.status;
     }
-    if (ok(status)) status = wait(store.writeStaged(named(handle), 0, bytes, sums));
+    if (ok(status) && written > 0) status = wait(store.writeStaged(named(handle), 0, data, sums));
     if (ok(status)) status = wait(store.syncStaged(named(handle)));
+    (void)house.read(key(1), 0, BLOCK_SIZE);
     if (ok(status)) {
       status = wait(store.commitStaged(named(handle), ChunkVersion(7), uint32_t(size),
                                        kj::arrayPtr(table.data(), table.size())));
@@ -226,6 +233,9 @@ class Story {
     clone(4, 3, 20'000);
     takeCopy(6, 70'000);
     takeCopy(7, 20'000);
+    kj::Promise<void>(house.store().quarantine(named(9), kj::str("the story says so"))).wait(waitScope);
+    chunks[9].failed = true;
+    takeCopy(9, 30'000, 50'000);
     reconcile(4, 45'000, 32'768, 10'000);
     reconcile(4, 33'000, 0, 5'000);
     auto removed = wait(house.store().remove(key(5)));

@@ -90,6 +90,65 @@ TEST_P(LogFailures, ADiskThatFailsForGoodLosesNothingThatWasAnswered) {
   everyCallFails(EIO, Until::FOR_GOOD);
 }
 
+// The log has what the namespace could not take.
+TEST_P(LogFailures, ANamespaceThatCannotBeWrittenEndsTheLogAndTheNextStartHasWhatWasAnswered) {
+  MetadataWorld world(GetParam());
+  world.start();
+  Client client(world);
+  client.file(ROOT_INODE, "before");
+  EXPECT_EQ(world.sync(), Status::OK);
+  world.failingRocks.failFrom(1, EIO, FailingRocks::Until::FOR_GOOD);
+  (void)kj::runCatchingExceptions([&]() { world.theNames().flush(); });
+  ASSERT_TRUE(world.failingRocks.hasFailed());
+  auto abandoned = client.prepare([](auto change) {
+    auto request = change.initCreate();
+    request.setParent(ROOT_INODE.value());
+    request.setName("in between");
+  });
+  auto proposed = world.theLog().propose(kj::mv(abandoned));
+  auto broken = world.theLog().whenBroken();
+  EXPECT_NE(kj::runCatchingExceptions([&]() { broken.wait(world.scope); }), nullptr);
+  EXPECT_EQ(client.create(ROOT_INODE, "after").status, Status::IO_ERROR);
+  if (GetParam() == CommitMode::MEMORY) {
+    EXPECT_EQ(world.sync(), Status::IO_ERROR) << "it does not sync any more";
+    world.theLog().close().wait(world.scope);
+  }
+  proposed = nullptr;
+  world.kill();
+  world.failingRocks.recover();
+  ASSERT_EQ(world.whyItDoesNotStart(), "");
+  EXPECT_TRUE(world.read().lookup(ROOT_INODE, "before").ok());
+  EXPECT_FALSE(world.read().lookup(ROOT_INODE, "after").ok());
+}
+
+TEST_P(LogFailures, AStartThatFailsOverWhatAnotherFailedStartHasLeftLosesNothing) {
+  bool told = false;
+  for (uint64_t first = 1, second = 1; first < 30; ++second) {
+    SCOPED_TRACE(testing::Message() << "calls " << first << " and " << second);
+    MetadataWorld world(GetParam());
+    world.start();
+    Client(world).file(ROOT_INODE, "before");
+    EXPECT_EQ(world.sync(), Status::OK);
+    world.kill();
+    auto startThatFails = [&](uint64_t call, Until until) {
+      world.failing.failFrom(call, EIO, until);
+      auto why = world.whyItDoesNotStart();
+      world.kill();
+      world.failing.recover();
+      world.disk.killProcess(call);
+      return why;
+    };
+    startThatFails(first, Until::FOR_GOOD);
+    bool leftASegment = world.disk.filesEndingWith(".log").size() > 1;
+    told |= startThatFails(second, Until::ONCE).find("cannot remove ") != std::string::npos;
+    bool reached = world.failing.hasFailed();
+    ASSERT_EQ(world.whyItDoesNotStart(), "");
+    EXPECT_TRUE(world.read().lookup(ROOT_INODE, "before").ok());
+    if (!leftASegment || !reached) ++first, second = 0;
+  }
+  EXPECT_TRUE(told) << "an empty segment that could not be removed";
+}
+
 // Each call of the start in turn, on a directory with several segments and on an empty one.
 TEST_P(LogFailures, AStartThatFailsIsRefusedWithASentenceAndTheNextOneHasEverything) {
   for (bool isFirst : {false, true}) {

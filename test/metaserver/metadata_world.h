@@ -17,6 +17,7 @@
 #include "env/memory_disk.h"
 #include "metaserver/local_log.h"
 #include "test/support/failing_disk.h"
+#include "test/support/failing_rocks.h"
 
 namespace cairn {
 
@@ -54,9 +55,9 @@ class MetadataWorld {
   // -- life and death
   void start() {
     names = Namespace::open(
-        {.path = "/names", .env = rocksEnv.get(), .cacheBytes = 8 << 20, .memtableBytes = 1 << 20});
-    log =
-        LocalLog::open(failing, "log", *KJ_REQUIRE_NONNULL(names), clock, copyOf(options), logger()).wait(scope);
+        {.path = "/names", .env = &failingRocks, .cacheBytes = 8 << 20, .memtableBytes = 1 << 20});
+    log = LocalLog::open(failing, "log", *KJ_REQUIRE_NONNULL(names), clock, copyOf(options), logger())
+              .wait(scope);
   }
   std::string whyItDoesNotStart() {
     // The sentence for the user; empty if it starts.
@@ -180,6 +181,7 @@ class MetadataWorld {
   env::MemoryDisk disk;
   FailingDisk failing{disk};  // what the log stands on
   std::unique_ptr<rocksdb::Env> rocksEnv;
+  FailingRocks failingRocks{*rocksEnv};  // what the namespace stands on
   LocalLogOptions options;
   std::string trace;  // warnings and errors, a line each
 
