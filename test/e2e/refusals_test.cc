@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include "rpc/chunkd.capnp.h"
 #include "rpc/common.capnp.h"
@@ -194,6 +195,80 @@ TEST_F(Refusals, WithoutAnyChunkDaemonNamesWorkAndWritesSayWhy) {
   ASSERT_OK(c.up());
   ASSERT_TRUE(c.waitHealthy(1));
   EXPECT_OK(c.sh("echo x > g; sync g"));
+}
+
+TEST_F(Refusals, EveryCommandSaysWhyItCannotAndChangesNothing) {
+  auto& c = start({.chunkds = 1, .replicas = 1});
+  auto dir = c.directory(), nowhere = c.scratch("nowhere");
+  writeFile(c / "file", "content");
+  writeFile(c.scratch("local"), "x");
+  ASSERT_OK(c.sh("mkdir directory; mkfifo fifo"));
+  struct Refusal {
+    std::vector<std::string> words;
+    int code;
+    std::string says;
+  };
+  for (auto& [words, code, says] : std::vector<Refusal>{
+           {{"no-such-command"}, 2, "A subcommand is required"},
+           {{"status", "--dir", nowhere}, 1, "there is no cluster in"},
+           {{"down", "--dir", nowhere}, 1, "there is no cluster in"},
+           {{"status", "--metaserver", "127.0.0.1:1"}, 1, "127.0.0.1:1"},
+           {{"info", c / "missing"}, 1, "No such file"},
+           {{"append", "--data", "x", c / "fifo/inside"}, 1, "Not a directory"},
+           {{"append", "--data", "x", "/dev/null"}, 1, "is not a regular file"},
+           {{"drain", "99", "--no-wait", "--dir", dir}, 2, "there is no store 99"},
+           {{"drain", "1", "--remove", "--dir", dir}, 1, "is connected. Nothing was changed"},
+           {{"replicas", "2", c / "fifo"}, 1, "only files and directories have copies"},
+           {{"quota", "set", c / "directory"}, 2, "say how much"},
+           {{"quota", "set", c / "directory", "--bytes", "many"}, 2, "'many' is no amount"},
+           {{"quota", "set", c / "file", "--bytes", "1G"}, 1, "is no directory"},
+           {{"quota", "get", c / "directory"}, 1, "has no quota of its own"},
+           {{"snapshot", c / "directory", "/"}, 2, "names no new directory"},
+           {{"snapshot", c / "directory", c.scratch("copy")}, 1, "is not in a mounted CairnFS"},
+           {{"snapshot", c / "directory", c / "file"}, 1, "exists. Nothing was changed"},
+           {{"trash", "restore", "word", "--dir", dir}, 2, "is neither a number nor a path"},
+           {{"trash", "restore", "4711", "--dir", dir}, 1, "is not in the trash"},
+           {{"trash", "restore", "4711", "--to", nowhere + "/", "--dir", dir},
+            1,
+            "there is no such directory"},
+           {{"trash", "purge", "--dir", dir}, 2, "say what is to go"},
+           {{"trash", "purge", "4711", "--dir", dir}, 1, "none of these is in the trash"},
+           {{"trash", "keep", c / "directory", "soon"}, 2, "'soon' is no duration"},
+           {{"trash", "keep", c / "file", "7d"}, 1, "the metaserver answers"},
+           {{"trash", "keep", c / "file"}, 1, "is no directory"},
+       }) {
+    auto finished = c.cairn(words);
+    auto command = words[0] + (words.size() > 1 ? " " + words[1] : "");
+    EXPECT_EQ(finished.code, code) << command << "\n" << finished.describe();
+    EXPECT_NE((finished.err + finished.out).find(says), std::string::npos) << command << "\n"
+                                                                           << finished.describe();
+  }
+  EXPECT_EQ(test::run({"/bin/sh", "-c", program("cairn") + " append " + (c / "file") + " <&-"}).code, 1);
+  auto daemons = std::vector<std::vector<std::string>>{
+      {"cairn-chunkd"},
+      {"cairn-chunkd", "--store", nowhere, "--metaserver", "no port"},
+      {"cairn-chunkd", "inspect", nowhere},
+      {"cairn-metaserver"},
+      {"cairn-metaserver", "--dir", nowhere, "--commit", "never"},
+      {"cairn-metaserver", "inspect", nowhere},
+      {"mount.cairn", "127.0.0.1:1", nowhere},
+      {"mount.cairn", "127.0.0.1:1", c.scratch("local")},
+      {"mount.cairn", "127.0.0.1:1", c.mount(), "-o", "read_ahead_kb=many"},
+      {"mount.cairn", "127.0.0.1:1", c.mount(), "-o", "log_level=loud"},
+  };
+  std::vector<std::string> many{"cairn-chunkd"};
+  for (int i = 0; i < 65; ++i) many.insert(many.end(), {"--store", nowhere + std::to_string(i)});
+  daemons.push_back(many);
+  for (auto& words : daemons) {
+    words[0] = program(words[0]);
+    auto finished = test::run(words, {.patience = 20s});
+    EXPECT_FALSE(finished.ok()) << words[0];
+    EXPECT_NE(finished.code, 124) << words[0] << " did not end by itself\n" << finished.describe();
+    EXPECT_GT(finished.err.size() + finished.out.size(), 20u) << words[0];
+  }
+  EXPECT_FALSE(std::filesystem::exists(nowhere));
+  EXPECT_EQ(readFile(c / "file"), "content");
+  EXPECT_OK(c.sh("[ \"$(ls)\" = \"$(printf 'directory\\nfifo\\nfile')\" ]"));
 }
 
 }  // namespace

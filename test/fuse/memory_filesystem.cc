@@ -44,6 +44,7 @@ class MemoryFilesystem::File final : public OpenFile {
   Async<Result<ReadData>> read(FileOffset offset, uint32_t size, Origin) override {
     auto self = kj::addRef(*this);
     co_await filesystem.start("read", id);
+    KJ_IF_MAYBE (status, filesystem.refused("read")) co_return *status;
     co_return filesystem.readNow(filesystem.nodes.at(id), offset.value(), size);
   }
   Async<Status> write(FileOffset offset, Bytes bytes, Origin) override {
@@ -52,12 +53,15 @@ class MemoryFilesystem::File final : public OpenFile {
       filesystem.handedOver += bytes.view.size();
     }
     co_await filesystem.start("write", id);
+    KJ_IF_MAYBE (status, filesystem.refused("write")) co_return *status;
     filesystem.writeNow(filesystem.nodes.at(id), offset.value(), bytes.view);
     co_return Status::OK;
   }
   Async<Result<FileOffset>> append(Bytes bytes, Rest rest, kj::Maybe<ByteRange>) override {
     auto self = kj::addRef(*this);
     co_await filesystem.start(rest == Rest::FOLLOWS ? "append piece" : "append", id);
+    KJ_IF_MAYBE (status, filesystem.refused(rest == Rest::FOLLOWS ? "append piece" : "append"))
+      co_return *status;
     auto end = attributes().size;
     filesystem.writeNow(filesystem.nodes.at(id), end, bytes.view);
     co_return FileOffset(end);
@@ -65,6 +69,7 @@ class MemoryFilesystem::File final : public OpenFile {
   Async<Status> flush() override {
     auto self = kj::addRef(*this);
     co_await filesystem.start("flush", id);
+    KJ_IF_MAYBE (status, filesystem.refused("flush")) co_return *status;
     auto found = filesystem.flushFailures.find(id);
     if (found == filesystem.flushFailures.end()) co_return Status::OK;
     auto status = found->second;
@@ -74,6 +79,7 @@ class MemoryFilesystem::File final : public OpenFile {
   Async<Status> sync() override {
     auto self = kj::addRef(*this);
     co_await filesystem.start("sync", id);
+    KJ_IF_MAYBE (status, filesystem.refused("sync")) co_return *status;
     co_return Status::OK;
   }
   kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record) override {
@@ -100,6 +106,12 @@ kj::Promise<void> MemoryFilesystem::start(kj::StringPtr operation, InodeId inode
   ++calls[operation.cStr()];
   KJ_IF_MAYBE (function, before) return (*function)(operation, inode);
   return kj::READY_NOW;
+}
+
+kj::Maybe<Status> MemoryFilesystem::refused(kj::StringPtr operation) const {
+  auto found = refusals.find(operation.cStr());
+  if (found == refusals.end()) return nullptr;
+  return found->second;
 }
 
 Timestamp MemoryFilesystem::now() {
@@ -233,17 +245,20 @@ Status MemoryFilesystem::renameNow(InodeId parent, kj::StringPtr name, InodeId n
 
 Async<Result<FileAttributes>> MemoryFilesystem::lookup(InodeId parent, kj::StringPtr name) {
   co_await start("lookup", parent);
+  KJ_IF_MAYBE (status, refused("lookup")) co_return *status;
   co_return lookupNow(parent, name);
 }
 
 Async<Result<FileAttributes>> MemoryFilesystem::make(InodeId parent, kj::StringPtr name, NewNode node,
                                                      Credentials caller) {
   co_await start("make", parent);
+  KJ_IF_MAYBE (status, refused("make")) co_return *status;
   co_return makeNow(parent, name, node, caller);
 }
 
 Async<Result<FileAttributes>> MemoryFilesystem::link(InodeId inode, InodeId parent, kj::StringPtr name) {
   co_await start("link", inode);
+  KJ_IF_MAYBE (status, refused("link")) co_return *status;
   if (nodeOf(inode) == nullptr) co_return Status::STALE;
   auto existing = lookupNow(parent, name);
   if (existing.ok()) co_return Status::EXISTS;
@@ -254,22 +269,26 @@ Async<Result<FileAttributes>> MemoryFilesystem::link(InodeId inode, InodeId pare
 
 Async<Status> MemoryFilesystem::unlink(InodeId parent, kj::StringPtr name, Credentials) {
   co_await start("unlink", parent);
+  KJ_IF_MAYBE (status, refused("unlink")) co_return *status;
   co_return unlinkNow(parent, name, false);
 }
 
 Async<Status> MemoryFilesystem::rmdir(InodeId parent, kj::StringPtr name) {
   co_await start("rmdir", parent);
+  KJ_IF_MAYBE (status, refused("rmdir")) co_return *status;
   co_return unlinkNow(parent, name, true);
 }
 
 Async<Status> MemoryFilesystem::rename(InodeId parent, kj::StringPtr name, InodeId newParent,
                                        kj::StringPtr newName, uint32_t flags, Credentials) {
   co_await start("rename", parent);
+  KJ_IF_MAYBE (status, refused("rename")) co_return *status;
   co_return renameNow(parent, name, newParent, newName, flags);
 }
 
 Async<Result<kj::String>> MemoryFilesystem::readLink(InodeId inode) {
   co_await start("readLink", inode);
+  KJ_IF_MAYBE (status, refused("readLink")) co_return *status;
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
   if (node->attributes.type != FileType::SYMLINK) co_return Status::INVALID;
@@ -279,6 +298,7 @@ Async<Result<kj::String>> MemoryFilesystem::readLink(InodeId inode) {
 Async<Result<DirectoryPage>> MemoryFilesystem::readDirectory(InodeId inode, uint64_t cookie, uint32_t limit,
                                                              Detail detail) {
   co_await start("readDirectory", inode);
+  KJ_IF_MAYBE (status, refused("readDirectory")) co_return *status;
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
   if (node->attributes.type != FileType::DIRECTORY) co_return Status::NOT_DIRECTORY;
@@ -300,6 +320,7 @@ Async<Result<DirectoryPage>> MemoryFilesystem::readDirectory(InodeId inode, uint
 
 Async<Result<FileAttributes>> MemoryFilesystem::getAttributes(InodeId inode) {
   co_await start("getAttributes", inode);
+  KJ_IF_MAYBE (status, refused("getAttributes")) co_return *status;
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
   co_return node->attributes;
@@ -307,6 +328,7 @@ Async<Result<FileAttributes>> MemoryFilesystem::getAttributes(InodeId inode) {
 
 Async<Result<FileAttributes>> MemoryFilesystem::setAttributes(InodeId inode, AttributeChange change) {
   co_await start("setAttributes", inode);
+  KJ_IF_MAYBE (status, refused("setAttributes")) co_return *status;
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
   auto& attributes = node->attributes;
@@ -327,11 +349,13 @@ Async<Result<FileAttributes>> MemoryFilesystem::setAttributes(InodeId inode, Att
 
 Async<Result<SpaceStatistics>> MemoryFilesystem::statistics(InodeId) {
   co_await start("statistics", ROOT_INODE);
+  KJ_IF_MAYBE (status, refused("statistics")) co_return *status;
   co_return SpaceStatistics{.blocksTotal = 1 << 20, .blocksFree = 1 << 19, .inodes = nodes.size()};
 }
 
 Async<Result<kj::Array<kj::byte>>> MemoryFilesystem::getXattr(InodeId inode, kj::StringPtr name) {
   co_await start("getXattr", inode);
+  KJ_IF_MAYBE (status, refused("getXattr")) co_return *status;
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
   auto found = node->xattrs.find(name.cStr());
@@ -354,11 +378,13 @@ Status MemoryFilesystem::setXattrNow(InodeId inode, kj::StringPtr name, kj::Arra
 Async<Status> MemoryFilesystem::setXattr(InodeId inode, kj::StringPtr name,
                                          kj::ArrayPtr<const kj::byte> value, uint32_t flags) {
   co_await start("setXattr", inode);
+  KJ_IF_MAYBE (status, refused("setXattr")) co_return *status;
   co_return setXattrNow(inode, name, value, flags);
 }
 
 Async<Status> MemoryFilesystem::removeXattr(InodeId inode, kj::StringPtr name) {
   co_await start("removeXattr", inode);
+  KJ_IF_MAYBE (status, refused("removeXattr")) co_return *status;
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
   co_return node->xattrs.erase(name.cStr()) == 0 ? Status::NO_DATA : Status::OK;
@@ -366,6 +392,7 @@ Async<Status> MemoryFilesystem::removeXattr(InodeId inode, kj::StringPtr name) {
 
 Async<Result<kj::Array<kj::String>>> MemoryFilesystem::listXattr(InodeId inode) {
   co_await start("listXattr", inode);
+  KJ_IF_MAYBE (status, refused("listXattr")) co_return *status;
   auto node = nodeOf(inode);
   if (node == nullptr) co_return Status::STALE;
   kj::Vector<kj::String> names;
@@ -377,6 +404,7 @@ Async<Result<kj::Array<kj::String>>> MemoryFilesystem::listXattr(InodeId inode) 
 
 Async<Result<kj::Own<OpenFile>>> MemoryFilesystem::open(InodeId inode, Access) {
   co_await start("open", inode);
+  KJ_IF_MAYBE (status, refused("open")) co_return *status;
   if (nodeOf(inode) == nullptr) co_return Status::STALE;
   co_return kj::Own<OpenFile>(kj::refcounted<File>(*this, inode));
 }
@@ -385,6 +413,7 @@ Async<Result<kj::Own<OpenFile>>> MemoryFilesystem::create(InodeId parent, kj::St
                                                           Credentials caller, NewNode options,
                                                           bool exclusive) {
   co_await start("create", parent);
+  KJ_IF_MAYBE (status, refused("create")) co_return *status;
   options.mode = mode;
   auto made = makeNow(parent, name, options, caller);
   if (made.status() == Status::EXISTS && !exclusive) made = lookupNow(parent, name);
@@ -451,10 +480,12 @@ void MemoryFilesystem::truncateNow(Node& node, uint64_t size) {
 
 Async<Status> MemoryFilesystem::syncAll() {
   co_await start("syncAll", ROOT_INODE);
+  KJ_IF_MAYBE (status, refused("syncAll")) co_return *status;
   co_return Status::OK;
 }
 Async<Status> MemoryFilesystem::syncNames(InodeId directory) {
   co_await start("syncNames", ROOT_INODE);
+  KJ_IF_MAYBE (status, refused("syncNames")) co_return *status;
   co_return Status::OK;
 }
 Async<void> MemoryFilesystem::shutdown() {

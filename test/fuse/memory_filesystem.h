@@ -25,8 +25,9 @@ class MemoryFilesystem final : public Filesystem {
 
   // What a test may do to it, in the thread of its loop.
   kj::Maybe<kj::Function<kj::Promise<void>(kj::StringPtr operation, InodeId inode)>>
-      before;                             // runs before each operation
-  std::map<std::string, uint64_t> calls;  // by operation
+      before;                              // runs before each operation
+  std::map<std::string, uint64_t> calls;   // by operation
+  std::map<std::string, Status> refusals;  // of operations that are not carried out
   void failNextFlush(InodeId inode, Status status) { flushFailures[inode] = status; }
   void appendElsewhere(InodeId inode, kj::StringPtr text);  // what another client's write does
   void makeElsewhere(InodeId parent, kj::StringPtr name);
@@ -83,6 +84,7 @@ class MemoryFilesystem final : public Filesystem {
     InodeId parent;
   };
 
+  kj::Maybe<Status> refused(kj::StringPtr operation) const;
   kj::Promise<void> start(kj::StringPtr operation, InodeId inode);
   Node* nodeOf(InodeId inode);
   Result<FileAttributes> lookupNow(InodeId parent, kj::StringPtr name);
