@@ -87,6 +87,16 @@ TEST_F(WhoHasWaited, ForASyncToEndTheSuspicionOfAReplicaThatIsRaisedMeanwhileDoe
   EXPECT_EQ(ended(ending), Status::STALE_VERSION);
 }
 
+TEST_F(WhoHasWaited, ForItsFilesToBeOpenedBehindARaiseFindsANewerVersion) {
+  place.disk.setDelay(house.timer, 0 * kj::SECONDS);
+  house.open();  // nothing is open
+  place.disk.setDelay(house.timer, 10 * kj::MILLISECONDS);
+  auto raised = raise(2);
+  auto synced = kj::Promise<Status>(house.store().sync(chunk));
+  EXPECT_EQ(ended(raised), Status::OK);
+  EXPECT_EQ(ended(synced), Status::STALE_VERSION);
+}
+
 // ------------------------------------------------------------ disks that fail under an order
 
 struct FailedOrders : testing::Test {
@@ -126,7 +136,9 @@ TEST_F(FailedOrders, ACopyThatFailsAtAnyCallOfTheDiskIsNoReplicaOrTheWholeOne) {
         SCOPED_TRACE(testing::Message() << "call " << call << (onIndex ? " of the index" : ""));
         auto chunk = alone({1, 3}, (uint64_t(commit) * 2 + onIndex) * 1000 + call);
         ASSERT_EQ(c.adopt(1, raised(chunk), 1), Status::OK);
-        writeTo(3, chunk, 20'000, pattern(9'000, 9));  // it is longer: it is cut first
+        if (call % 2 == 0) writeTo(3, chunk, 20'000, pattern(9'000, 9));  // it is longer: it is cut first
+        writeTo(3, chunk, 100, pattern(100, 9));
+        c.kill(3), c.start(3);  // nothing is open
         chunk = raised(chunk);
         auto& three = c.daemon(3);
         onIndex ? three.rocks.failFrom(call, EIO, FailingRocks::Until::ONCE)

@@ -2,6 +2,8 @@
 // Copyright 2026 the CairnFS authors
 //
 // What an application may rely on, whatever daemons do: they die, hang, lie, come back, lose answers.
+#include <functional>
+
 #include "test/client/remote_filesystem_fixture.h"
 
 namespace cairn::client {
@@ -311,6 +313,7 @@ TEST_F(RemoteFilesystemTest, ACopyTellsWhatIsWrongWithItsSourceOrItsTarget) {
   // Whole: shared, and not copied when the metaserver says no for a reason that copying does not mend.
   uint64_t call = 1;
   for (; call < 20; ++call) {
+    cluster.write(*target, 100, "something to publish first");
     cluster.metaserverRefuses.refuse(call, Status::NO_SPACE);
     auto status = copy(0, 2 * MIB);
     if (cluster.metaserverRefuses.method() == "") break;
@@ -321,12 +324,12 @@ TEST_F(RemoteFilesystemTest, ACopyTellsWhatIsWrongWithItsSourceOrItsTarget) {
 
   // An error of the target that has not been told yet.
   cluster.locateRefusal = Status::NO_SPACE;
-  cluster.write(*target, 3 * MIB, "x");
+  cluster.write(*target, 5 * CHUNK_SIZE, "x");
   cluster.pass(1 * kj::SECONDS);
   cluster.locateRefusal = Status::OK;
   EXPECT_EQ(copy(0, 2 * MIB), Status::NO_SPACE);
   cluster.locateRefusal = Status::NO_SPACE;
-  cluster.write(*target, 3 * MIB, "x");
+  cluster.write(*target, 5 * CHUNK_SIZE, "x");
   cluster.pass(1 * kj::SECONDS);
   cluster.locateRefusal = Status::OK;
   EXPECT_EQ(copy(100, 200), Status::NO_SPACE) << "as of any write";
@@ -336,6 +339,65 @@ TEST_F(RemoteFilesystemTest, ACopyTellsWhatIsWrongWithItsSourceOrItsTarget) {
   for (auto& [id, store] : cluster.stores) store.isCorrupt = false;
   EXPECT_EQ(copy(100, 200), Status::OK);
   EXPECT_EQ(cluster.read(*target, 100, 200), pattern(2 * MIB).substr(100, 200));
+}
+
+TEST_F(RemoteFilesystemTest, WhatIsRefusedOfASpaceCallFailsItAndTheNextOneWorks) {
+  // Of each call, all that it asks the metaserver for is refused in turn; there is something to publish
+  // before.
+  auto source = create("source"), file = create("file");
+  cluster.write(*source, 0, "x");
+  AttributeChange longer;
+  longer.size = 3 * MIB;
+  ASSERT_TRUE(cluster.run(filesystem->setAttributes(source->inode(), kj::mv(longer))).ok());
+  using Call = std::function<Status()>;
+  std::vector<Call> calls{
+      [&]() { return cluster.run(file->zero(FileOffset(0), 2 * CHUNK_SIZE, Growth::YES)); },
+      [&]() { return cluster.run(file->allocate(FileOffset(0), 10, Growth::YES)); },
+      [&]() { return cluster.run(file->seek(FileOffset(0), Sought::HOLE)).status(); },
+      [&]() {  // a hole at the end, beyond the end of the target
+        return cluster.run(file->copyFrom(*source, {FileOffset(MIB), FileOffset(3 * CHUNK_SIZE), MIB}))
+            .status();
+      },
+  };
+  for (size_t i = 0; i < calls.size(); ++i) {
+    for (auto how : {RefusedCalls::How::STATUS, RefusedCalls::How::EXCEPTION}) {
+      uint64_t number = 1;
+      for (bool hit = true; hit; ++number) {
+        ASSERT_LT(number, 50u);
+        cluster.write(*file, 0, "to be published");
+        cluster.metaserverRefuses.refuse(number, Status::IO_ERROR, how);
+        auto status = calls[i]();
+        hit = cluster.metaserverRefuses.method() != "";
+        cluster.metaserverRefuses.stop();
+        if (!hit) EXPECT_EQ(status, Status::OK) << i;
+        EXPECT_TRUE(status == Status::OK || status == Status::IO_ERROR)
+            << i << ": " << kj::str(status).cStr();
+        (void)flush(*file);
+      }
+      EXPECT_GT(number, 2u) << i;
+    }
+  }
+}
+
+TEST_F(RemoteFilesystemTest, AWriteThatCannotAskHowMuchTheQuotaLeavesFails) {
+  auto file = create();
+  cluster.quotaLeft = 2 * BLOCK_SIZE;
+  cluster.write(*file, 0, "x");
+  ASSERT_EQ(flush(*file), Status::OK);
+  cluster.metaserverRefuses.refuse(1, Status::OK, RefusedCalls::How::EXCEPTION);
+  EXPECT_EQ(cluster.write(*file, BLOCK_SIZE, std::string(3 * BLOCK_SIZE, 'y')), Status::IO_ERROR);
+  EXPECT_EQ(cluster.metaserverRefuses.method(), "statistics");
+  cluster.metaserverRefuses.stop();
+  EXPECT_EQ(cluster.write(*file, BLOCK_SIZE, std::string(BLOCK_SIZE, 'y')), Status::OK);
+}
+
+TEST_F(RemoteFilesystemTest, OneBadPieceFailsALargeRead) {
+  auto file = create();
+  auto all = pattern(3 * MIB);
+  cluster.write(*file, 0, all);
+  ASSERT_EQ(sync(*file), Status::OK);
+  for (auto& [id, store] : cluster.stores) store.isCorrupt = true;
+  EXPECT_EQ(cluster.read(*file, 0, 3 * MIB), "<ioError>");
 }
 
 TEST_F(RemoteFilesystemTest, ZeroingTellsAnErrorOfAnEarlierWrite) {

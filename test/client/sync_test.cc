@@ -152,6 +152,27 @@ TEST_F(RemoteFilesystemTest, ASyncOfAFileWithAReplicaAwayFindsOutWhoCounts) {
   EXPECT_GT(cluster.locates, locates + 1) << "the replicas that it was told for reading may not be all";
 }
 
+TEST_F(RemoteFilesystemTest, AFirstSyncThatCannotFindOutWhatIsThereFails) {
+  for (auto [refusal, expected] :
+       {std::pair(Status::OVER_QUOTA, Status::OVER_QUOTA), std::pair(Status::NOT_FOUND, Status::IO_ERROR),
+        std::pair(Status::STALE, Status::OK)}) {  // of a file that is deleted there is nothing to sync
+    auto file = create(kj::str("f", uint16_t(refusal)));
+    auto inode = file->inode();
+    cluster.write(*file, 0, "a");
+    ASSERT_EQ(sync(*file), Status::OK);
+    file = nullptr;
+    cluster.pass(100 * kj::SECONDS);
+    auto opened = cluster.run(filesystem->open(inode));
+    ASSERT_TRUE(opened.ok());
+    cluster.locateRefusal = refusal;
+    EXPECT_EQ(sync(**opened), expected) << kj::str(refusal).cStr();
+    cluster.locateRefusal = Status::OK;
+    if (refusal == Status::NOT_FOUND)
+      EXPECT_EQ(cluster.write(**opened, 0, "b"), Status::STALE) << "there is no file";
+    if (refusal == Status::OVER_QUOTA) EXPECT_EQ(sync(**opened), Status::OK);
+  }
+}
+
 TEST_F(RemoteFilesystemTest, ServersThatJoinedLaterAreNoWitnessesOfEarlierWrites) {
   DirtyChunk chunk{
       ChunkHandle(7), ChunkVersion(1), {{ServerId(1), 10}, {ServerId(2), 20}}, 1, LogIndex(1), {}};
