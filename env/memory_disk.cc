@@ -511,6 +511,8 @@ kj::Promise<ListOutcome> MemoryDisk::list(kj::StringPtr directory) {
 }
 
 kj::Promise<IoOutcome> MemoryDisk::syncDirectory(kj::StringPtr directory) {
+  auto found = tree.find(directory.cStr());
+  if (directory != "" && (found == tree.end() || found->second != nullptr)) return IoOutcome{0, ENOENT};
   return pause().then([this] {
     if (syncError != 0) return IoOutcome{0, syncError};
     count.syncs++;
@@ -525,6 +527,7 @@ SpaceOutcome MemoryDisk::space() {
 }
 
 MapOutcome MemoryDisk::map(kj::StringPtr path, size_t size) {
+  if (!parentExists(path.cStr())) return {nullptr, ENOENT};
   auto& node = tree[path.cStr()];
   if (node == nullptr) node = std::make_shared<Node>();
   if (node->mapped == nullptr || node->mapped->size() != size) {
@@ -541,6 +544,7 @@ MapOutcome MemoryDisk::map(kj::StringPtr path, size_t size) {
 
 LockOutcome MemoryDisk::lock(kj::StringPtr path) {
   std::string name = path.cStr();
+  if (!parentExists(name)) return {nullptr, nullptr, ENOENT};
   if (!locks.insert(name).second) return {nullptr, kj::str("1"), EWOULDBLOCK};
   if (tree.count(name) == 0) replaceContents(path, kj::StringPtr("1\n").asBytes());
   return {kj::Own<DiskLock>(kj::heap<Lock>(*this, name)), nullptr, 0};

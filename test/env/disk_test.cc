@@ -184,6 +184,20 @@ TYPED_TEST(DiskTest, OpenAnswersWhatIsThereAndWhatIsNot) {
   EXPECT_EQ(this->errorOf(this->disk.open("a", OpenMode::CREATE_OR_OPEN)), 0);
 }
 
+TYPED_TEST(DiskTest, WhatIsBelowNoDirectoryIsAnAnswerWhateverTheCall) {
+  auto& disk = this->disk;
+  auto& scope = this->io.waitScope;
+  EXPECT_EQ(disk.makeDirectory("no/a").wait(scope).error, ENOENT);
+  EXPECT_EQ(disk.list("no").wait(scope).error, ENOENT);
+  EXPECT_EQ(disk.syncDirectory("no").wait(scope).error, ENOENT);
+  EXPECT_EQ(disk.remove("no/a").wait(scope).error, ENOENT);
+  EXPECT_EQ(disk.rename("no/a", "b").wait(scope).error, ENOENT);
+  EXPECT_EQ(disk.map("no/a", 4096).error, ENOENT);
+  auto locked = disk.lock("no/a");
+  EXPECT_EQ(locked.error, ENOENT);
+  EXPECT_EQ(locked.lock, nullptr);
+}
+
 TYPED_TEST(DiskTest, TruncateCutsAndWhatComesBackIsZero) {
   auto file = this->create("a");
   this->write(*file, 0, pattern(10000, 1));
@@ -392,6 +406,18 @@ TYPED_TEST(RealDiskTest, ASmallReadOfAnIdleDeviceBringsItsNeighboursAlong) {
   EXPECT_EQ(this->read(*this->file, 1 << 20, 64 << 10),
             text(pattern(this->SIZE, 1)).substr(1 << 20, 64 << 10));
   EXPECT_EQ(this->cachedPages(0, this->SIZE), 16u) << "the 64 KiB around it, and nothing else";
+}
+
+TYPED_TEST(RealDiskTest, WhatTheKernelRefusesIsAnAnswer) {
+  auto& scope = this->io.waitScope;
+  ASSERT_TRUE(this->disk.makeDirectory("directory").wait(scope).ok());
+  auto opened = this->disk.open("directory", OpenMode::READ).wait(scope);
+  ASSERT_EQ(opened.error, 0);
+  kj::byte bytes[100];
+  EXPECT_EQ(KJ_ASSERT_NONNULL(opened.file)->read(0, kj::arrayPtr(bytes, sizeof(bytes))).wait(scope).error,
+            EISDIR);
+  EXPECT_EQ(this->disk.map("large", size_t(1) << 62).error, EFBIG);
+  EXPECT_EQ(this->disk.lock("directory").error, EISDIR);
 }
 
 TYPED_TEST(RealDiskTest, ReadsThatShareTheDeviceAreNotWidened) {

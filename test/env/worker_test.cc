@@ -68,6 +68,16 @@ TEST_F(WorkerTest, AbandonedWorkThatHasBegunIsWaitedForAndTheRestIsDropped) {
   EXPECT_FALSE(second);
 }
 
+TEST_F(WorkerTest, WhatAJobThrowsReachesWhoAskedForIt) {
+  auto worker = newThreadWorker(io.unixEventPort, 1);
+  auto failing = worker->run([] { KJ_FAIL_REQUIRE("the disk is on fire"); });
+  auto thrown = kj::runCatchingExceptions([&] { failing.wait(io.waitScope); });
+  EXPECT_TRUE(KJ_ASSERT_NONNULL(thrown).getDescription().endsWith("the disk is on fire"));
+  bool ran = false;
+  worker->run([&] { ran = true; }).wait(io.waitScope);
+  EXPECT_TRUE(ran) << "the next job has its turn";
+}
+
 TEST_F(WorkerTest, ManyJobsAreAllAnswered) {
   auto worker = newThreadWorker(io.unixEventPort, 3);
   std::atomic<int> sum = 0;

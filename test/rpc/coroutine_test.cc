@@ -45,6 +45,13 @@ Async<void> nothing() {
   co_return;
 }
 
+TEST_F(Coroutine, WhatIsThrownByWhatAPromiseHeldReachesWhoAwaitedIt) {
+  auto held = kj::Promise<int>(1).attach(kj::defer([]() { KJ_FAIL_REQUIRE("on its way out"); }));
+  kj::Promise<int> promise = addOne(kj::mv(held));
+  auto thrown = kj::runCatchingExceptions([&]() { promise.wait(scope); });
+  EXPECT_TRUE(KJ_ASSERT_NONNULL(thrown).getDescription().endsWith("on its way out"));
+}
+
 TEST_F(Coroutine, ValueComesThroughAnyNumberOfFrames) {
   auto paf = kj::newPromiseAndFulfiller<int>();
   kj::Promise<int> promise = addOne(addOne(addOne(kj::mv(paf.promise))));

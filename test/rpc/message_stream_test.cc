@@ -395,6 +395,19 @@ TEST_F(Stream, AFailedWriteWakesTheReader) {
   EXPECT_EQ(alive, 0);
 }
 
+TEST_F(Stream, AnAbortedStreamSaysWhyToWhoeverReadsOrWritesLater) {
+  Ends ends(pool, 0);
+  ends.out.abort(KJ_EXCEPTION(DISCONNECTED, "enough"));
+  auto message = small(1);
+  auto read = kj::runCatchingExceptions([&]() { ends.out.receive().wait(scope); });
+  auto written =
+      kj::runCatchingExceptions([&]() { ends.out.writeMessage({}, segmentsOf(message)).wait(scope); });
+  for (auto failure : {&read, &written}) {
+    EXPECT_EQ(KJ_ASSERT_NONNULL(*failure).getType(), kj::Exception::Type::DISCONNECTED);
+    EXPECT_EQ(KJ_ASSERT_NONNULL(*failure).getDescription(), "enough");
+  }
+}
+
 TEST_F(Stream, EndOfStreamBetweenMessagesIsNull) {
   Ends ends(pool, seed);
   send(ends.out, small(1));

@@ -394,6 +394,19 @@ TEST_F(PeerTest, WhatTheHandlerThrowsReachesTheCallerAndTheConnectionStays) {
   EXPECT_EQ(peer.generation(), ConnectionGeneration(1));
 }
 
+TEST_F(PeerTest, WhatMakingTheRequestThrowsReachesTheCallerAndTheConnectionStays) {
+  start();
+  ChunkPeer peer(environment(), "chunkd-1", at("s:7000"));
+  auto exception = failure(peer.call({"read", 2 * kj::SECONDS}, [](rpc::ChunkServer::Client& server) {
+    KJ_REQUIRE(server.readRequest().getSize() > 0, "a caller's own mistake");
+    return server.readRequest().send();
+  }));
+  EXPECT_EQ(exception.getType(), kj::Exception::Type::FAILED);
+  EXPECT_TRUE(exception.getDescription().startsWith("expected")) << text(exception);
+  EXPECT_EQ(run(read(peer)), 4096u);
+  EXPECT_EQ(peer.generation(), ConnectionGeneration(1));
+}
+
 TEST_F(PeerTest, CallbacksRunOnTheSameConnection) {
   Epoch epoch{1};
   ClusterId cluster = CLUSTER;
