@@ -19,6 +19,7 @@ struct FakeMount {
   uint64_t id = 0;
   uint64_t sequence = 0;
   std::vector<uint64_t> invalidated;
+  bool breaks = false;  // at an invalidation
 
   // Cache leases.
   bool caching = false;
@@ -42,6 +43,7 @@ class FakeCallback final : public rpc::ClientCallback::Server {
  public:
   explicit FakeCallback(FakeMount& mount) : mount(mount) {}
   kj::Promise<void> invalidate(InvalidateContext context) override {
+    KJ_REQUIRE(!mount.breaks, "a bug of the mount");
     for (auto inode : context.getParams().getInodes()) mount.invalidated.push_back(inode);
     return kj::READY_NOW;
   }

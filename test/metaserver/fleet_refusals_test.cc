@@ -11,7 +11,7 @@
 namespace cairn {
 namespace {
 
-enum class Whose { LOG, STORES };
+enum class Whose { LOG, ITS_DISK, STORES };
 using How = RefusedCalls::How;
 
 struct Case {
@@ -29,13 +29,16 @@ class Life final : public FleetTest {
     byOperation([](auto body) { body.initConfigureTrash().setKeepS(60); });
     if (refused.whose == Whose::LOG) {
       log->refuseOnce(number, refused.status);
+    } else if (refused.whose == Whose::ITS_DISK) {
+      log->failSync = number;
     } else {
       refusals.refuse(number, refused.status, refused.how);
     }
     live();
-    hit = refused.whose == Whose::LOG ? log->refused > 0 : refusals.method() != "";
+    hit = refused.whose == Whose::STORES ? refusals.method() != "" : log->refused > 0;
     method = refusals.method().cStr();
     log->refuse = Status::OK;
+    log->failSync = 0;
     refusals.stop();
     judge();
     TearDown();
@@ -189,7 +192,7 @@ void Life::live() {
   log->time += int64_t(200) * 1'000'000'000;
   rest(90);
   (void)ask(client->session.needSpaceRequest());
-  rest(10);
+  rest(120);  // what stores still have of it is garbage, and its record goes
 }
 
 void Life::administer() {
@@ -224,6 +227,18 @@ void Life::administer() {
   undo.setUndo(true);
   (void)ask(kj::mv(undo));
   (void)ask(cli.releaseKeptRequest());
+  auto check = cli.checkRequest();
+  check.setRepair(true);
+  auto begun = ask(kj::mv(check));
+  KJ_IF_MAYBE (answer, begun) {
+    if (!ok(answer->getStatus())) return;
+    auto checking = answer->getCheck();
+    for (bool end = false; !end;) {
+      auto next = ask(checking.nextRequest());
+      end = next == nullptr;
+      KJ_IF_MAYBE (told, next) end = told->getEnd();
+    }
+  }
 }
 
 void Life::judge() {
@@ -270,6 +285,9 @@ TEST(FleetRefusals, AnOperationThatTheLogHasNoRoomForLeavesEveryFileInOrder) {
 }
 TEST(FleetRefusals, AnOperationThatTheLogRefusesLeavesEveryFileInOrder) {
   everyOneIsRefused({Whose::LOG, Status::IO_ERROR}, 30);
+}
+TEST(FleetRefusals, AnOperationThatTheDiskDoesNotSyncLeavesEveryFileInOrder) {
+  everyOneIsRefused({Whose::ITS_DISK, Status::IO_ERROR}, 10);
 }
 TEST(FleetRefusals, AnOrderThatAStoreRefusesLeavesEveryFileInOrder) {
   for (auto status : {Status::IO_ERROR, Status::NO_REPLICA, Status::STALE_EPOCH})

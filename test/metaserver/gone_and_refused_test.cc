@@ -145,6 +145,48 @@ TEST_F(GoneAndRefused, AMountThatTheLogHasNoRoomForIsToldAndComesLater) {
   EXPECT_EQ(openSession(mounts.back()), Status::OK);
 }
 
+TEST_F(GoneAndRefused, AMountWhoseSessionIsNotOnStableStorageIsToldAndComesLater) {
+  log->failSync = 1;
+  mounts.emplace_back();
+  EXPECT_EQ(openSession(mounts.back()), Status::IO_ERROR);
+  EXPECT_EQ(openSession(mounts.back()), Status::OK);
+}
+
+TEST_F(GoneAndRefused, AMountThatBreaksOverAnInvalidationHoldsNobodyUp) {
+  auto inode = createFile(*client, "f");
+  auto& other = mount();
+  ASSERT_EQ(open(other, inode), Status::OK);
+  other.breaks = true;
+  EXPECT_EQ(resize(*client, inode, 10), Status::OK);
+  advance(2'000);
+  EXPECT_TRUE(other.invalidated.empty());
+  other.breaks = false;
+  EXPECT_EQ(resize(*client, inode, 20), Status::OK);
+  advance(2'000);
+  EXPECT_EQ(other.invalidated, std::vector<uint64_t>{inode}) << "the next one reaches it";
+}
+
+TEST_F(GoneAndRefused, AStoreThatTheLogCannotForgetStaysKnown) {
+  auto inode = written("f");
+  auto id = store(4).server;
+  kill(store(4));
+  advance(5'000);
+  auto remove = [&]() {
+    auto request = administration().removeRequest();
+    request.setServer(id);
+    request.setForce(true);
+    return answer<rpc::Administration::RemoveResults>(kj::mv(request)).getStatus();
+  };
+  log->refuse = Status::NO_SPACE;
+  EXPECT_EQ(remove(), Status::NO_SPACE);
+  log->refuse = Status::OK;
+  log->failSync = 1;
+  EXPECT_EQ(remove(), Status::IO_ERROR);
+  EXPECT_TRUE(exists(inode));
+  log->failSync = 0;
+  EXPECT_EQ(renew(*client), Status::OK);
+}
+
 TEST_F(GoneAndRefused, ASessionWhoseEndCannotBeLoggedIsRefusedAllTheSame) {
   auto inode = createFile(*client, "f");
   EXPECT_EQ(unlink(*client, "f"), Status::OK);

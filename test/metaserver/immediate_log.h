@@ -40,6 +40,10 @@ class ImmediateLog final : public OperationLog {
     return kj::evalLater([outcome = kj::mv(outcome)]() mutable { return kj::mv(outcome); });
   }
   Async<Status> durable(LogIndex index) override {
+    if (failSync > 0 && --failSync == 0) {
+      ++refused;
+      return Status::IO_ERROR;
+    }
     if (disk == Disk::FAST) return Status::OK;
     auto paf = kj::newPromiseAndFulfiller<Status>();
     syncs.add(kj::mv(paf.fulfiller));
@@ -64,6 +68,7 @@ class ImmediateLog final : public OperationLog {
     isOnce = true;
     refused = 0;
   }
+  uint64_t failSync = 0;  // the durable() with that number, counted from now on, fails
   uint64_t refused = 0;
   uint64_t durableLag = 0;
   LogIndex mayBeLost;

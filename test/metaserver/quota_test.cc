@@ -53,6 +53,25 @@ struct QuotaTest : testing::Test {
   uint64_t bytesLeft(InodeId inode) { return world.read().room(world.read().inode(inode).value()).bytesLeft; }
 };
 
+TEST_F(QuotaTest, AFileWithoutANameCountsWhereItIsMadeAndWhereItGetsOne) {
+  auto full = limited("full", 3);
+  for (int i = 0; client->create(full, kj::str(i)).ok(); ++i) ASSERT_LT(i, 10);
+  auto temporary = [&](InodeId directory) {
+    return client->change([&](auto change) {
+      auto create = change.initCreate();
+      create.setParent(directory.value());
+      create.setTemporary(true);
+      create.setOpen(true);
+    });
+  };
+  EXPECT_EQ(temporary(full).status, Status::OVER_QUOTA);
+  auto made = temporary(ROOT_INODE);
+  ASSERT_TRUE(made.ok());
+  auto inode = KJ_ASSERT_NONNULL(made.attributes).inode;
+  EXPECT_EQ(client->link(inode, full, "named").status, Status::OVER_QUOTA);
+  EXPECT_EQ(client->link(inode, ROOT_INODE, "named").status, Status::OK);
+}
+
 TEST_F(QuotaTest, WithoutOneNothingIsCounted) {
   auto d = client->directory(ROOT_INODE, "d");
   client->file(d, "f");
