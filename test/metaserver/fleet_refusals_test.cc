@@ -5,6 +5,7 @@
 // repair, trash, quotas, a snapshot and a drain again and again, with the refusal one further on each time.
 // Each call ends; and afterwards every file can be written and read, no chunk has two leases, and none is
 // lost.
+#include "metaserver/namespace_scan.h"
 #include "rpc/administration.capnp.h"
 #include "test/metaserver/fleet_fixture.h"
 
@@ -24,6 +25,7 @@ class Life final : public FleetTest {
  public:
   Life(uint64_t number, Case refused) : refused(refused) {
     for (auto& store : stores) store.refusals = &refusals;
+    service->scan = [this]() { return names->scan(); };
     joinAll();
     client = &mount();
     byOperation([](auto body) { body.initConfigureTrash().setKeepS(60); });
@@ -192,7 +194,7 @@ void Life::live() {
   log->time += int64_t(200) * 1'000'000'000;
   rest(90);
   (void)ask(client->session.needSpaceRequest());
-  rest(120);  // what stores still have of it is garbage, and its record goes
+  rest(10);
 }
 
 void Life::administer() {

@@ -219,6 +219,21 @@ TEST_F(Grants, AStoreThatHangsAtTheCreationIsLeftOutUnderAnotherHandle) {
       << "it may have adopted the first one: it must not count";
 }
 
+TEST_F(Grants, AStoreThatHasLostItsReplicaIsLeftOutUntilItHasACopy) {
+  auto location = created();
+  auto& lost = other(location, location.primary);
+  leaseRunsOut();
+  lost.onlyAdopt = Mood::REFUSES;
+  lost.refusal = Status::NO_REPLICA;
+  auto next = again();
+  EXPECT_EQ(next.status, Status::OK);
+  EXPECT_EQ(std::count(next.replicas.begin(), next.replicas.end(), lost.server), 0);
+  lost.onlyAdopt = Mood::OBEYS;
+  leaseRunsOut();
+  EXPECT_EQ(again().replicas.size(), 3u);
+  EXPECT_GT(lost.commits, 0u) << "it was given a copy, and did not come back with what it has not";
+}
+
 TEST_F(Grants, AFourthStoreTakesThePlaceOfOneThatRefuses) {
   joinAll(4);
   auto& mounted = mount();

@@ -93,6 +93,29 @@ TEST_F(RestoredTest, UntilAllStoresHaveToldAReaderIsAskedToWait) {
   EXPECT_EQ(read(file.inode).status, Status::OK);
 }
 
+struct RestoredAndRefused : RestoredTest, testing::WithParamInterface<uint64_t> {};
+
+TEST_P(RestoredAndRefused, WhatTheLogDoesNotTakeOfWhatStoresHoldIsNotedLater) {
+  auto file = written("f");
+  backUp();
+  writeAgain(file);
+  auto latest = record(file.at.handle).version;
+  restore();
+  for (uint32_t i = 1; i <= 3; ++i) ASSERT_EQ(connect(store(i)), Status::OK);
+  log->refuseOnce(GetParam(), Status::NO_SPACE);
+  for (uint32_t i = 1; i <= 3; ++i) report(store(i));
+  advance(500);
+  EXPECT_EQ(log->refused, 1u);
+  log->refuse = Status::OK;
+  advance(60'000);
+  auto found = read(file.inode);
+  EXPECT_EQ(found.status, Status::OK);
+  EXPECT_EQ(found.version, latest);
+  EXPECT_FALSE(service->view.safeMode.on());
+}
+
+INSTANTIATE_TEST_SUITE_P(Proposal, RestoredAndRefused, testing::Values(1, 2));
+
 TEST_F(RestoredTest, AReplicaThatIsOlderThanWhatWasWrittenAfterTheBackupDoesNotCount) {
   auto file = written("f");
   backUp();

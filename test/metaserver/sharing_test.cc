@@ -225,6 +225,16 @@ TEST_F(Sharing, APrimaryThatHangsIsNotWaitedForForEver) {
   }
 }
 
+TEST_F(Sharing, AChunkThatNobodyHoldsAnyMoreIsNotShared) {
+  auto location = written();
+  for (uint32_t i = 1; i <= 3; ++i) kill(store(i));
+  advance(2'000);
+  EXPECT_EQ(share(), Status::BUSY) << "the caller copies the bytes, or finds out that there are none";
+  EXPECT_EQ(record(location.handle).references, 1u);
+  for (uint32_t i = 1; i <= 3; ++i) join(store(i));
+  EXPECT_EQ(share(), Status::OK);
+}
+
 TEST_F(Sharing, SharingAndWritingAtOnceNeverLeavesALeaseOnASharedChunk) {
   written();
   for (int round = 0; round < 20; ++round) {
