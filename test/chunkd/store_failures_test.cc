@@ -37,8 +37,9 @@ class Story {
     if (failure.blocks == Blocks::SHARED) memory.allowClones();
     bool inTheStory = failure.when == When::IN_THE_STORY;
     bool losesPower = failure.when == When::AT_THE_START_AFTER_A_POWER_CUT;
-    write(1, 0, 50'000), write(4, 0, 30'000), write(5, 0, 8'000), write(7, 0, 20'000), write(9, 0, 40'000);
-    for (uint64_t handle : {1, 4, 5, 7, 9}) sync(handle);
+    write(1, 0, 50'000), write(4, 0, 30'000), write(5, 0, 8'000), write(7, 0, 60'000), write(9, 0, 40'000);
+    write(10, 0, 20'000);
+    for (uint64_t handle : {1, 4, 5, 7, 9, 10}) sync(handle);
     house.advance(30 * kj::SECONDS);
     house.liveChunks = 1;
     house.open();  // with nothing open
@@ -190,14 +191,14 @@ class Story {
     auto& store = house.store();
     auto status = wait(store.stage(named(handle), ChunkVersion(7), key(handle).version));
     if (ok(status)) status = wait(store.cutStaged(named(handle), uint32_t(size)));
-    (void)house.read(key(1), 0, BLOCK_SIZE);
+    useOthers();
     if (ok(status)) {
       auto ours = kj::Promise<ChunkStore::TableAnswer>(store.stagedTable(named(handle))).wait(waitScope);
       status = ours.status;
     }
     if (ok(status) && written > 0) status = wait(store.writeStaged(named(handle), 0, data, sums));
     if (ok(status)) status = wait(store.syncStaged(named(handle)));
-    (void)house.read(key(1), 0, BLOCK_SIZE);
+    useOthers();
     if (ok(status)) {
       status = wait(store.commitStaged(named(handle), ChunkVersion(7), uint32_t(size),
                                        kj::arrayPtr(table.data(), table.size())));
@@ -207,6 +208,9 @@ class Story {
     } else {
       chunks[handle].torn.push_back({0, SIZE_MAX});  // a replica that was used up for it
     }
+  }
+  void useOthers() {
+    for (uint64_t handle : {1, 2, 4}) (void)house.read(key(handle), 0, BLOCK_SIZE);
   }
   void reconcile(uint64_t handle, uint32_t length, size_t offset, size_t size) {
     auto& chunk = chunks[handle];
@@ -236,6 +240,7 @@ class Story {
     kj::Promise<void>(house.store().quarantine(named(9), kj::str("the story says so"))).wait(waitScope);
     chunks[9].failed = true;
     takeCopy(9, 30'000, 50'000);
+    takeCopy(10, 20'000);
     reconcile(4, 45'000, 32'768, 10'000);
     reconcile(4, 33'000, 0, 5'000);
     auto removed = wait(house.store().remove(key(5)));
