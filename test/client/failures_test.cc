@@ -450,6 +450,40 @@ TEST_F(RemoteFilesystemTest, WhatTheMetaserverDoesNotKnowIsNotSupported) {
   EXPECT_LT(cluster.time.elapsed() - before, 1 * kj::SECONDS);
 }
 
+TEST_F(RemoteFilesystemTest, AMetaserverOfAnotherClusterAtTheSameAddressIsRefusedAndTheOwnOneHealsIt) {
+  auto own = cluster.cluster;
+  cluster.killMetaserver();
+  cluster.cluster = {8, 9};
+  cluster.startMetaserver();
+  EXPECT_EQ(cluster.run(filesystem->lookup(ROOT_INODE, "a")).status(), Status::WRONG_CLUSTER);
+  cluster.killMetaserver();
+  cluster.cluster = own;
+  cluster.startMetaserver();
+  cluster.pass(30 * kj::SECONDS);
+  EXPECT_EQ(cluster.run(filesystem->lookup(ROOT_INODE, "a")).status(), Status::NOT_FOUND);
+}
+
+TEST_F(RemoteFilesystemTest, LeasesThatCannotBeRenewedFailWhoNeedsThemAndAreThereAgainLater) {
+  auto file = create();
+  cluster.write(*file, 0, "x");
+  ASSERT_EQ(sync(*file), Status::OK);
+  bool met = false;
+  for (uint64_t call = 1; call < 12 && !met; ++call) {
+    cluster.network.cut("c", "meta");
+    cluster.pass(15 * kj::SECONDS);  // longer than the term of leases
+    cluster.metaserverRefuses.refuse(call, Status::IO_ERROR);
+    auto written = file->write(FileOffset(0), FakeCluster::bytes("y"));
+    cluster.network.heal("c", "meta");
+    auto status = cluster.run(kj::Promise<Status>(kj::mv(written)));
+    met = cluster.metaserverRefuses.method() == "renew" && !ok(status);
+    cluster.metaserverRefuses.stop();
+    (void)flush(*file);
+    EXPECT_EQ(cluster.write(*file, 0, "z"), Status::OK);
+    EXPECT_EQ(flush(*file), Status::OK);
+  }
+  EXPECT_TRUE(met) << "a renewal that was refused while somebody waited for it";
+}
+
 // ------------------------------------------------------------ locks
 
 TEST_F(RemoteFilesystemTest, LocksThatARestartedMetaserverHasGivenToOthersAreToldInTheLog) {
