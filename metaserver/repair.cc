@@ -251,8 +251,8 @@ Async<CopyReport> Repair::slice(const RepairJob& job, CopyRequest request) {
   co_return kj::mv(report);
 }
 
-Async<Ended> Repair::judge(const RepairJob& job, const CopyReport& report) {
-  // Why a slice was not copied, and whether to go on.
+void Repair::leaveOutBad(const RepairJob& job, const CopyReport& report) {
+  // Also when another source had it after all: what a target has found bad counts no more.
   for (auto server : report.bad) {
     auto record = names.chunk(job.chunk);
     KJ_IF_MAYBE (known, record) {
@@ -266,6 +266,10 @@ Async<Ended> Repair::judge(const RepairJob& job, const CopyReport& report) {
       }
     }
   }
+}
+
+Async<Ended> Repair::judge(const RepairJob& job, const CopyReport& report) {
+  // Why a slice was not copied, and whether to go on.
   KJ_IF_MAYBE (status, report.status) {
     switch (*status) {
       case Status::STALE_VERSION:
@@ -306,6 +310,7 @@ Async<Ended> Repair::copy(const RepairJob& job) {
       useUp(job.chunk, job.target);
       auto report = co_await slice(job, kj::mv(order));
       copiedInPass += report.copied;
+      leaveOutBad(job, report);
       if (report.status.map([](Status status) { return ok(status); }).orDefault(false)) {
         left = report.left;
         continue;
@@ -336,6 +341,7 @@ Async<Ended> Repair::finish(const RepairJob& job) {
   last.end = CopyRequest::End::COMMIT;
   auto report = co_await orders.copy(kj::mv(last));
   plan.transferred(report.copied, timer.now());
+  leaveOutBad(job, report);
   bool committed =
       report.status.map([](Status status) { return ok(status); }).orDefault(false) && report.left == 0;
   if (!committed) co_return co_await judge(job, report);

@@ -64,6 +64,7 @@ class Repair : private kj::TaskSet::ErrorHandler {
   kj::Maybe<CopyRequest> request(const RepairJob& job) const;
   Async<CopyReport> slice(const RepairJob& job, CopyRequest request);
   Async<RepairPlan::Outcome> finish(const RepairJob& job);
+  void leaveOutBad(const RepairJob& job, const CopyReport& report);
   Async<RepairPlan::Outcome> judge(const RepairJob& job, const CopyReport& report);
   void useUp(ChunkHandle chunk, ServerId target);
   bool enoughHold(ChunkHandle chunk, ChunkVersion version) const;

@@ -3,6 +3,7 @@
 //
 // Backups on a real disk: what is in one, what a restore makes of it, and every damage that a restore must
 // refuse.
+#include <errno.h>
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
 
@@ -15,6 +16,7 @@
 #include "metaserver/meta_server.h"
 #include "metaserver/restore.h"
 #include "rpc/buffer_pool.h"
+#include "test/support/failing_disk.h"
 #include "test/support/temporary_directory.h"
 
 namespace cairn {
@@ -41,6 +43,7 @@ class BackupTest : public testing::Test {
   env::SystemEntropy entropy;
   kj::Own<env::Worker> worker = env::newThreadWorker(io.unixEventPort, 1);
   kj::Own<env::Disk> disk;
+  kj::Own<FailingDisk> failing;
   kj::Own<MetaServer> server;
   kj::Date restoreTime = kj::UNIX_EPOCH + 1'800'000'000 * kj::SECONDS;
 
@@ -54,16 +57,18 @@ class BackupTest : public testing::Test {
     auto directory = temporary / name;
     fs::create_directories(directory);
     disk = env::newDisk(directory.c_str(), io.unixEventPort, kj::systemPreciseMonotonicClock());
+    failing = kj::heap<FailingDisk>(*disk);
     MetaServerOptions options;
     options.directory = directory.c_str();
     server = MetaServer::start(
-                 {io.provider->getTimer(), kj::systemPreciseCalendarClock(), io.provider->getNetwork(), *disk,
-                  nullptr, entropy, pool, env::Logger::silent(), *worker},
+                 {io.provider->getTimer(), kj::systemPreciseCalendarClock(), io.provider->getNetwork(),
+                  *failing, nullptr, entropy, pool, env::Logger::silent(), *worker},
                  options)
                  .wait(io.waitScope);
   }
   void kill() {
     server = nullptr;
+    failing = nullptr;
     disk = nullptr;
   }
   Outcome propose(kj::Function<void(rpc::Operation::Builder)> fill) {
@@ -207,6 +212,17 @@ TEST_F(BackupTest, ACheckpointLeavesNothingToReplayAndNoOldLog) {
   start("meta");
   EXPECT_TRUE(has("f-19"));
   EXPECT_TRUE(has("after"));
+}
+
+TEST_F(BackupTest, ACheckpointThatTheDiskRefusesIsToldAndNothingIsLost) {
+  start("meta");
+  make("f");
+  failing->failFrom(1, EIO, FailingDisk::Until::FOR_GOOD);
+  EXPECT_EQ(server->archive().checkpoint().wait(io.waitScope).status, Status::IO_ERROR);
+  failing->recover();
+  kill();
+  start("meta");
+  EXPECT_TRUE(has("f"));
 }
 
 TEST_F(BackupTest, NeitherABackupNorARestoreTouchesADirectoryThatIsNotEmpty) {

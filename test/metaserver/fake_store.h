@@ -57,6 +57,7 @@ struct FakeStore {
   std::deque<FakeStore>* fellows = nullptr;  // where sources are
   std::vector<uint64_t> deleted;
   RefusedCalls* refusals = nullptr;     // of a whole fleet
+  std::vector<uint32_t> findsBad;       // servers whose bytes do not match, when it copies or reconciles
   kj::Maybe<rpc::Fleet::Client> fleet;  // while connected
   kj::Maybe<rpc::ChunkServer::Client> self;
 
@@ -214,6 +215,8 @@ class FakeProcess final : public rpc::ChunkServer::Server {
           if (context.getResults().getStatus() != Status::OK) return;
           chunk.suspect = false;
           if (params.getSources().size() > 0) chunk.written = 0;
+          auto bad = context.getResults().initBad(unsigned(store.findsBad.size()));
+          for (unsigned i = 0; i < bad.size(); ++i) bad.set(i, store.findsBad[i]);
         },
         [this, context]() mutable { context.getResults().setStatus(store.refusal); });
   }
@@ -275,6 +278,8 @@ class FakeProcess final : public rpc::ChunkServer::Server {
     results.setStatus(status);
     if (status != Status::OK) return;
     if (found != store.chunks.end() && !found->second.corrupt) store.chunks.erase(found);  // used up
+    auto bad = results.initBad(unsigned(store.findsBad.size()));
+    for (unsigned i = 0; i < bad.size(); ++i) bad.set(i, store.findsBad[i]);
     auto& bytes = store.staged[handle];
     auto copied = kj::min(CHUNK_BYTES - bytes, params.getLimit());
     bytes += copied;

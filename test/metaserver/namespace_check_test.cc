@@ -563,5 +563,16 @@ TEST_F(CheckTest, AllNamesOfAFileAreTold) {
   EXPECT_EQ(findings[1].paths, (std::vector<std::string>{"/d/f"})) << "the file that has the chunk";
 }
 
+TEST_F(CheckTest, AReadThatMeetsANameWithoutItsInodeIsAnAnswer) {
+  damage([&](RawStore& store) {
+    store.erase(Key(Table::INODES, f.value()));
+    store.erase(Key(Table::INODES, d.value()));
+  });
+  auto& names = world.read();
+  EXPECT_EQ(names.lookup(ROOT_INODE, "d").status(), Status::STALE) << "the name leads nowhere";
+  EXPECT_EQ(names.resolve("/d/e").status(), Status::STALE);
+  EXPECT_FALSE(names.isBelow(e, ROOT_INODE)) << "looking upwards ends where there is no more";
+}
+
 }  // namespace
 }  // namespace cairn

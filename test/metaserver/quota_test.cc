@@ -70,6 +70,12 @@ TEST_F(QuotaTest, AFileWithoutANameCountsWhereItIsMadeAndWhereItGetsOne) {
   auto inode = KJ_ASSERT_NONNULL(made.attributes).inode;
   EXPECT_EQ(client->link(inode, full, "named").status, Status::OVER_QUOTA);
   EXPECT_EQ(client->link(inode, ROOT_INODE, "named").status, Status::OK);
+  auto roomy = limited("roomy", 10);
+  made = temporary(roomy);
+  ASSERT_TRUE(made.ok());
+  inode = KJ_ASSERT_NONNULL(made.attributes).inode;
+  EXPECT_EQ(client->link(inode, full, "moved").status, Status::OVER_QUOTA);
+  EXPECT_EQ(client->link(inode, roomy, "named").status, Status::OK);
 }
 
 TEST_F(QuotaTest, WithoutOneNothingIsCounted) {

@@ -195,6 +195,24 @@ TEST_F(RepairTest, AReplicaThatIsReportedDamagedIsReplacedInItsPlace) {
   EXPECT_EQ(holders(location).size(), 3u);
 }
 
+TEST_F(RepairTest, BytesOfASourceThatATargetFindsBadAreNotReadAnyMore) {
+  auto location = created();
+  kill(secondary(location));
+  auto bad = location.replicas[1];
+  store(4).findsBad = {bad};
+  bool isOut = false;
+  for (int seconds = 0; seconds < 60 && !isOut; ++seconds) {
+    live(1);
+    auto replicas = locate(*client, file, For::READ).replicas;
+    EXPECT_GE(replicas.size(), 1u) << "there are others";
+    isOut = std::count(replicas.begin(), replicas.end(), bad) == 0;
+  }
+  EXPECT_TRUE(isOut);
+  store(4).findsBad.clear();
+  live(120);
+  EXPECT_EQ(locate(*client, file, For::READ).replicas.size(), 3u) << "it has been replaced";
+}
+
 TEST_F(RepairTest, AStaleReplicaOfAChunkThatLacksOneIsBuiltUponAndNotDeleted) {
   joinAll();
   client = &mount();

@@ -236,6 +236,23 @@ TEST_F(RestoredTest, AStoreThatHasObeyedALaterEpochTeachesItWhileItTakesOver) {
   EXPECT_GT(log->epoch().value(), ours.value() + 5);
 }
 
+TEST_F(RestoredTest, ALaterEpochThatTheLogCannotNoteIsNotedWhenTheStoreComesAgain) {
+  written("f");
+  backUp();
+  restore(1);
+  store(1).epochSeen = log->epoch().value() + 5;
+  auto outrun = service->whenOutrun();
+  log->refuse = Status::NO_SPACE;
+  (void)connect(store(1));
+  advance(1'000);
+  EXPECT_FALSE(outrun.poll(scope));
+  log->refuse = Status::OK;
+  disconnect(store(1));
+  (void)connect(store(1));
+  advance(1'000);
+  EXPECT_TRUE(outrun.poll(scope));
+}
+
 TEST_F(RestoredTest, ANamespaceInChargeDoesNotFollowALaterEpoch) {
   // Else an old metaserver that is started by mistake would take the cluster from the right one.
   written("f");
