@@ -334,7 +334,7 @@ LeaseGrant CacheLeases::grant(SessionId id, InodeId inode, LeaseKind most, kj::T
       }
     }
     for (auto claim : found->second.queue) {
-      if (claim->session != id) best = LeaseKind::NONE;
+      if (claim->session != id && !isPaused(*claim)) best = LeaseKind::NONE;
     }
   }
   best = kj::max(best, mine);
@@ -404,9 +404,10 @@ bool CacheLeases::isFor(ClaimId id, kj::ArrayPtr<const InodeId> inodes) const {
   return claimed == std::set<InodeId>(inodes.begin(), inodes.end());
 }
 
-bool CacheLeases::isItsTurn(const Subject& subject, const Claim& claim) {
+bool CacheLeases::isItsTurn(const Subject& subject, const Claim& claim) const {
   for (auto before : subject.queue) {
     if (before == &claim) return true;
+    if (isPaused(*before)) continue;
     bool shared = before->wish == claim.wish && (claim.wish == Wish::READ || claim.wish == Wish::APPEND);
     if (before->session != claim.session && !shared) return false;
   }
@@ -442,7 +443,8 @@ bool CacheLeases::clearTheWay(const Claim& claim, InodeId inode) {
 }
 
 bool CacheLeases::isPaused(const Claim& claim) const {
-  return wantsToWrite(claim.wish) && !pauses.empty() && claim.id > *pauses.begin();
+  return claim.state == Claim::State::WAITING && wantsToWrite(claim.wish) && !pauses.empty() &&
+         claim.id > *pauses.begin();
 }
 
 ClaimId CacheLeases::pauseWriting() {
@@ -455,9 +457,18 @@ void CacheLeases::resumeWriting(ClaimId pause, kj::TimePoint now) {
   advanceAll();
 }
 
+void CacheLeases::overtakePaused(Claim& claim) {
+  // When the pause ends, those find it before them.
+  for (auto inode : claim.inodes) {
+    auto& queue = subjects.at(inode).queue;
+    auto own = std::find(queue.begin(), queue.end(), &claim);
+    auto paused = std::find_if(queue.begin(), own, [&](auto before) { return isPaused(*before); });
+    std::rotate(paused, own, own + 1);
+  }
+}
+
 bool CacheLeases::tryReady(Claim& claim) {
-  if (claim.state == Claim::State::READY) return true;
-  if (isPaused(claim)) return false;
+  if (claim.state == Claim::State::READY || isPaused(claim)) return true;
   for (auto inode : claim.inodes) {
     if (!isItsTurn(subjects.at(inode), claim)) return false;
   }
@@ -466,6 +477,7 @@ bool CacheLeases::tryReady(Claim& claim) {
     if (!clearTheWay(claim, inode)) clear = false;
   }
   if (!clear) return true;
+  if (isPaused()) overtakePaused(claim);
   claim.state = Claim::State::READY;
   actions.ready.add(claim.id);
   auto session = find(claim.session);
@@ -649,6 +661,15 @@ bool CacheLeases::hasWriter(InodeId inode) const {
     if (wantsToWrite(claim->wish) && !isPaused(*claim)) return true;
   }
   return false;
+}
+
+kj::Vector<InodeId> CacheLeases::written() const {
+  kj::Vector<InodeId> result;
+  for (auto& [inode, subject] : subjects) {
+    if (hasWriter(inode)) result.add(inode);
+  }
+  std::sort(result.begin(), result.end());
+  return result;
 }
 
 bool CacheLeases::anyBeside(SessionId id, InodeId inode) const {

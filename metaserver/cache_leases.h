@@ -131,8 +131,9 @@ class CacheLeases {
 
   // -- a pause of writing
   ClaimId pauseWriting();
-  // Write and append leases go only to claims made before, until the pause ends; whoever has one keeps it. A
-  // claim that is made right after it waits for nobody who waits for the end. Several pauses overlap.
+  // Write and append leases go only to claims made before, until the pause ends; whoever has one keeps it.
+  // Nobody waits for those who wait for the end: other claims overtake them. Several pauses overlap.
+  bool isPaused() const { return !pauses.empty(); }
   void resumeWriting(ClaimId pause, kj::TimePoint now);
 
   // -- what comes back
@@ -154,6 +155,7 @@ class CacheLeases {
   bool mayWrite(SessionId id, InodeId inode) const;                   // it has the write or the append lease
   bool hasWriter(
       InodeId inode) const;  // somebody has one of them, or waits for it and not for a pause to end
+  kj::Vector<InodeId> written() const;  // all inodes that have a writer, in order
   bool anyBeside(SessionId id, InodeId inode) const;
   bool isCaching(SessionId id) const;
   bool isAlone(SessionId id) const { return everyoneKnown && caching == (isCaching(id) ? 1 : 0); }
@@ -226,7 +228,8 @@ class CacheLeases {
   void makeRoom();
 
   bool isUnclean(InodeId inode) const;
-  static bool isItsTurn(const Subject& subject, const Claim& claim);
+  bool isItsTurn(const Subject& subject, const Claim& claim) const;
+  void overtakePaused(Claim& claim);
   bool clearTheWay(const Claim& claim, InodeId inode);
   bool tryReady(Claim& claim);
   void advance(InodeId inode);

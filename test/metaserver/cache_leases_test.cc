@@ -135,8 +135,8 @@ TEST_F(CacheLeasesTest, APauseGivesWriteLeasesOnlyToThoseWhoClaimedBefore) {
   EXPECT_TRUE(leases->hasWriter(OTHER));
 }
 
-TEST_F(CacheLeasesTest, AClaimMadeRightAfterAPauseBeganWaitsForNobodyWhoWaitsForItsEnd) {
-  join({A, B});
+TEST_F(CacheLeasesTest, NobodyWaitsForThoseWhoWaitForTheEndOfAPause) {
+  join({A, B, C});
   EXPECT_EQ(grant(A, WRITE), WRITE);
   auto pause = leases->pauseWriting();
   auto own = claim(SessionId(), Wish::CHANGE, {FILE, OTHER});
@@ -146,13 +146,41 @@ TEST_F(CacheLeasesTest, AClaimMadeRightAfterAPauseBeganWaitsForNobodyWhoWaitsFor
   EXPECT_TRUE(isReady(own));
   EXPECT_FALSE(isReady(later));
   done(own);
-  EXPECT_FALSE(isReady(change)) << "its turn comes after one that waits";
+  EXPECT_TRUE(isReady(change)) << "it overtakes one that waits for the end";
   leases->resumeWriting(pause, now);
+  EXPECT_FALSE(isReady(later)) << "it is before it now";
+  done(change);
   EXPECT_TRUE(isReady(later));
-  done(later);
-  EXPECT_EQ(recalls(), "B7:none");
+}
+
+TEST_F(CacheLeasesTest, InAPauseFilesThatSomebodyWaitsToWriteAreReadAsAnyOther) {
+  join({A, B, C});
+  auto pause = leases->pauseWriting();
+  auto writes = claim(A, Wish::WRITE);
+  EXPECT_EQ(grant(B), READ);
+  auto reads = claim(C, Wish::READ);
+  EXPECT_TRUE(isReady(reads));
+  done(reads);
+  EXPECT_FALSE(isReady(writes));
+  leases->resumeWriting(pause, now);
+  EXPECT_EQ(recalls(), "B7:none C7:none");
   obey(B);
-  EXPECT_TRUE(isReady(change));
+  obey(C);
+  EXPECT_TRUE(isReady(writes));
+}
+
+TEST_F(CacheLeasesTest, WhatIsWrittenIsWhatHasAWriterOrOneWhoMayStillBecomeIt) {
+  join({A, B});
+  EXPECT_EQ(grant(A, WRITE), WRITE);
+  EXPECT_EQ(grant(A, READ, THIRD), READ);
+  auto before = claim(B, Wish::APPEND, {THIRD});
+  auto pause = leases->pauseWriting();
+  auto after = claim(B, Wish::WRITE, {OTHER});
+  auto written = leases->written();
+  EXPECT_EQ(std::vector<InodeId>(written.begin(), written.end()), (std::vector<InodeId>{FILE, THIRD}));
+  done(before);
+  done(after);
+  leases->resumeWriting(pause, now);
 }
 
 TEST_F(CacheLeasesTest, OfTwoPausesTheFirstHoldsUpWhatWasClaimedBetween) {
