@@ -2,7 +2,10 @@
 // Copyright 2026 the CairnFS authors
 //
 // `cairn snapshot`: a tree a second time, without a copy of its bytes. The work is the metaserver's; one that
-// has just started is waited for until it knows who may be writing.
+// has just started is waited for until it knows who may be writing, and so are other snapshots. A large tree
+// is copied in steps: this program holds it, and ends it with itself.
+#include <unistd.h>
+
 #include <filesystem>
 #include <iostream>
 
@@ -16,6 +19,11 @@ namespace cairn::cli {
 namespace {
 
 constexpr int LOOKS_MAX = 140;  // half a second apart: a little more than the term of leases
+constexpr kj::Duration NEXT_PATIENCE = 60 * kj::SECONDS;  // it answers each second, if it is not overloaded
+
+struct Made {
+  uint64_t inode = 0, inodes = 0;
+};
 
 std::string refusalOf(Status status, const SnapshotOptions& options) {
   switch (status) {
@@ -28,9 +36,8 @@ std::string refusalOf(Status status, const SnapshotOptions& options) {
       return options.source + " is no directory: `cp` shares the chunks of a file";
     case Status::TOO_BIG:
       return options.source +
-             " has more than 20,000 files and directories, or more than 100,000 chunks: too much for one "
-             "step. "
-             "Nothing was changed; take its directories one by one";
+             " has more than 20,000 files and directories, or more than 100,000 chunks: too much for this "
+             "version of the metaserver. Nothing was changed";
     case Status::OVER_QUOTA:
       return "the quota of the directory of " + options.target + " has no room for it. Nothing was changed";
     case Status::NOT_READY:
@@ -48,6 +55,62 @@ std::string refusalOf(Status status, const SnapshotOptions& options) {
   }
 }
 
+Made follow(OperatorLine& cluster, rpc::TreeCopy::Client copy, const SnapshotOptions& options) {
+  bool shown = options.format == Format::TEXT && isatty(STDERR_FILENO);
+  for (;;) {
+    kj::Maybe<capnp::Response<rpc::TreeCopy::NextResults>> told;
+    try {
+      told = cluster.ask("snapshot", NEXT_PATIENCE,
+                         [&](rpc::Administration::Client&) { return copy.nextRequest().send(); });
+    } catch (const Failure& failure) {
+      throw Failure(std::string(failure.what()) + ". The snapshot was given up: if " + options.target +
+                    " is not there, nothing of it is");
+    }
+    auto& answer = KJ_ASSERT_NONNULL(told);
+    if (shown) std::cerr << "\r\033[K";
+    if (answer.getDone()) {
+      if (!ok(answer.getStatus())) throw Failure(refusalOf(answer.getStatus(), options));
+      return {answer.getInode(), answer.getInodes()};
+    }
+    if (shown) {
+      std::cerr << (answer.getInodes() == 0 ? std::string("waiting for those who write")
+                                            : plural(answer.getInodes(), "inode") + " copied")
+                << std::flush;
+    }
+  }
+}
+
+Made take(OperatorLine& cluster, const MountedFile& source, const MountedFile& parent,
+          const std::string& name, const SnapshotOptions& options) {
+  bool saidWhy = false;
+  auto waitFor = [&](const char* why) {
+    if (!saidWhy) std::cerr << why << '\n';
+    saidWhy = true;
+    cluster.pause();
+  };
+  for (int looks = 0;;) {
+    auto answer = cluster.ask("snapshot", CHANGE_PATIENCE, [&](rpc::Administration::Client& administration) {
+      auto request = administration.snapshotRequest();
+      request.setOriginal(source.inode);
+      request.setDirectory(parent.inode);
+      request.setName(name);
+      request.setSteps(true);
+      return request.send();
+    });
+    if (answer.getStatus() == Status::NOT_READY && ++looks <= LOOKS_MAX) {
+      waitFor("the metaserver has just started -> waiting until it knows who may be writing");
+    } else if (answer.getStatus() == Status::BUSY && answer.getUnderWay()) {
+      waitFor("another snapshot is being made -> waiting for it");
+    } else if (!ok(answer.getStatus())) {
+      throw Failure(refusalOf(answer.getStatus(), options));
+    } else if (answer.hasCopy()) {
+      return follow(cluster, answer.getCopy(), options);
+    } else {
+      return {answer.getInode(), answer.getInodes()};
+    }
+  }
+}
+
 }  // namespace
 
 ExitCode snapshot(const SnapshotOptions& options) {
@@ -61,31 +124,16 @@ ExitCode snapshot(const SnapshotOptions& options) {
     throw Failure(options.source + " and " + options.target + " are not in the same CairnFS");
   }
   OperatorLine cluster(source.metaservers.at(0));
-  for (int looks = 0;; ++looks) {
-    auto answer = cluster.ask("snapshot", CHANGE_PATIENCE, [&](rpc::Administration::Client& administration) {
-      auto request = administration.snapshotRequest();
-      request.setOriginal(source.inode);
-      request.setDirectory(parent.inode);
-      request.setName(target.filename().string());
-      return request.send();
-    });
-    if (answer.getStatus() == Status::NOT_READY && looks < LOOKS_MAX) {
-      if (looks == 0)
-        std::cerr << "the metaserver has just started -> waiting until it knows who may be writing\n";
-      cluster.pause();
-      continue;
-    }
-    if (!ok(answer.getStatus())) throw Failure(refusalOf(answer.getStatus(), options));
-    if (options.format == Format::JSON) {
-      JsonWriter json;
-      json.beginObject().field("inode", answer.getInode()).field("inodes", answer.getInodes());
-      std::cout << json.endObject().text() << '\n';
-    } else {
-      std::cout << options.target << " is a snapshot of " << options.source << ": " << answer.getInodes()
-                << " files and directories\n";
-    }
-    return ExitCode::DONE;
+  auto made = take(cluster, source, parent, target.filename().string(), options);
+  if (options.format == Format::JSON) {
+    JsonWriter json;
+    json.beginObject().field("inode", made.inode).field("inodes", made.inodes);
+    std::cout << json.endObject().text() << '\n';
+  } else {
+    std::cout << options.target << " is a snapshot of " << options.source << ": " << made.inodes
+              << " files and directories\n";
   }
+  return ExitCode::DONE;
 }
 
 }  // namespace cairn::cli

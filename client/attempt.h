@@ -67,6 +67,7 @@ class Patience {
       : timer(timer), entropy(entropy), timing(timing), end(timer.now() + timing.patience) {}
 
   bool isOver() const { return timer.now() >= end; }
+  void beginAnew() { end = timer.now() + timing.patience; }  // it is no failure that we wait for
   uint32_t attempts() const { return failures; }
   kj::Duration deadline(kj::Duration base) const {
     // Of the next attempt: base, 2 base, 4 base, ...

@@ -349,6 +349,7 @@ Async<Result<Session::ChangeOutcome>> Session::change(Fill fill, Durability dura
                                 InodeId(outcome.getReplaced()),
                                 outcome.getQuotaLeft()};
       }
+      if (outcome.getHeldUp()) patient.beginAnew();
       if (patient.isOver()) co_return Status::IO_ERROR;
     }
     KJ_IF_MAYBE (exception, tried.exception) {

@@ -158,6 +158,11 @@ class Session {
   static Status statusOf(capnp::Response<rpc::Session::ReleaseResults>&) { return Status::OK; }
   static Status statusOf(capnp::Response<rpc::Session::GiveBackResults>&) { return Status::OK; }
   static Status statusOf(capnp::Response<rpc::Session::ReportCorruptResults>&) { return Status::OK; }
+  template <typename Response>
+  static bool isHeldUp(Response&) {
+    return false;
+  }
+  static bool isHeldUp(capnp::Response<rpc::Session::AcquireResults>& answer) { return answer.getHeldUp(); }
 
   template <typename Remote, typename Send>
   Async<Result<typename AnswerOf<Remote>::Type>> queryTyped(kj::StringPtr method, Send send,
@@ -173,6 +178,7 @@ class Session {
           if (!ok(status) && refusals == Refusals::STATUS) co_return status;
           co_return kj::mv(*answer);
         }
+        if (isHeldUp(*answer)) patient.beginAnew();
         if (patient.isOver()) co_return Status::IO_ERROR;
       }
       KJ_IF_MAYBE (exception, tried.exception) {

@@ -114,6 +114,8 @@ kj::StringPtr KJ_STRINGIFY(Trouble trouble) {
       return "stray-file";
     case Trouble::STORE_SILENT:
       return "store-silent";
+    case Trouble::STAGING_GONE:
+      return "staging-gone";
   }
   KJ_UNREACHABLE;
 }
@@ -122,6 +124,7 @@ Severity severityOf(Trouble trouble) {
   switch (trouble) {
     case Trouble::ANSWERS_OF_NO_SESSION:
     case Trouble::ROWS_OF_NO_INODE:
+    case Trouble::STAGING_GONE:
     case Trouble::CHUNK_UNKNOWN:
     case Trouble::CHUNK_KEPT:
     case Trouble::STRAY_FILE:
@@ -163,6 +166,7 @@ Remedy remedyOf(const Finding& finding) {
     case Trouble::CHUNK_AHEAD:
     case Trouble::STRAY_FILE:
     case Trouble::STORE_SILENT:
+    case Trouble::STAGING_GONE:
       return Remedy::NONE;
     case Trouble::CHUNK_UNDER:
     case Trouble::REPLICA_CORRUPT:
@@ -264,6 +268,9 @@ std::string describeName(const Finding& it) {
       return text(kj::str(
           "directory ", it.inode,
           it.found ? " says that it has a quota, which it has not" : " has a quota, and does not say so"));
+    case Trouble::STAGING_GONE:
+      return text(
+          kj::str("something is noted for a copy of a tree, inode ", it.inode, ", which is not there"));
     case Trouble::ANSWERS_OF_NO_SESSION:
       return text(kj::str("answers to session ", it.found, " are kept, which is over"));
     default:
@@ -390,6 +397,7 @@ std::string advise(const Finding& it) {
     case Trouble::SYMLINK_WITHOUT_TARGET:
       return "remove it and make it anew";
     case Trouble::ROWS_OF_NO_INODE:
+    case Trouble::STAGING_GONE:
     case Trouble::ANSWERS_OF_NO_SESSION:
       return "harmless: some bytes in the namespace store";
     default:

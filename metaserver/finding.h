@@ -63,7 +63,8 @@ enum class Trouble : uint16_t {
   COUNTER_TRASH_BYTES,
   COUNTER_QUOTAS,
   COUNTER_TO_COUNT,
-  NUMBER_NOT_GIVEN_OUT,  // an inode or chunk at or above the next one that will be, or that a start has skipped
+  NUMBER_NOT_GIVEN_OUT,  // an inode or chunk at or above the next one that will be, or that a start has
+                         // skipped
   // -- stores
   CHUNK_MISSING,    // no current replica is known
   CHUNK_UNDER,      // `found` good replicas, `right` wanted
@@ -75,6 +76,8 @@ enum class Trouble : uint16_t {
   DATA_FILE,      // at `server`: `name` says what is wrong with its files
   STRAY_FILE,     // at `server`: a file `name` that the index does not know
   STORE_SILENT,   // `server` could not be asked
+  // -- names, again
+  STAGING_GONE,  // there is something to be done for a copy of a tree, `inode`, which is not there
 };
 
 enum class Severity { NOTE, WARNING, ERROR };  // ERROR: names or data are wrong or at risk

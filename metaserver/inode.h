@@ -137,6 +137,26 @@ struct TrashedFile {
   Departure departure;
 };
 
+struct StagingRecord {
+  // A copy of a tree that is being made, or taken away again, where no name leads to it (ops/staging.cc).
+  InodeId original;     // the directory that it is a copy of
+  InodeId directory;    // that it is for
+  uint64_t inodes = 0;  // that have been made
+  enum class Stage : uint8_t {
+    COPYING,
+    LINKED,    // it has its name; what was noted to make it goes
+    CLEARING,  // it was given up; what was noted to make it goes
+    DROPPING,  // then it does: its work are the directories that are to be emptied
+  } stage = Stage::COPYING;
+};
+
+struct StagedWork {
+  InodeId inode;   // of the copy: a directory, or a file with many chunks
+  InodeId source;  // what it is a copy of
+  uint64_t at =
+      0;  // of a directory: the place of the last name that has been copied; of a file: the next chunk
+};
+
 struct GarbageRecord {
   ChunkHandle handle;
   ChunkVersion version;  // replicas up to this version may be deleted
@@ -165,7 +185,7 @@ enum class Restored : uint8_t {
 
 struct NamespaceState {
   // The counters and marks of the namespace: one record, written with every change.
-  uint32_t format = 1;  // of the store: 2 once chunks are shared, 3 once it was restored (records.h)
+  uint32_t format = 1;  // of the store: 2 once chunks are shared, 3 restored, 4 trees staged (records.h)
   ClusterId cluster;
   LogIndex applied;  // the last operation that is in the state
   Epoch epoch;

@@ -15,24 +15,27 @@
 namespace cairn {
 
 enum class Table : char {
-  STATE = 'M',        //                          -> NamespaceState
-  INODES = 'I',       // inode                    -> Inode
-  NAMES = 'D',        // directory, name hash     -> the entries with that hash (almost always one)
-  FILE_CHUNKS = 'C',  // inode, chunk index       -> handle
-  CHUNKS = 'H',       // handle                   -> ChunkRecord
-  TARGETS = 'L',      // inode                    -> symlink target
-  XATTRS = 'X',       // inode, attribute name    -> value
-  ORPHANS = 'O',      // inode                    -> OrphanRecord
-  GARBAGE = 'G',      // handle                   -> version
-  SESSIONS = 'S',     // session                  -> SessionRecord
-  ANSWERS = 'A',      // session, sequence        -> Outcome
-  STORES = 'T',       // UUID of the store        -> server id
-  TRASH = 'W',        // time it goes, inode      -> Departure
-  WHEREABOUTS = 'P',  // directory                -> Whereabouts
-  USAGE = 'U',        // directory                -> Usage
-  QUOTAS = 'Q',       // directory                -> QuotaLimits
-  COUNT = 'N',        // directory to be counted  -> place up to which it is
-  BACKLINKS = 'B',    // inode                    -> Backlinks
+  STATE = 'M',         //                          -> NamespaceState
+  INODES = 'I',        // inode                    -> Inode
+  NAMES = 'D',         // directory, name hash     -> the entries with that hash (almost always one)
+  FILE_CHUNKS = 'C',   // inode, chunk index       -> handle
+  CHUNKS = 'H',        // handle                   -> ChunkRecord
+  TARGETS = 'L',       // inode                    -> symlink target
+  XATTRS = 'X',        // inode, attribute name    -> value
+  ORPHANS = 'O',       // inode                    -> OrphanRecord
+  GARBAGE = 'G',       // handle                   -> version
+  SESSIONS = 'S',      // session                  -> SessionRecord
+  ANSWERS = 'A',       // session, sequence        -> Outcome
+  STORES = 'T',        // UUID of the store        -> server id
+  TRASH = 'W',         // time it goes, inode      -> Departure
+  WHEREABOUTS = 'P',   // directory                -> Whereabouts
+  USAGE = 'U',         // directory                -> Usage
+  QUOTAS = 'Q',        // directory                -> QuotaLimits
+  COUNT = 'N',         // directory to be counted  -> place up to which it is
+  BACKLINKS = 'B',     // inode                    -> Backlinks
+  STAGINGS = 'J',      // inode of the top         -> StagingRecord
+  STAGED_WORK = 'K',   // top, inode of the copy   -> source, how far
+  STAGED_LINKS = 'Y',  // top, source with several names -> inode of the copy
 };
 
 class Key {

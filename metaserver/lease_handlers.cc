@@ -110,6 +110,7 @@ Async<void> SessionHandlers::acquiring(AcquireContext context) {
                                             {.wish = wish, .number = inode.value()});
   if (!turn.isReady()) {
     results.setStatus(Status::NOT_READY);
+    results.setHeldUp(writes && service.leases.writingIsPaused());
     co_return;
   }
   found = service.names.inode(inode);

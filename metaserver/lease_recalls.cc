@@ -16,6 +16,8 @@ constexpr kj::Duration PLACE_KEPT = 4 * kj::SECONDS;  // for a caller that asks 
 constexpr kj::Duration DESCRIBE_DEADLINE = 500 * kj::MILLISECONDS;
 constexpr kj::Duration RECALL_DEADLINE = 2 * RECALL_TERM;  // it has been fenced long before
 constexpr uint32_t CHUNKS_AT_A_TIME = 1000;
+constexpr size_t FILES_AT_A_TIME = 256;  // of one claim: with each answer all of them are looked at
+constexpr uint32_t ROUNDS_MAX = 8;       // of ending what has begun meanwhile
 
 }  // namespace
 
@@ -203,8 +205,8 @@ Async<LeaseRecalls::Turn> LeaseRecalls::claim(SessionId id, kj::Array<InodeId> i
 }
 
 Async<LeaseRecalls::Turn> LeaseRecalls::excludeAll(kj::Array<InodeId> inodes,
-                                                   kj::Maybe<kj::Duration> patience) {
-  Purpose purpose{.wish = Wish::CHANGE, .number = ++ownChanges};
+                                                   kj::Maybe<kj::Duration> patience, Wish wish) {
+  Purpose purpose{.wish = wish, .number = ++ownChanges};
   auto began = timer.now();
   for (;;) {
     auto turn = co_await claim(SessionId(), kj::heapArray(inodes.asPtr()), purpose);
@@ -215,6 +217,21 @@ Async<LeaseRecalls::Turn> LeaseRecalls::excludeAll(kj::Array<InodeId> inodes,
       co_return Turn();
     }
   }
+}
+
+Async<Status> LeaseRecalls::endWriting(kj::Maybe<kj::Duration> patience) {
+  for (uint32_t round = 0; round < ROUNDS_MAX; ++round) {
+    auto files = leases.written();
+    if (files.empty()) co_return Status::OK;
+    for (size_t first = 0; first < files.size(); first += FILES_AT_A_TIME) {
+      auto some = files.asPtr().slice(first, kj::min(first + FILES_AT_A_TIME, files.size()));
+      auto turn =
+          co_await excludeAll(kj::heapArray<InodeId>(some.begin(), some.size()), patience, Wish::READ);
+      if (!turn.isReady()) co_return Status::BUSY;
+    }
+    if (!leases.isPaused()) co_return Status::OK;  // those who write much have begun again
+  }
+  co_return Status::BUSY;
 }
 
 void LeaseRecalls::carryOut() {

@@ -77,13 +77,20 @@ class LeaseRecalls final : private SessionListener, private kj::TaskSet::ErrorHa
     auto operator<=>(const Purpose&) const = default;
   };
   Async<Turn> claim(SessionId id, kj::Array<InodeId> inodes, Purpose purpose);
-  Async<Turn> excludeAll(kj::Array<InodeId> inodes, kj::Maybe<kj::Duration> patience = nullptr);
+  Async<Turn> excludeAll(kj::Array<InodeId> inodes, kj::Maybe<kj::Duration> patience = nullptr,
+                         Wish wish = Wish::CHANGE);
   // For a change of the metaserver's own: however long it takes, or not ready when `patience` is over. Nobody
-  // is left out.
+  // is left out. With Wish::READ only those who write.
 
   kj::Own<void> pauseWriting();
   // As long as it lives no write or append lease is given that was not asked for before.
+  bool writingIsPaused() const { return leases.isPaused(); }
   bool hasWriter(InodeId inode) const { return leases.hasWriter(inode); }
+  bool anyWriter() const { return !leases.written().empty(); }
+  Async<Status> endWriting(kj::Maybe<kj::Duration> patience);
+  // Everybody in the cluster who writes sends what he has, some files after the others, and gives his lease
+  // back; he may keep what he has read. In a pause nobody writes then. BUSY: somebody does not answer for so
+  // long.
 
   Turn publish(SessionId id, InodeId inode) { return Turn(*this, leases.publish(id, inode)); }
   // Until the namespace has it.

@@ -46,6 +46,9 @@ struct Retired {
 bool growsNamespace(rpc::Operation::Reader operation) {
   switch (operation.which()) {
     case rpc::Operation::ATTACH_CHUNK:
+    case rpc::Operation::SNAPSHOT:
+    case rpc::Operation::STAGE_TREE:
+    case rpc::Operation::COPY_STAGED:
       return true;
     case rpc::Operation::CHANGE:
       break;

@@ -56,6 +56,7 @@ Async<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, 
   serviceOptions.brake = options.brake;
   serviceOptions.repair = options.repair;
   serviceOptions.rebalance = options.rebalance;
+  serviceOptions.snapshots = options.snapshots;
   server->metaService = kj::heap<MetaService>(serviceOptions, *server->log, server->names->read(),
                                               world.timer, world.entropy, world.log);
   auto& service = *server->metaService;

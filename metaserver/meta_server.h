@@ -57,6 +57,7 @@ struct MetaServerOptions {
   MetaServiceOptions::Brake brake = MetaServiceOptions::Brake::KEEP;
   RepairOptions repair;
   RebalancePlan::Automatic rebalance = RebalancePlan::Automatic::YES;
+  SnapshotLimits snapshots;
   kj::Maybe<TrashOptions> trash;  // null: as it was; a new cluster has none
 };
 

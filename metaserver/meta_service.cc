@@ -10,25 +10,29 @@
 
 namespace cairn {
 
-MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, const NamespaceReader& names,
-                         kj::Timer& timer, kj::EntropySource& entropy, env::Logger logger)
-    : operations(log),
-      names(names),
+MetaService::MetaService(const MetaServiceOptions& options, OperationLog& operationLog,
+                         const NamespaceReader& names, kj::Timer& timer, kj::EntropySource& entropy,
+                         env::Logger logger)
+    : names(names),
       timer(timer),
       log(kj::mv(logger)),
+      gate(operationLog, timer, log),
+      operations(gate),
+      snapshotLimits(options.snapshots),
       view(timer.now(), options.minimumReplicas,
            names.state().restored == Restored::TAKING_OVER ? SafeMode::WaitFor::ALL
                                                            : SafeMode::WaitFor::ENOUGH),
-      orders(view, timer, log.epoch(), this->log),
-      grants(view, orders, log, names, timer, entropy, this->log),
-      repair(options.repair, view, orders, grants, names, timer, this->log),
-      rebalance(options.rebalance, view, repair, names, timer, this->log),
-      survey(view, orders, log, names, repair, timer, this->log),
-      sessions(log, names, timer, this->log),
-      locks(sessions, names, timer, this->log),
-      trash(view, log, names, timer, this->log),
-      leases(sessions, grants, names, timer, log.epoch(), this->log),
-      quotas(log, names, trash, timer, this->log),
+      orders(view, timer, operations.epoch(), log),
+      grants(view, orders, operations, names, timer, entropy, log),
+      repair(options.repair, view, orders, grants, names, timer, log),
+      rebalance(options.rebalance, view, repair, names, timer, log),
+      survey(view, orders, operations, names, repair, timer, log),
+      sessions(operations, names, timer, log),
+      locks(sessions, names, timer, log),
+      trash(view, operations, names, timer, log),
+      leases(sessions, grants, names, timer, operations.epoch(), log),
+      quotas(operations, names, trash, timer, log),
+      stagings(gate, names, timer, log),
       tasks(*this) {
   for (auto& store : names.stores()) {
     view.servers.known(store.server, store.store);
@@ -46,6 +50,7 @@ MetaService::MetaService(const MetaServiceOptions& options, OperationLog& log, c
   tasks.add(trash.run());
   tasks.add(leases.run());
   tasks.add(quotas.run());
+  tasks.add(stagings.run());
 }
 
 MetaService::~MetaService() noexcept(false) = default;

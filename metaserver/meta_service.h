@@ -15,15 +15,18 @@
 #include <set>
 
 #include "env/log.h"
+#include "metaserver/change_gate.h"
 #include "metaserver/chunk_grants.h"
 #include "metaserver/chunk_survey.h"
 #include "metaserver/cluster_view.h"
 #include "metaserver/lease_recalls.h"
 #include "metaserver/lock_service.h"
+#include "metaserver/ops/rules.h"
 #include "metaserver/quota_keeper.h"
 #include "metaserver/rebalance.h"
 #include "metaserver/repair.h"
 #include "metaserver/sessions.h"
+#include "metaserver/staging_keeper.h"
 #include "metaserver/store_orders.h"
 #include "metaserver/trash_keeper.h"
 #include "rpc/coroutine.h"
@@ -34,16 +37,23 @@ namespace cairn {
 class Archive;
 class NamespaceScan;
 
+struct SnapshotLimits {
+  size_t inodes = ops::SNAPSHOT_INODES_MAX;  // a larger tree is copied in steps; and so is one
+  size_t chunks = ops::SNAPSHOT_CHUNKS_MAX;  // of more chunks
+  uint32_t step = 2000;                      // in the measure of copyStaged: some tens of milliseconds
+};
+
 struct MetaServiceOptions {
   uint32_t minimumReplicas = 2;
   enum class Brake { KEEP, RELEASE } brake = Brake::KEEP;
   RepairOptions repair;
   RebalancePlan::Automatic rebalance = RebalancePlan::Automatic::YES;
+  SnapshotLimits snapshots;
 };
 
 class MetaService final : private kj::TaskSet::ErrorHandler {
  public:
-  MetaService(const MetaServiceOptions& options, OperationLog& log, const NamespaceReader& names,
+  MetaService(const MetaServiceOptions& options, OperationLog& operationLog, const NamespaceReader& names,
               kj::Timer& timer, kj::EntropySource& entropy, env::Logger logger);
   ~MetaService() noexcept(false);
   KJ_DISALLOW_COPY(MetaService);
@@ -81,10 +91,12 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   // Cap'n Proto lets a call run to its end though its caller has gone. What waits runs in here, and ends with
   // the service.
 
-  OperationLog& operations;
   const NamespaceReader& names;
   kj::Timer& timer;
   env::Logger log;
+  ChangeGate gate;
+  OperationLog& operations;  // behind the gate
+  const SnapshotLimits snapshotLimits;
   ClusterView view;
   StoreOrders orders;
   ChunkGrants grants;
@@ -96,6 +108,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   TrashKeeper trash;
   LeaseRecalls leases;
   QuotaKeeper quotas;
+  StagingKeeper stagings;
   kj::Maybe<Archive&> archive;  // null: this service has no storage of its own (in tests)
   kj::Maybe<kj::Function<kj::Own<NamespaceScan>()>> scan;  // of the namespace, for checks; null: likewise
   bool checking = false;                                   // one check at a time

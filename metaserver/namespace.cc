@@ -242,6 +242,14 @@ Outcome Namespace::dispatchOwn(rpc::Operation::Reader operation) {
       return ops::ownChunk(operation, transaction);
     case rpc::Operation::SNAPSHOT:
       return ops::snapshot(operation, transaction);
+    case rpc::Operation::STAGE_TREE:
+      return ops::stageTree(operation, transaction);
+    case rpc::Operation::COPY_STAGED:
+      return ops::copyStaged(operation, transaction);
+    case rpc::Operation::LINK_STAGED:
+      return ops::linkStaged(operation, transaction);
+    case rpc::Operation::DROP_STAGED:
+      return ops::dropStaged(operation, transaction);
     case rpc::Operation::PURGE:
       return ops::purge(operation, transaction);
     case rpc::Operation::COLLECT_GARBAGE:

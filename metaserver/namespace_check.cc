@@ -24,7 +24,7 @@ struct NamespaceCheck::Node {
   uint64_t names = 0, entries = 0, subdirectories = 0, namedIn = 0;
   uint64_t chunks = 0, chunksEnd = 0, zeroBlocks = 0;
   uint32_t attributeBytes = 0, attributeNames = 0;
-  bool target = false, orphan = false, trash = false;
+  bool target = false, orphan = false, trash = false, staged = false;
   Usage usage;
   uint64_t id() const { return inode.id().value(); }
 };
@@ -71,6 +71,7 @@ Async<void> NamespaceCheck::run() {
   co_await checkNodes();
   co_await checkChunks();
   co_await checkWhereabouts();
+  co_await checkStagings();
   co_await checkAnswers();
   co_await checkCounters();
 }
@@ -111,6 +112,7 @@ Async<void> NamespaceCheck::checkNodes() {
     co_await countPlaces(nodes);
     co_await countExtras(nodes);
     co_await markNameless(nodes);
+    co_await markStaged(nodes);
     if (scan.state().counting == Counting::DONE) co_await countUsage(nodes);
     co_await judge(nodes);
     if (nodes.high == UINT64_MAX) co_return;
@@ -237,6 +239,23 @@ Async<void> NamespaceCheck::markNameless(Nodes& nodes) {
   }
 }
 
+Async<void> NamespaceCheck::markStaged(Nodes& nodes) {
+  // A snapshot in steps: until it has its name none leads to its top; when it is dropped, to none of the
+  // directories that are still to be emptied.
+  for (auto rows = scan.rows(Table::STAGINGS, nodes.low); rows.valid() && nodes.covers(rows.first());
+       rows.next()) {
+    auto* node = nodes.find(rows.first());
+    auto stage = decodeStaging(rows.value()).stage;
+    if (node != nullptr) node->staged = stage != StagingRecord::Stage::LINKED;
+    if (++sinceRest >= ROWS_AT_A_TIME) co_await pace();
+  }
+  for (auto rows = scan.rows(Table::STAGED_WORK); rows.valid(); rows.next()) {
+    auto* node = nodes.covers(rows.second()) ? nodes.find(rows.second()) : nullptr;
+    if (node != nullptr) node->staged = true;
+    if (++sinceRest >= ROWS_AT_A_TIME) co_await pace();
+  }
+}
+
 Async<void> NamespaceCheck::countUsage(Nodes& nodes) {
   auto usages = scan.rows(Table::USAGE);
   for (auto rows = scan.rows(Table::INODES); rows.valid(); rows.next()) {
@@ -284,7 +303,7 @@ Async<void> NamespaceCheck::judge(Nodes& nodes) {
       co_await tell(Trouble::NUMBER_NOT_GIVEN_OUT, id, id.value(), next.value());
     }
     bool nameless = node.names == 0 && id != ROOT_INODE;
-    if (nameless && !node.orphan && !node.trash) co_await tell(Trouble::UNREACHABLE, id);
+    if (nameless && !node.orphan && !node.trash && !node.staged) co_await tell(Trouble::UNREACHABLE, id);
     if (node.inode.has(TRASHED) != node.trash)
       co_await tell(Trouble::TRASH_MARK, id, node.inode.has(TRASHED), node.trash);
     if (attributes.isDirectory()) {
@@ -456,6 +475,27 @@ Async<void> NamespaceCheck::checkWhereabouts() {
     for (auto [directory, count] : recorded) {
       auto right = needed.count(directory) > 0 ? needed[directory] : 0;
       if (count != right) co_await tell(Trouble::WHEREABOUTS, InodeId(directory), count, right);
+    }
+  }
+}
+
+Async<void> NamespaceCheck::checkStagings() {
+  for (auto rows = scan.rows(Table::STAGINGS); rows.valid(); rows.next()) {
+    // One that is being dropped loses its top long before it is gone.
+    bool dropping = decodeStaging(rows.value()).stage == StagingRecord::Stage::DROPPING;
+    bool isThere = dropping || scan.get(Key(Table::INODES, rows.first())).has_value();
+    if (!isThere) co_await tell(Trouble::STAGING_GONE, InodeId(rows.first()));
+    if (++sinceRest >= ROWS_AT_A_TIME) co_await pace();
+  }
+  for (auto table : {Table::STAGED_WORK, Table::STAGED_LINKS}) {
+    uint64_t told = 0;
+    for (auto rows = scan.rows(table); rows.valid(); rows.next()) {
+      auto top = rows.first();
+      if (top != told && !scan.get(Key(Table::STAGINGS, top)).has_value()) {
+        told = top;
+        co_await tell(Trouble::STAGING_GONE, InodeId(top));
+      }
+      if (++sinceRest >= ROWS_AT_A_TIME) co_await pace();
     }
   }
 }

@@ -61,6 +61,7 @@ class NamespaceCheck {
   Async<void> countPlaces(Nodes& nodes);
   Async<void> countExtras(Nodes& nodes);
   Async<void> markNameless(Nodes& nodes);
+  Async<void> markStaged(Nodes& nodes);
   Async<void> countUsage(Nodes& nodes);
   Async<void> judge(Nodes& nodes);
   Async<void> judgeFile(const Node& node);
@@ -70,6 +71,7 @@ class NamespaceCheck {
   bool leadsToRoot(InodeId directory);
   Async<void> checkChunks();
   Async<void> checkWhereabouts();
+  Async<void> checkStagings();
   Async<void> checkAnswers();
   Async<void> checkCounters();
 };

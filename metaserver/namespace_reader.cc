@@ -253,6 +253,28 @@ kj::Array<InodeId> NamespaceReader::orphans(InodeId after, uint32_t limit) const
   return result.releaseAsArray();
 }
 
+kj::Array<InodeId> NamespaceReader::stagings(uint32_t limit) const {
+  kj::Vector<InodeId> result;
+  if (limit == 0) return result.releaseAsArray();
+  scan(db, witness, Key(Table::STAGINGS), Key(Table::STAGINGS), [&](KeyReader key, std::string_view) {
+    result.add(InodeId(key.number()));
+    return result.size() < limit;
+  });
+  return result.releaseAsArray();
+}
+
+kj::Array<StagedWork> NamespaceReader::stagedWork(InodeId top, uint32_t limit) const {
+  kj::Vector<StagedWork> result;
+  if (limit == 0) return result.releaseAsArray();
+  Key prefix(Table::STAGED_WORK, top.value());
+  scan(db, witness, prefix, prefix, [&](KeyReader key, std::string_view value) {
+    key.number();
+    result.add(decodeStagedWork(InodeId(key.number()), value));
+    return result.size() < limit;
+  });
+  return result.releaseAsArray();
+}
+
 bool NamespaceReader::isBoundForTrash(InodeId orphan) const {
   Row row(db, witness, Key(Table::ORPHANS, orphan.value()));
   return row.exists() && decodeOrphan(row.value()).departure.until > 0;

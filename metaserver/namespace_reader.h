@@ -95,6 +95,8 @@ class NamespaceReader {
 
   kj::Array<GarbageRecord> garbage(ChunkHandle after, uint32_t limit) const;  // in order of handle
   kj::Maybe<ChunkVersion> dropped(ChunkHandle handle) const;                  // of its garbage record
+  kj::Array<InodeId> stagings(uint32_t limit) const;  // copies of trees that have no name: their tops
+  kj::Array<StagedWork> stagedWork(InodeId top, uint32_t limit) const;  // that is left, in order of inodes
   kj::Array<SessionRecord> sessions() const;
   kj::Maybe<SessionRecord> session(SessionId id) const;
   bool hasAnswered(SessionId session, uint64_t sequence) const;  // that change, and remembers the answer

@@ -231,5 +231,36 @@ struct Operation {
     }
     # What that check has found is put right: counts by the difference, rows if they are still wrong. Answers how many were.
     # Refuses: staleVersion (what another check has found was mended since).
+
+    stageTree :group {
+      stagedFrom @71 :UInt64;   # directory
+      stagedFor @72 :UInt64;    # directory that will get the name
+      stagedName @73 :Text;
+    }
+    # Begins a copy of a tree of any size where no name leads to it: its top, empty. The number of that inode is the answer. Until
+    # `linkStaged` the proposer lets nothing be changed that the copy could show. Refuses as `snapshot`.
+
+    copyStaged :group {
+      staging @74 :UInt64;      # inode of its top
+      copyAtMost @75 :UInt32;   # so much: an inode or name counts 1, and so do a chunk and a KiB of extended attributes
+      standing @76 :List(UInt64);  # as `still` of `snapshot`: chunks of what comes next
+    }
+    # The next step of it, up to the first chunk that may be being written. Answers how many inodes it has by now; Outcome.more: it is
+    # not complete. Refuses: notFound, stale (it is complete, or being dropped), overQuota (with what it has already), staleVersion (the
+    # very first chunk does not stand still).
+
+    linkStaged :group {
+      linked @77 :UInt64;       # inode of its top
+      linkedAs @78 :Text;       # name
+    }
+    # The copy, which is complete, gets its name in the directory that it is for. Answers as `snapshot`, and refuses as it;
+    # besides: notFound, notReady (it is not complete).
+
+    dropStaged :group {
+      dropped @79 :UInt64;      # inode of its top
+      dropAtMost @80 :UInt32;   # in the measure of `copyAtMost`
+    }
+    # The next step of taking such a copy away again, with its references to chunks; of one that has its name, only of what was noted
+    # to make it. Answers how many inodes went; Outcome.more: there is more. One that is not there is ignored.
   }
 }

@@ -419,6 +419,43 @@ Backlinks decodeBacklinks(std::string_view bytes) {
   return links;
 }
 
+std::string encode(const StagingRecord& staging) {
+  Writer writer;
+  writer.number(staging.original);
+  writer.number(staging.directory);
+  writer.number(staging.inodes);
+  writer.number(static_cast<uint8_t>(staging.stage));
+  return writer.done();
+}
+
+StagingRecord decodeStaging(std::string_view bytes) {
+  StagingRecord staging;
+  Reader reader(bytes, "staging");
+  reader.number(staging.original);
+  reader.number(staging.directory);
+  reader.number(staging.inodes);
+  uint8_t stage = 0;
+  reader.number(stage);
+  staging.stage = static_cast<StagingRecord::Stage>(stage);
+  return staging;
+}
+
+std::string encode(const StagedWork& work) {
+  Writer writer;
+  writer.number(work.source);
+  writer.number(work.at);
+  return writer.done();
+}
+
+StagedWork decodeStagedWork(InodeId inode, std::string_view bytes) {
+  StagedWork work;
+  Reader reader(bytes, "staged work");
+  work.inode = inode;
+  reader.number(work.source);
+  reader.number(work.at);
+  return work;
+}
+
 // ---------------------------------------------------------------------------------------------------------------
 
 namespace {
@@ -589,6 +626,20 @@ kj::String describe(const Departure& departure) {
                  departure.uid, " at ", departure.deleted, ", kept until ", departure.until);
 }
 
+kj::StringPtr describe(StagingRecord::Stage stage) {
+  switch (stage) {
+    case StagingRecord::Stage::COPYING:
+      return "being copied";
+    case StagingRecord::Stage::LINKED:
+      return "has its name";
+    case StagingRecord::Stage::CLEARING:
+      return "given up";
+    case StagingRecord::Stage::DROPPING:
+      return "being dropped";
+  }
+  return "of a stage that is not known";
+}
+
 kj::String describeNames(std::string_view value) {
   auto text = kj::str("");
   NameBucket(value).forEach([&](const NamedInode& entry) {
@@ -672,6 +723,21 @@ kj::String describeRecord(std::string_view key, std::string_view value) {
                      directory.parent ? kj::str("gone, was ", kj::encodeCEscape(owned(directory.name)),
                                                 " in ", directory.parent)
                                       : kj::str("there"));
+    }
+    case Table::STAGINGS: {
+      auto top = reader.number();
+      auto staging = decodeStaging(value);
+      return kj::str("staging ", top, ": of ", staging.original, " for directory ", staging.directory, ", ",
+                     staging.inodes, " inodes, ", describe(staging.stage));
+    }
+    case Table::STAGED_WORK: {
+      auto top = reader.number();
+      auto work = decodeStagedWork(InodeId(reader.number()), value);
+      return kj::str("work of staging ", top, ": ", work.inode, " from ", work.source, " at ", work.at);
+    }
+    case Table::STAGED_LINKS: {
+      auto top = reader.number();
+      return kj::str("link of staging ", top, ": of ", reader.number(), " is ", decodeNumber(value));
     }
     case Table::GARBAGE:
       return kj::str("garbage ", reader.number(), " up to version ", decodeNumber(value));

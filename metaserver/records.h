@@ -16,9 +16,10 @@
 namespace cairn {
 
 constexpr uint64_t STORE_DRAINING = 1ull << 32;  // in the value of a store, above its id
-constexpr uint32_t NAMESPACE_FORMAT = 3;         // of the store as a whole, in the state record
+constexpr uint32_t NAMESPACE_FORMAT = 4;         // of the store as a whole, in the state record
 // 1: no chunk has ever been shared; 2 since the first that was: a program that knows only 1 would write it.
 // 3: it was restored from a backup: a program that knows only 2 would take what stores hold for garbage.
+// 4: a tree was copied in steps: a program that knows only 3 would leave for ever what was given up.
 constexpr uint8_t RECORD_FORMAT = 1;
 constexpr uint8_t ORPHAN_FORMAT =
     2;  // format 1: nothing, or the text `linkable`; read as without a departure
@@ -76,6 +77,12 @@ QuotaLimits decodeQuota(std::string_view bytes);
 
 std::string encode(const Backlinks& links);
 Backlinks decodeBacklinks(std::string_view bytes);
+
+std::string encode(const StagingRecord& staging);
+StagingRecord decodeStaging(std::string_view bytes);
+
+std::string encode(const StagedWork& work);  // but `inode`, which is in the key
+StagedWork decodeStagedWork(InodeId inode, std::string_view bytes);
 
 struct Answer {
   // What is remembered of a session's change.

@@ -32,6 +32,18 @@ kj::Promise<void> SessionHandlers::closing(CloseContext context) {
 Async<void> SessionHandlers::changing(ChangeContext context) {
   auto results = context.getResults();
   auto change = context.getParams().getChange();
+  // While a large snapshot is made nothing changes. The wait is at the very beginning, where it keeps nobody
+  // from reading.
+  if (!service.gate.isOpen()) co_await service.gate.untilOpen();
+  if (!service.gate.isOpen()) {
+    service.sessions.touch(session);
+    auto builder = results.initOutcome();
+    builder.setStatus(Status::NOT_READY);
+    builder.setHeldUp(true);
+    co_return;
+  }
+  service.gate.begun();
+  KJ_DEFER(service.gate.ended());
   if (fenced()) {
     results.initOutcome().setStatus(Status::SESSION_EXPIRED);
     co_return;

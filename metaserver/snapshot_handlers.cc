@@ -15,11 +15,13 @@
 // So what a write has returned for before the point of the snapshot is in it, and what returns later was
 // written after it. Chunks stand still last: who has to give a lease back needs them to send what it has.
 // Writers wait until the operation is done; then they find their chunks shared and get clones
-// (chunk_clone.cc).
+// (chunk_clone.cc). A tree that is too large for one operation is found out by the first walk, and left to
+// stepped_snapshot.h.
 #include <set>
 
 #include "metaserver/administration_handlers.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/stepped_snapshot.h"
 #include "rpc/coroutine.h"
 
 namespace cairn {
@@ -35,7 +37,7 @@ struct Found {
   kj::Vector<InodeId> writers;  // files that somebody may have unsent bytes of
 };
 
-Status addChunks(const NamespaceReader& names, InodeId file, Handles& handles) {
+Status addChunks(const NamespaceReader& names, InodeId file, size_t limit, Handles& handles) {
   constexpr uint32_t PAGE = 1000;
   for (ChunkIndex next;;) {
     auto page = names.chunksOf(file, next, PAGE);
@@ -43,13 +45,15 @@ Status addChunks(const NamespaceReader& names, InodeId file, Handles& handles) {
       if (!names.isShared(chunk.handle, chunk.record)) handles.insert(chunk.handle);
       next = chunk.index.next();
     }
-    if (handles.size() > ops::SNAPSHOT_CHUNKS_MAX) return Status::TOO_BIG;
+    if (handles.size() > limit) return Status::TOO_BIG;
     if (page.size() < PAGE) return Status::OK;
   }
 }
 
-Status walk(const NamespaceReader& names, const LeaseRecalls& leases, InodeId top, Found& found) {
+Status walk(const MetaService& service, InodeId top, Found& found) {
   // At once: what it finds is so in this turn of the loop.
+  auto& names = service.names;
+  auto& limits = service.snapshotLimits;
   size_t inodes = 1;
   kj::Vector<InodeId> directories;
   directories.add(top);
@@ -59,11 +63,11 @@ Status walk(const NamespaceReader& names, const LeaseRecalls& leases, InodeId to
       if (!page.ok()) return page.status();
       for (auto& entry : page->entries) {
         cookie = entry.cookie;
-        if (++inodes > ops::SNAPSHOT_INODES_MAX) return Status::TOO_BIG;
+        if (++inodes > limits.inodes) return Status::TOO_BIG;
         if (entry.attributes.isDirectory()) directories.add(entry.attributes.inode);
         if (!entry.attributes.isRegular()) continue;
-        if (leases.hasWriter(entry.attributes.inode)) found.writers.add(entry.attributes.inode);
-        auto status = addChunks(names, entry.attributes.inode, found.chunks);
+        if (service.leases.hasWriter(entry.attributes.inode)) found.writers.add(entry.attributes.inode);
+        auto status = addChunks(names, entry.attributes.inode, limits.chunks, found.chunks);
         if (!ok(status)) return status;
       }
       if (page->end == ListingEnd::YES) break;
@@ -78,6 +82,33 @@ struct Quiet {
   LeaseRecalls::Turn turn;
 };
 
+class TreeCopy final : public rpc::TreeCopy::Server {
+  // What the caller of a snapshot in steps holds: it is wanted as long.
+ public:
+  TreeCopy(MetaService& service, kj::Own<SteppedSnapshot> snapshot)
+      : service(service), snapshot(kj::mv(snapshot)) {}
+  ~TreeCopy() noexcept(false) { snapshot->giveUp(); }
+
+  kj::Promise<void> next(NextContext context) override { return service.guard(telling(context)); }
+
+ private:
+  static constexpr kj::Duration ANSWER_AFTER = 1 * kj::SECONDS;
+  MetaService& service;
+  kj::Own<SteppedSnapshot> snapshot;
+
+  Async<void> telling(NextContext context) {
+    auto told = kj::addRef(*snapshot);  // the capability may go meanwhile: that is to end it
+    if (!told->isOver()) co_await told->whenOver().exclusiveJoin(service.timer.afterDelay(ANSWER_AFTER));
+    KJ_IF_MAYBE (exception, told->bug()) kj::throwFatalException(kj::cp(*exception));
+    auto results = context.getResults();
+    results.setDone(told->isOver());
+    results.setInodes(told->inodes());
+    if (!told->isOver()) co_return;
+    results.setStatus(told->status());
+    if (ok(told->status())) results.setInode(told->inode().value());
+  }
+};
+
 }  // namespace
 
 Async<void> AdministrationHandlers::takingSnapshot(SnapshotContext context) {
@@ -88,14 +119,33 @@ Async<void> AdministrationHandlers::takingSnapshot(SnapshotContext context) {
     results.setStatus(Status::NOT_READY);
     co_return;
   }
+  if (!service.stagings.mayBegin()) {
+    results.setStatus(Status::BUSY);
+    results.setUnderWay(true);
+    co_return;
+  }
+  service.stagings.begunWhole();
+  auto isCounted = true;
+  KJ_DEFER(if (isCounted) service.stagings.endedWhole());
   auto look = [&](Found& found) {
     found = Found();
-    auto status = walk(service.names, service.leases, original, found);
+    auto status = walk(service, original, found);
     found.writers.add(directory);  // mounts may have it cached that there is no such name
     return status;
   };
   Found found;
   auto status = look(found);
+  if (status == Status::TOO_BIG && params.getSteps()) {
+    service.stagings.endedWhole();
+    isCounted = false;
+    bool isAlone = service.stagings.mayBeginSteps();
+    results.setStatus(isAlone ? Status::OK : Status::BUSY);
+    results.setUnderWay(!isAlone);
+    if (isAlone)
+      results.setCopy(kj::heap<TreeCopy>(
+          service, SteppedSnapshot::begin(service, {original, directory, kj::str(params.getName())})));
+    co_return;
+  }
   if (ok(status)) auto turn KJ_UNUSED = co_await service.leases.excludeAll(found.writers.releaseAsArray());
 
   Quiet quiet;

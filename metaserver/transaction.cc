@@ -527,6 +527,68 @@ void Transaction::keepWhereabouts(InodeId directory, InodeId parent, kj::StringP
   }
 }
 
+kj::Maybe<StagingRecord> Transaction::staging(InodeId top) {
+  KJ_IF_MAYBE (value, get(Key(Table::STAGINGS, top.value()))) return decodeStaging(*value);
+  return nullptr;
+}
+
+void Transaction::putStaging(InodeId top, const StagingRecord& record) {
+  set(Key(Table::STAGINGS, top.value()), encode(record));
+}
+
+void Transaction::dropStaging(InodeId top) {
+  erase(Key(Table::STAGINGS, top.value()));
+}
+
+kj::Vector<StagedWork> Transaction::stagedWork(InodeId top, size_t limit) {
+  kj::Vector<StagedWork> result;
+  if (limit == 0) return result;
+  Key prefix(Table::STAGED_WORK, top.value());
+  scan(prefix, prefix, [&](std::string_view key, std::string_view value) {
+    KeyReader reader(key);
+    reader.number();
+    result.add(decodeStagedWork(InodeId(reader.number()), value));
+    return result.size() < limit;
+  });
+  return result;
+}
+
+void Transaction::putStagedWork(InodeId top, const StagedWork& work) {
+  set(Key(Table::STAGED_WORK, top.value(), work.inode.value()), encode(work));
+}
+
+void Transaction::dropStagedWork(InodeId top, InodeId inode) {
+  erase(Key(Table::STAGED_WORK, top.value(), inode.value()));
+}
+
+InodeId Transaction::stagedLink(InodeId top, InodeId source) {
+  KJ_IF_MAYBE (value, get(Key(Table::STAGED_LINKS, top.value(), source.value()))) {
+    return InodeId(decodeNumber(*value));
+  }
+  return InodeId();
+}
+
+void Transaction::putStagedLink(InodeId top, InodeId source, InodeId copy) {
+  set(Key(Table::STAGED_LINKS, top.value(), source.value()), encodeNumber(copy.value()));
+}
+
+kj::Vector<InodeId> Transaction::stagedLinks(InodeId top, size_t limit) {
+  kj::Vector<InodeId> result;
+  if (limit == 0) return result;
+  Key prefix(Table::STAGED_LINKS, top.value());
+  scan(prefix, prefix, [&](std::string_view key, std::string_view) {
+    KeyReader reader(key);
+    reader.number();
+    result.add(InodeId(reader.number()));
+    return result.size() < limit;
+  });
+  return result;
+}
+
+void Transaction::dropStagedLink(InodeId top, InodeId source) {
+  erase(Key(Table::STAGED_LINKS, top.value(), source.value()));
+}
+
 kj::Maybe<ServerId> Transaction::store(kj::StringPtr uuid) {
   KJ_IF_MAYBE (value, get(Key(Table::STORES, uuid))) return ServerId(uint32_t(decodeNumber(*value)));
   return nullptr;

@@ -101,6 +101,16 @@ class Transaction {
   void leaveWhereabouts(InodeId directory);  // one less
   void keepWhereabouts(InodeId directory, InodeId parent, kj::StringPtr name);  // it goes: if they are needed
   void correctWhereabouts(InodeId directory, uint64_t delta);                   // by how many it is needed
+  kj::Maybe<StagingRecord> staging(InodeId top);
+  void putStaging(InodeId top, const StagingRecord& record);
+  void dropStaging(InodeId top);
+  kj::Vector<StagedWork> stagedWork(InodeId top, size_t limit);  // settled; in order of inodes
+  void putStagedWork(InodeId top, const StagedWork& work);
+  void dropStagedWork(InodeId top, InodeId inode);
+  InodeId stagedLink(InodeId top, InodeId source);  // its copy; 0: none yet
+  void putStagedLink(InodeId top, InodeId source, InodeId copy);
+  kj::Vector<InodeId> stagedLinks(InodeId top, size_t limit);  // settled; the sources
+  void dropStagedLink(InodeId top, InodeId source);
   kj::Maybe<ServerId> store(kj::StringPtr uuid);
   kj::Vector<std::pair<kj::String, ServerId>> allStores();  // settled
   void putStore(kj::StringPtr uuid, ServerId server, Draining draining = Draining::NO);

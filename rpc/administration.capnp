@@ -76,13 +76,16 @@ interface Administration {
   # That of `directory`, or (0) those of directories above `after` by number, at most `limit` (and 1,000). `counted`: inodes so far.
   # Refuses: noData (it has none).
 
-  snapshot @11 (original :UInt64, directory :UInt64, name :Text) -> (status :Status, inodes :UInt64, inode :UInt64);
+  snapshot @11 (original :UInt64, directory :UInt64, name :Text, steps :Bool)
+      -> (status :Status, inodes :UInt64, inode :UInt64, copy :TreeCopy, underWay :Bool);
   # The tree below the directory `original` a second time, as `name` in `directory`: one point in the order of all changes, in the
-  # log when it answers. All writes that had returned at that point are in it: mounts are made to send what they have. Files share
-  # their chunks. It is a tree like any other. Answers how many inodes it has, and that of its top. Refuses: notFound, stale,
-  # notDirectory, exists, nameTooLong, invalid, loop (`directory` lies in the tree), tooBig (more than 20,000 inodes or 100,000 chunks),
+  # log when it is answered. All writes that had returned at that point are in it: mounts are made to send what they have. Files share
+  # their chunks. It is a tree like any other. Answers how many inodes it has, and that of its top. One that is too large for one
+  # operation (more than 20,000 inodes or 100,000 chunks) is begun, if the caller says that it follows the `steps`: `copy`. Refuses:
+  # notFound, stale, notDirectory, exists, nameTooLong, invalid, loop (`directory` lies in the tree), tooBig (it would take steps),
   # notReady (the metaserver has been up for less than a minute: it does not know yet who may be writing), busy (a chunk cannot be
-  # made to stand still: a daemon does not answer; or a mount does not send what it has), overQuota.
+  # made to stand still: a daemon does not answer; or a mount does not send what it has; `underWay`: another snapshot is being made,
+  # ask again), overQuota.
 
   image @12 () -> (status :Status, image :Image);
   # A copy of the namespace store as of some operation from now on, for a backup (rpc/backup_directory.h). Every block of it has
@@ -101,6 +104,15 @@ interface Administration {
   # Begins a check of the whole system: the namespace as of now with itself; its chunks with what the stores hold; each store's
   # index with its files. `data`: stores also read all bytes, and replicas are compared. `repair`: what can be put right without a choice
   # is. Without it nothing is changed. Refuses: busy (there is one already), notReady (safe mode: stores have not told yet).
+}
+
+interface TreeCopy {
+  # A snapshot in steps. Until it is done everything that changes something waits, in the whole cluster; it can be read. Ends with
+  # its capability: if it was not done by then, nothing is there, and what had been copied goes.
+
+  next @0 () -> (done :Bool, status :Status, inodes :UInt64, inode :UInt64);
+  # Answers when it is done, and after a second at the latest: how many inodes have been copied. `done`: with `status` as `snapshot`
+  # refuses, nothing is there; else it is, and `inode` is its top.
 }
 
 interface Check {

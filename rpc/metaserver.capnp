@@ -226,6 +226,9 @@ struct Outcome {
   quotaLeft @7 :UInt64 = 0xffffffffffffffff;
   # bytes that the tightest quota of `attributes` leaves; all ones: it is under none. A client that has written so much more (and
   # not published it) publishes before it takes more.
+  heldUp @8 :Bool;
+  # With notReady: a large snapshot is being made, and whatever changes something waits until it is. The client asks again, however
+  # long that takes: what it allows for the call begins anew.
 }
 
 # -- Leases: how mounts cache, and see each other at once all the same.
@@ -500,10 +503,11 @@ interface Session {
   # one not known to be full of data. For SEEK_DATA and SEEK_HOLE. Looks at a bounded number of chunks: with `sparse`,
   # `found` false means that the search ended before `index`: go on there.
 
-  acquire @20 (inode :UInt64, kind :LeaseKind) -> (status :Status, attributes :Attributes);
+  acquire @20 (inode :UInt64, kind :LeaseKind) -> (status :Status, attributes :Attributes, heldUp :Bool);
   # Waits until the session can have the lease, recalling others', and answers the attributes as of then, with it. In the
   # order of the calls. notReady: it takes longer; ask again, the place in the queue is kept for a while. A session that has a stronger
-  # one keeps it (write instead of read or append). Refuses: notFound, stale, invalid (append or write of what is not a regular file).
+  # one keeps it (write instead of read or append). `heldUp`: as in Outcome. Refuses: notFound, stale, invalid (append or write of what
+  # is not a regular file).
 
   giveBack @21 (leases :List(Lease)) -> ();
   # The session keeps only `kind` of these, as of `stamp`: that of the last grant or recall that it knows of. A grant with a higher

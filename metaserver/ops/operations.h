@@ -41,6 +41,10 @@ Outcome confirmVersion(rpc::Operation::Reader operation, Transaction& transactio
 Outcome coverChunks(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome ownChunk(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome snapshot(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome stageTree(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome copyStaged(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome linkStaged(rpc::Operation::Reader operation, Transaction& transaction);
+Outcome dropStaged(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome purge(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome configureTrash(rpc::Operation::Reader operation, Transaction& transaction);
 Outcome keepTrash(rpc::Operation::Reader operation, Transaction& transaction);

@@ -5,40 +5,22 @@
 //  - One operation makes all of it, so it is whole or not there, whatever dies, and nothing is in it that
 //  came
 //    later. That bounds its size: SNAPSHOT_INODES_MAX is a few tenths of a second.
-//  - Names, owners, modes, times, extended attributes, ACLs and symlinks are as they were; hard links within
-//    the tree are hard links of the copies, those from outside are not counted.
-//  - Files share their chunks, each up to the length of the file: what its writer has applied and not
-//  published
-//    is not in the copy (snapshot_handlers.cc sees to it that there is nothing). Chunks beyond the length are
-//    left out.
+//    What is larger is copied in steps (staging.cc).
+//  - What the copies have is in tree_copy.h; hard links within the tree are hard links of the copies, those
+//    from outside are not counted.
 //  - A quota above the place counts the copies as it counts files, and may refuse them all; those within the
 //    tree are not copied.
 //  - The place must not lie in the tree. The parent's mtime and ctime move, the copies' do not.
-#include <algorithm>
 #include <map>
 
 #include "metaserver/ops/operations.h"
 #include "metaserver/ops/rules.h"
+#include "metaserver/ops/tree_copy.h"
 #include "metaserver/ops/tree_count.h"
 
 namespace cairn::ops {
 
 namespace {
-
-using StillHandles = capnp::List<uint64_t>::Reader;
-
-bool isStill(StillHandles handles, ChunkHandle handle) {
-  unsigned low = 0, high = handles.size();
-  while (low < high) {
-    auto middle = low + (high - low) / 2;
-    if (handles[middle] < handle.value()) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low < handles.size() && handles[low] == handle.value();
-}
 
 class Tree {
   // What is there, read before the first write.
@@ -53,10 +35,7 @@ class Tree {
         chunks += nodes[at].inode.chunks;
         if (chunks > SNAPSHOT_CHUNKS_MAX) return Status::TOO_BIG;
         for (auto& reference : transaction.chunksOf(id, ChunkIndex(0), SIZE_MAX)) {
-          auto record = KJ_REQUIRE_NONNULL(transaction.chunk(reference.handle));
-          bool canBeShared =
-              transaction.isShared(reference.handle, record) || isStill(still, reference.handle);
-          if (!canBeShared) return Status::STALE_VERSION;
+          if (!canBeShared(reference, still, transaction)) return Status::STALE_VERSION;
         }
       }
       if (attributes.isDirectory()) readDirectory(at, transaction);
@@ -79,13 +58,9 @@ class Tree {
     counters.format = kj::max(counters.format, 2u);
     std::vector<Inode> copies;
     for (auto& node : nodes) {
-      auto& copy = copies.emplace_back(node.inode);
-      copy.attributes.inode = InodeId(first + copies.size() - 1);
-      copy.marks = 0;
-      copy.parent = InodeId();
+      auto& copy = copies.emplace_back(copyOf(node.inode, InodeId(first + copies.size()), transaction));
       if (copy.attributes.isDirectory()) {
         copy.parent = copies.size() == 1 ? parent.id() : copies[node.parent].id();
-        if (transaction.counting() != Counting::OFF) copy.set(WALKED);  // what is in it comes after it
       } else {
         copy.attributes.links = node.names;
       }
@@ -134,41 +109,12 @@ class Tree {
   }
 
   void writeOne(const Inode& from, Inode& copy, Transaction& transaction) {
-    if (copy.attributes.isRegular()) shareChunks(from, copy, transaction);
-    if (copy.xattrBytes > 0) {
-      for (auto& key : transaction.xattrsOf(from.id())) {
-        auto value = KJ_REQUIRE_NONNULL(transaction.xattr(from.id(), key));
-        transaction.putXattr(copy.id(), key, kj::arrayPtr(value.data(), value.size()).asBytes());
-      }
-    }
-    if (copy.attributes.type == FileType::SYMLINK) {
-      auto target = KJ_REQUIRE_NONNULL(transaction.target(from.id()), "a symlink has no target");
-      transaction.putTarget(copy.id(), kj::heapString(target.data(), target.size()));
-    }
+    if (from.chunks > 0)
+      shareChunks(copy, transaction.chunksOf(from.id(), ChunkIndex(0), SIZE_MAX), transaction);
+    copyExtras(from, copy, transaction);
     copy.attributes = transaction.put(copy);
   }
-
-  void shareChunks(const Inode& from, Inode& copy, Transaction& transaction) {
-    copy.chunks = copy.chunksEnd = copy.zeroBlocks = 0;
-    if (from.chunks == 0) return;
-    auto end = locate(FileOffset(copy.attributes.size));
-    for (auto reference : transaction.chunksOf(from.id(), ChunkIndex(0), SIZE_MAX)) {
-      if (reference.index > end.index || (reference.index == end.index && end.offset.value() == 0)) break;
-      if (reference.index == end.index) {
-        reference.validBytes = kj::min(reference.validBytes, end.offset.value());
-      }
-      addReference(copy, reference, transaction);
-    }
-  }
 };
-
-bool liesIn(InodeId directory, InodeId top, Transaction& transaction) {
-  for (;;) {
-    if (directory == top) return true;
-    if (directory == ROOT_INODE) return false;
-    directory = KJ_REQUIRE_NONNULL(transaction.inode(directory), "a parent is gone", directory).parent;
-  }
-}
 
 }  // namespace
 
@@ -176,12 +122,9 @@ Outcome snapshot(rpc::Operation::Reader operation, Transaction& transaction) {
   auto request = operation.getSnapshot();
   auto original = transaction.directory(InodeId(request.getOriginal()));
   if (!original.ok()) return refusal(original.status());
-  auto place = placeIn(InodeId(request.getInDirectory()), request.getCalled(), transaction);
+  auto place = placeForCopy(*original, InodeId(request.getInDirectory()), request.getCalled(), transaction);
   if (!place.ok()) return refusal(place.status());
   auto& parent = place->directory;
-  if (transaction.name(parent.id(), place->name) != nullptr) return refusal(Status::EXISTS);
-  if (!transaction.hasRoomFor(parent.id(), place->name)) return refusal(Status::NO_SPACE);
-  if (liesIn(parent.id(), original->id(), transaction)) return refusal(Status::LOOP);
   transaction.settle();
   Tree tree;
   auto status = tree.read(*original, request.getStill(), transaction);
@@ -191,11 +134,7 @@ Outcome snapshot(rpc::Operation::Reader operation, Transaction& transaction) {
   Outcome outcome;
   outcome.number = tree.size();
   auto top = tree.write(parent, place->name, transaction);
-  transaction.putName(parent.id(), place->name, {top.id(), FileType::DIRECTORY});
-  ++parent.attributes.size;
-  ++parent.attributes.links;
-  touch(parent, transaction.now());
-  outcome.parent = transaction.put(parent);
+  outcome.parent = nameCopy(*place, top, transaction);
   outcome.attributes = top.attributes;
   return outcome;
 }

@@ -251,6 +251,26 @@ TEST_F(RemoteFilesystemTest, NotReadyIsWaitedFor) {
   EXPECT_TRUE(cluster.run(filesystem->make(ROOT_INODE, "a", {}, {})).ok());
 }
 
+TEST_F(RemoteFilesystemTest, WhoIsHeldUpByASnapshotWaitsForItHoweverLongItTakes) {
+  auto file = create();
+  ASSERT_EQ(cluster.write(*file, 0, "before"), Status::OK);
+  auto other = cluster.mount();
+  auto reader = cluster.run(other->open(file->inode(), Access::READ)).value();
+  EXPECT_EQ(cluster.read(*reader, 0, 6), "before") << "which takes the write lease away";
+  cluster.heldUp = true;
+  kj::Promise<Result<FileAttributes>> making = filesystem->make(ROOT_INODE, "b", {}, {});
+  auto made = making.eagerlyEvaluate(nullptr);
+  kj::Promise<Status> writing = file->write(FileOffset(0), FakeCluster::bytes("later"));
+  auto written = writing.eagerlyEvaluate(nullptr);
+  cluster.pass(3 * cluster.timing.patience);
+  EXPECT_FALSE(made.poll(cluster.scope));
+  EXPECT_FALSE(written.poll(cluster.scope));
+  cluster.heldUp = false;
+  EXPECT_TRUE(cluster.run(kj::mv(made)).ok());
+  EXPECT_EQ(cluster.run(kj::mv(written)), Status::OK);
+  EXPECT_EQ(flush(*file), Status::OK);
+}
+
 TEST_F(RemoteFilesystemTest, AFencedSessionIsFollowedByANewOneAndOpenFilesGoOn) {
   auto file = create();
   cluster.write(*file, 0, "hello");

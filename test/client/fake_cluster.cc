@@ -57,7 +57,8 @@ class FakeSessionServer final : public rpc::Session::Server {
   Async<void> changing(ChangeContext context) {
     auto change = context.getParams().getChange();
     auto outcome = context.getResults().initOutcome();
-    auto status = alive();
+    auto status = cluster.heldUp ? Status::NOT_READY : alive();
+    outcome.setHeldUp(cluster.heldUp);
     if (!ok(status)) {
       outcome.setStatus(status);
       co_return;
@@ -181,7 +182,9 @@ class FakeSessionServer final : public rpc::Session::Server {
     auto inode = context.getParams().getInode();
     auto kind = context.getParams().getKind();
     ++cluster.acquires;
-    auto status = alive();
+    bool heldUp = cluster.heldUp && kind != rpc::LeaseKind::READ;
+    auto status = heldUp ? Status::NOT_READY : alive();
+    context.getResults().setHeldUp(heldUp);
     if (ok(status) && !cluster.files.count(inode)) status = Status::STALE;
     context.getResults().setStatus(status);
     if (!ok(status)) co_return;

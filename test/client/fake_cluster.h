@@ -122,6 +122,7 @@ class FakeCluster {
   // misbehaviour of the metaserver
   Status lockAnswer = Status::OK, cancelAnswer = Status::OK, reclaimAnswer = Status::OK;
   uint32_t notReady = 0;       // so many calls answer it
+  bool heldUp = false;         // a large snapshot: whatever changes something is told so
   uint32_t loseAnswers = 0;    // so many changes are done and never answered
   bool holdPublishes = false;  // they reach its log when the test lets them
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> heldPublishes;

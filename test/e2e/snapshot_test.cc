@@ -2,6 +2,7 @@
 // Copyright 2026 the CairnFS authors
 //
 // `cairn snapshot` on a real mount: all of a tree is there a second time, and the two go their own ways.
+// Large trees, which are copied in steps, are made of snapshots of small ones.
 #include <unistd.h>
 
 #include <atomic>
@@ -94,6 +95,105 @@ TEST_F(SnapshotOfWrittenTree, HasEveryWriteThatHadReturnedAndNoneWithoutThoseBef
   EXPECT_EQ(error, 0) << strerror(error);
   EXPECT_GT(rounds, 20) << "it went on between";
   ::close(unsent);
+}
+
+class LargeSnapshot : public Mounts {
+ protected:
+  static constexpr int SMALL = 2000, COPIES = 12;
+  static constexpr uint64_t LARGE = uint64_t(COPIES) * (SMALL + 2) + 1;  // inodes of large/
+
+  void makeLarge(LocalCluster& c) {
+    ASSERT_OK(c.sh("mkdir small large && cd small && for f in $(seq " + std::to_string(SMALL) +
+                       "); do echo $f > f$f; done; ln f1 hard; mkdir below",
+                   {.patience = 240s}));
+    for (int i = 0; i < COPIES; ++i) {
+      ASSERT_OK(c.cairn({"snapshot", c / "small", c / ("large/" + std::to_string(i))}));
+    }
+  }
+  static uint64_t inodes(LocalCluster& c) {
+    return c.json({"status", "--json", "--dir", c.directory()}).at("inodes").number();
+  }
+  static bool says(LocalCluster& c, const std::string& part) {
+    return c.log("metaserver-1").find(part) != std::string::npos;
+  }
+  static bool isCopying(LocalCluster& c) { return says(c, "-> changes wait, and it is copied"); }
+  static test::Process begin(LocalCluster& c) {
+    return test::Process({program("cairn"), "snapshot", c / "large", c / "copy"});
+  }
+  void expectNothingIsLeft(LocalCluster& c, uint64_t before) {
+    EXPECT_TRUE(eventually(60s, [&]() { return says(c, " was given up -> its ") && inodes(c) == before; }))
+        << inodes(c) << " inodes, there were " << before;
+    EXPECT_NE(::access((c / "copy").c_str(), F_OK), 0);
+    auto chunk = c.json({"info", c / "small/f5", "--json"}).at("chunks").items().at(0);
+    EXPECT_EQ(chunk.at("references").number(), uint64_t(COPIES) + 1);
+    EXPECT_TRUE(eventually(60s, [&]() { return c.cairn({"fsck", "--dir", c.directory()}).code == 0; }));
+  }
+};
+
+TEST_F(LargeSnapshot, IsWholeAndOfOneMomentAndWhoChangesWaitsForIt) {
+  auto& c = start({.chunkds = 2, .replicas = 2});
+  makeLarge(c);
+  auto second = mountAnother();
+  // Makes a file, and then another one elsewhere: the second is never there without the first.
+  std::atomic<bool> stop = false;
+  std::atomic<int> error = 0, rounds = 0;
+  std::thread changes([&]() {
+    for (int round = 1; !stop && error == 0; ++round) {
+      auto name = "/n" + std::to_string(round);
+      if (int failed = put(second + "/large/0" + name, "first")) error = failed;
+      if (int failed = put(second + "/large/11" + name, "second")) error = failed;
+      rounds = round;
+    }
+  });
+  EXPECT_TRUE(eventually(30s, [&]() { return rounds > 5; }));
+  int before = rounds;
+  auto answer = c.json({"snapshot", c / "large", c / "copy", "--json"});
+  int after = rounds;
+  EXPECT_TRUE(eventually(30s, [&]() { return rounds > after + 5; }));
+  stop = true;
+  changes.join();
+  EXPECT_EQ(error, 0) << strerror(error);
+  EXPECT_GE(answer.at("inodes").number(), LARGE);
+  EXPECT_TRUE(says(c, "inodes are copied -> inode"));
+
+  auto listed = c.sh("cd copy/0 && ls | grep ^n | wc -l; cd ../11 && ls | grep ^n | wc -l").out;
+  int first = 0, then = 0;
+  ASSERT_EQ(std::sscanf(listed.c_str(), "%d %d", &first, &then), 2) << listed;
+  EXPECT_TRUE(then == first || then + 1 == first) << listed;
+  EXPECT_GE(then, before);
+  EXPECT_LE(first, after + 1);
+  ASSERT_OK(c.sh("cd small && for f in 1 999 2000; do cmp f$f ../copy/7/f$f; done; test -d ../copy/3/below"));
+  EXPECT_EQ(c.sh("stat -c %i copy/4/hard").out, c.sh("stat -c %i copy/4/f1").out);
+  ASSERT_OK(c.sh("echo changed > copy/5/f7; cat large/5/f7 | grep -x 7; rm -r copy/5", {.patience = 300s}));
+}
+
+TEST_F(LargeSnapshot, AMetaserverThatIsKilledInTheMiddleLeavesNothingOfIt) {
+  auto& c = start({.chunkds = 2, .replicas = 2});
+  makeLarge(c);
+  auto before = inodes(c);
+  EXPECT_TRUE(eventually(60s, [&]() { return c.cairn({"fsck", "--dir", c.directory()}).code == 0; }));
+  auto taking = begin(c);
+  ASSERT_TRUE(eventually(60s, [&]() { return isCopying(c); }));
+  c.kill("metaserver-1");
+  auto finished = taking.wait();
+  EXPECT_FALSE(finished.ok());
+  EXPECT_NE(finished.err.find("The snapshot was given up"), std::string::npos) << finished.describe();
+  EXPECT_EQ(put(c / "small/later", "it can be changed again"), 0);
+  expectNothingIsLeft(c, before + 1);
+  EXPECT_OK(c.cairn({"snapshot", c / "large", c / "copy"}, {.patience = 200s}));
+  EXPECT_OK(c.sh("test -s copy/11/f2000"));
+}
+
+TEST_F(LargeSnapshot, EndsWithItsProgram) {
+  auto& c = start({.chunkds = 2, .replicas = 2});
+  makeLarge(c);
+  auto before = inodes(c);
+  auto taking = begin(c);
+  ASSERT_TRUE(eventually(60s, [&]() { return isCopying(c); }));
+  taking.signal(SIGINT);
+  taking.wait();
+  EXPECT_EQ(put(c / "small/later", "it can be changed again"), 0);
+  expectNothingIsLeft(c, before + 1);
 }
 
 TEST_F(Snapshot, SaysWhyItDoesNot) {

@@ -67,12 +67,17 @@ std::optional<RecordHead> recordAt(const std::string& content, size_t at) {
 
 class Invariants : public testing::TestWithParam<uint64_t> {
  public:
+  explicit Invariants(SnapshotLimits snapshots = {})
+      : cluster({.seed = GetParam(),
+                 .chunkServers = 4,
+                 .clients = 2,
+                 .commit = SimClusterOptions::Commit::DISK,
+                 .snapshots = snapshots}) {}
   ~Invariants() noexcept override {}
 
  protected:
   // The metaserver syncs before it answers, so that names are certain under power cuts, too.
-  SimCluster cluster{
-      {.seed = GetParam(), .chunkServers = 4, .clients = 2, .commit = SimClusterOptions::Commit::DISK}};
+  SimCluster cluster;
   SeededEntropy entropy{GetParam() * 977};
 
   Filesystem& clientOf(uint32_t worker) { return cluster.client(1 + worker % 2); }
@@ -281,6 +286,7 @@ class Snapshots : public Invariants {
   // changes old ones, and removes all but the last few. So a moment of the tree is, of each writer, some
   // files that follow each other; and a file that was made when another one had been is not there without it.
  protected:
+  using Invariants::Invariants;
   static constexpr uint32_t COUNT = 25, KEPT = 4;
   struct File {
     FileOracle oracle;
@@ -323,6 +329,7 @@ class Snapshots : public Invariants {
   WriteNumber lastWrite = 0;
   uint64_t moments = 0;
   bool isOver = false, isBusy = true;
+  uint32_t givenUp = 0;              // snapshots, of a hundred, by who wants them, while they are made
   uint32_t refused = 0, losses = 0;  // snapshots that had to wait; syncs that said that bytes are lost
 
   // Whatever is done to a file is done to what the snapshot under way may have of it.
@@ -529,7 +536,9 @@ class Snapshots : public Invariants {
       co_await pause(1 * kj::SECONDS);
       auto name = "snapshot-" + std::to_string(taken.size());
       if (attempt == nullptr) beginAttempt();
-      auto status = co_await cluster.snapshot(top, ROOT_INODE, name.c_str());
+      kj::Maybe<kj::Duration> patience;
+      if (entropy.percent(givenUp)) patience = entropy.between(1, 30) * kj::MILLISECONDS;
+      auto status = co_await cluster.snapshot(top, ROOT_INODE, name.c_str(), patience);
       // A metaserver that has just started does not know who writes: it is quiet until it does.
       isBusy = status != Status::NOT_READY;
       bool isTaken = status == Status::OK || status == Status::EXISTS;  // by a call whose answer was lost
@@ -548,9 +557,11 @@ class Snapshots : public Invariants {
     }
     isOver = true;
   }
+  void takeThemUnderFaults();
 };
 
-TEST_P(Snapshots, AreOneMomentOfTheTreeAndStayAsTheyAre) {
+void Snapshots::takeThemUnderFaults() {
+  if (std::getenv("SIM_ECHO")) cluster.transcript.echo();
   cluster.makeDirectory("/tree");
   top = cluster.find("/tree");
   // Stores have trouble all the time; what takes the metaserver, rarely: it takes no snapshot in its first
@@ -588,6 +599,68 @@ TEST_P(Snapshots, AreOneMomentOfTheTreeAndStayAsTheyAre) {
   }
 }
 
+TEST_P(Snapshots, AreOneMomentOfTheTreeAndStayAsTheyAre) {
+  takeThemUnderFaults();
+}
+
+class SteppedSnapshots : public Snapshots {
+  // The same, a file in each step.
+ protected:
+  SteppedSnapshots() : Snapshots({.inodes = 3, .chunks = 100, .step = 1}) { givenUp = 25; }
+
+  void expectNothingIsLeftOver() {
+    cluster.advance(30 * kj::SECONDS);
+    EXPECT_EQ(cluster.inodes(), cluster.inodesWithNames());
+    cluster.waitRepaired();
+    EXPECT_EQ(cluster.findings(), "");
+  }
+};
+
+TEST_P(SteppedSnapshots, AreOneMomentOfTheTreeAndStayAsTheyAre) {
+  takeThemUnderFaults();
+  expectNothingIsLeftOver();
+}
+
+TEST_P(SteppedSnapshots, OfAMetaserverThatDiesMeanwhileAreWholeOrNotThere) {
+  constexpr uint32_t FILES = 60, ROUNDS = 16;
+  cluster.makeDirectory("/tree");
+  top = cluster.find("/tree");
+  for (uint32_t i = 0; i < FILES; ++i) {
+    auto file = cluster.run(cluster.client().create(top, kj::str("f", i), 0644, {}, {}, true));
+    ASSERT_TRUE(file.ok());
+    auto text = kj::heap<kj::String>(kj::str("content of ", i));
+    auto bytes = text->asBytes();
+    ASSERT_EQ(cluster.run((*file)->write(FileOffset(0), Bytes{bytes, kj::mv(text)})), Status::OK);
+    ASSERT_EQ(cluster.run((*file)->sync()), Status::OK);
+  }
+  auto original = cluster.run(promiseOf(readTree(top)));
+  uint32_t whole = 0;
+  for (uint32_t round = 0; round < ROUNDS; ++round) {
+    cluster.advance(61 * kj::SECONDS);  // from then on it knows who may be writing
+    auto name = kj::str("copy-", round);
+    kj::Promise<Status> taking = cluster.snapshot(top, ROOT_INODE, name);
+    auto taken = taking.eagerlyEvaluate(nullptr);
+    cluster.advance(int64_t(entropy.between(1, 12'000)) * kj::MICROSECONDS);
+    entropy.percent(50) ? cluster.kill(METASERVER) : cluster.powerCut(METASERVER);
+    cluster.restart(METASERVER);
+    cluster.waitHealthy();
+    auto status = cluster.run(kj::mv(taken));
+    auto found = cluster.run(cluster.client().lookup(ROOT_INODE, name));
+    EXPECT_TRUE(found.ok() || status != Status::OK) << "it was told to be there";
+    if (!found.ok()) continue;
+    ++whole;
+    auto copy = cluster.run(promiseOf(readTree(found->inode)));
+    ASSERT_EQ(copy.size(), original.size());
+    for (auto& [file, content] : original) EXPECT_EQ(copy[file].second, content.second) << file;
+  }
+  std::printf("%u of %u are there\n", whole, ROUNDS);
+  EXPECT_TRUE(cluster.transcript.contains("was given up -> its"));
+  cluster.write("/later", "it can be changed again");
+  expectNothingIsLeftOver();
+}
+
+INSTANTIATE_TEST_SUITE_P(Seed, SteppedSnapshots, testing::ValuesIn(seeds({1, 2, 3})),
+                         testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Seed, Snapshots, testing::ValuesIn(seeds({1, 2, 3})),
                          testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Seed, Records, testing::ValuesIn(seeds({1, 2, 3})),

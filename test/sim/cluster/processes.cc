@@ -22,6 +22,7 @@ class MetaserverHost final : public SimHost {
     options.directory = "/metaserver";
     options.replicas = cluster.replicas;
     options.minimumReplicas = cluster.minimumReplicas;
+    options.snapshots = cluster.snapshots;
     if (cluster.commit == SimClusterOptions::Commit::DISK) options.commit = CommitMode::DISK;
   }
   ~MetaserverHost() noexcept(false) { kill(); }

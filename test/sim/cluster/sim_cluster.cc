@@ -7,6 +7,7 @@
 #include <kj/debug.h>
 
 #include <algorithm>
+#include <set>
 
 #include "env/checksum.h"
 #include "metaserver/granted_leases.h"
@@ -315,7 +316,9 @@ void SimCluster::drain(kj::StringPtr host) {
   while (look().second > 0) advance(500 * kj::MILLISECONDS);
 }
 
-Async<Status> SimCluster::snapshot(InodeId original, InodeId directory, kj::StringPtr name) {
+Async<Status> SimCluster::snapshot(InodeId original, InodeId directory, kj::StringPtr name,
+                                   kj::Maybe<kj::Duration> patience) {
+  auto began = time.timer().now();
   try {
     auto line = co_await inspector->metaserver.call(
         {"administration", 5 * kj::SECONDS},
@@ -324,14 +327,78 @@ Async<Status> SimCluster::snapshot(InodeId original, InodeId directory, kj::Stri
     request.setOriginal(original.value());
     request.setDirectory(directory.value());
     request.setName(name);
+    request.setSteps(true);
     kj::Promise<capnp::Response<rpc::Administration::SnapshotResults>> sent = request.send();
     auto answer =
         co_await withDeadline(time.timer(), kj::mv(sent), 60 * kj::SECONDS, kj::str("snapshot ", name));
-    co_return answer.getStatus();
+    if (!answer.hasCopy()) co_return answer.getStatus();
+    auto copy = answer.getCopy();
+    for (;;) {
+      kj::Promise<capnp::Response<rpc::TreeCopy::NextResults>> asked = copy.nextRequest().send();
+      auto deadline = patience.map([&](kj::Duration most) { return began + most - time.timer().now(); })
+                          .orDefault(60 * kj::SECONDS);
+      auto told = co_await withDeadline(time.timer(), kj::mv(asked), kj::max(deadline, 0 * kj::SECONDS),
+                                        kj::str("steps of snapshot ", name));
+      if (told.getDone()) co_return told.getStatus();
+    }
   } catch (const kj::Exception& exception) {
     if (exception.getType() == kj::Exception::Type::FAILED) throw;
     co_return Status::BUSY;
   }
+}
+
+std::string SimCluster::findings() {
+  for (;;) {
+    auto administration = run(inspector->metaserver.call({"administration", 60 * kj::SECONDS},
+                                                         [](rpc::Metaserver::Client& service) {
+                                                           return service.administrationRequest().send();
+                                                         }))
+                              .getAdministration();
+    auto begun = run(kj::Promise<capnp::Response<rpc::Administration::CheckResults>>(
+        administration.checkRequest().send()));
+    if (begun.getStatus() != Status::OK) {
+      advance(500 * kj::MILLISECONDS);
+      continue;
+    }
+    auto check = begun.getCheck();
+    std::string text;
+    for (bool end = false; !end;) {
+      auto told = run(kj::Promise<capnp::Response<rpc::Check::NextResults>>(check.nextRequest().send()));
+      for (auto finding : told.getFindings()) {
+        if (finding.getSeverity() > 0) text += std::string(finding.getSentence().cStr()) + "\n";
+      }
+      end = told.getEnd();
+    }
+    return text;
+  }
+}
+
+uint64_t SimCluster::inodes() {
+  return run(inspector->metaserver.call(
+                 {"status", 60 * kj::SECONDS},
+                 [](rpc::Metaserver::Client& service) { return service.statusRequest().send(); }))
+      .getStatus()
+      .getInodes();
+}
+
+uint64_t SimCluster::inodesWithNames() {
+  std::set<InodeId> found{ROOT_INODE};
+  std::vector<InodeId> directories{ROOT_INODE};
+  while (!directories.empty()) {
+    auto directory = directories.back();
+    directories.pop_back();
+    for (uint64_t cookie = 0, more = true; more;) {
+      auto page = run(client().readDirectory(directory, cookie, 100, Detail::ATTRIBUTES));
+      KJ_REQUIRE(page.ok(), page.status());
+      more = page->more == DirectoryPage::More::YES;
+      for (auto& entry : page->entries) {
+        cookie = entry.cookie;
+        found.insert(entry.attributes.inode);
+        if (entry.attributes.type == FileType::DIRECTORY) directories.push_back(entry.attributes.inode);
+      }
+    }
+  }
+  return found.size();
 }
 
 void SimCluster::waitRepaired() {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "client/filesystem.h"
+#include "metaserver/meta_service.h"
 #include "rpc/buffer_pool.h"
 #include "rpc/chunkd.capnp.h"
 #include "rpc/coroutine.h"
@@ -33,6 +34,7 @@ struct SimClusterOptions {
   uint64_t scrubBytesPerSecond = 1 << 20;
   kj::Duration lifeMax = 2 * 60 * kj::MINUTES;                 // longer is a livelock
   enum class Commit { MEMORY, DISK } commit = Commit::MEMORY;  // of the metaserver
+  SnapshotLimits snapshots;
   std::function<ClockError(kj::StringPtr host)> clocks = [](kj::StringPtr) { return ClockError(); };
 };
 
@@ -97,9 +99,14 @@ class SimCluster {
   };
   Repair repair();
   void drain(kj::StringPtr host);  // as `cairn drain` does, and returns when nothing counts on it any more
-  Async<Status> snapshot(InodeId original, InodeId directory, kj::StringPtr name);
+  Async<Status> snapshot(InodeId original, InodeId directory, kj::StringPtr name,
+                         kj::Maybe<kj::Duration> patience = nullptr);
   // As `cairn snapshot` does. EXISTS: perhaps by an earlier call whose answer was lost. BUSY also when
-  // nothing answers.
+  // nothing answers, and when it takes steps and is not done for so long: then it is given up.
+
+  std::string findings();      // of `cairn fsck`, but what is only noted; waits until it can be asked
+  uint64_t inodes();           // as the metaserver counts them
+  uint64_t inodesWithNames();  // as a client finds them
 
   void waitRepaired();  // until every chunk has exactly the replicas it wants, as far as the metaserver knows
 
