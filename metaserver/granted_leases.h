@@ -35,8 +35,8 @@ namespace cairn {
 constexpr int64_t CLOCK_DRIFT_MAX = 4'000;  // ppm that any machine's clock may run fast or slow
 static_assert(LEASE_TERM * (1'000'000 + CLOCK_DRIFT_MAX) <
               (LEASE_TERM + CLOCK_ERROR_MAX) * (1'000'000 - CLOCK_DRIFT_MAX));
-// So a holder with the slowest clock is done before a granter with the fastest one gives to another: of chunks,
-// and of what mounts cache, whose term is shorter.
+// So a holder with the slowest clock is done before a granter with the fastest one gives to another: of
+// chunks, and of what mounts cache, whose term is shorter.
 static_assert(LEASE_CACHE_TERM < LEASE_TERM);
 
 struct Lease {

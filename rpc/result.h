@@ -16,13 +16,15 @@ using Status = rpc::Status;
 
 kj::StringPtr KJ_STRINGIFY(Status status);
 
-constexpr bool ok(Status status) { return status == Status::OK; }
+constexpr bool ok(Status status) {
+  return status == Status::OK;
+}
 
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : content(kj::mv(value)) {}       // NOLINT(google-explicit-constructor): an answer is its value
-  Result(Status status) : failure(status) {         // NOLINT(google-explicit-constructor)
+  Result(T value) : content(kj::mv(value)) {}  // NOLINT(google-explicit-constructor): an answer is its value
+  Result(Status status) : failure(status) {    // NOLINT(google-explicit-constructor)
     KJ_REQUIRE(status != Status::OK, "a Result without a value needs a reason");
   }
   bool ok() const { return failure == Status::OK; }

@@ -17,7 +17,8 @@ namespace cairn {
 
 template <typename Tag, typename Rep>
 class Strong {
-  // A number that only compares with its own kind. `value()` leaves the type, explicit construction enters it.
+  // A number that only compares with its own kind. `value()` leaves the type, explicit construction enters
+  // it.
  public:
   using Representation = Rep;
   constexpr Strong() = default;
@@ -49,27 +50,28 @@ using FileOffset = Strong<struct FileOffsetTag, uint64_t>;      // bytes from th
 using ChunkOffset = Strong<struct ChunkOffsetTag, uint32_t>;    // bytes from the start of a chunk
 
 constexpr InodeId ROOT_INODE{1};
-constexpr uint32_t CHUNK_SIZE = 64u << 20;                       // 64 MiB (GFS paper, section 2.5)
-constexpr uint32_t BLOCK_SIZE = 4096;                            // what one checksum covers
-constexpr uint32_t BLOCKS_PER_CHUNK = CHUNK_SIZE / BLOCK_SIZE;   // 16,384: 64 KiB of checksums a chunk
-constexpr uint32_t TRANSFER_SIZE_MAX = 1u << 20;                 // of one read or write message
-constexpr uint32_t RECORD_SIZE_MAX = CHUNK_SIZE / 4;             // of recordAppend (GFS paper, section 3.3)
-constexpr uint32_t NAME_SIZE_MAX = 255;                          // NAME_MAX
-constexpr uint64_t FILE_SIZE_MAX = INT64_MAX;                    // off_t
-constexpr uint32_t LINK_COUNT_MAX = 65000;                       // as ext4
+constexpr uint32_t CHUNK_SIZE = 64u << 20;                      // 64 MiB (GFS paper, section 2.5)
+constexpr uint32_t BLOCK_SIZE = 4096;                           // what one checksum covers
+constexpr uint32_t BLOCKS_PER_CHUNK = CHUNK_SIZE / BLOCK_SIZE;  // 16,384: 64 KiB of checksums a chunk
+constexpr uint32_t TRANSFER_SIZE_MAX = 1u << 20;                // of one read or write message
+constexpr uint32_t RECORD_SIZE_MAX = CHUNK_SIZE / 4;            // of recordAppend (GFS paper, section 3.3)
+constexpr uint32_t NAME_SIZE_MAX = 255;                         // NAME_MAX
+constexpr uint64_t FILE_SIZE_MAX = INT64_MAX;                   // off_t
+constexpr uint32_t LINK_COUNT_MAX = 65000;                      // as ext4
 
-// How long authority lasts. A primary counts its term from before the metaserver does and with its own clock, so
-// it falls silent CLOCK_ERROR_MAX earlier by its own reckoning than the metaserver takes the lease to be over.
-constexpr kj::Duration LEASE_TERM = 60 * kj::SECONDS;                   // (GFS paper, section 3.1)
-constexpr kj::Duration CLOCK_ERROR_MAX = 500 * kj::MILLISECONDS;        // drift of two clocks over one term
+// How long authority lasts. A primary counts its term from before the metaserver does and with its own clock,
+// so it falls silent CLOCK_ERROR_MAX earlier by its own reckoning than the metaserver takes the lease to be
+// over.
+constexpr kj::Duration LEASE_TERM = 60 * kj::SECONDS;             // (GFS paper, section 3.1)
+constexpr kj::Duration CLOCK_ERROR_MAX = 500 * kj::MILLISECONDS;  // drift of two clocks over one term
 constexpr kj::Duration HEARTBEAT_INTERVAL = 1 * kj::SECONDS;
-constexpr uint32_t HEARTBEATS_MISSED_MAX = 3;                           // then a daemon counts as silent (hung)
-constexpr kj::Duration SESSION_TERM = 60 * kj::SECONDS;                 // silence after which a session is fenced
-constexpr kj::Duration LEASE_CACHE_TERM = 10 * kj::SECONDS;             // of a mount's cache leases
-constexpr kj::Duration LEASE_RENEW_INTERVAL = 2 * kj::SECONDS;          // so that several may fail
+constexpr uint32_t HEARTBEATS_MISSED_MAX = 3;                   // then a daemon counts as silent (hung)
+constexpr kj::Duration SESSION_TERM = 60 * kj::SECONDS;         // silence after which a session is fenced
+constexpr kj::Duration LEASE_CACHE_TERM = 10 * kj::SECONDS;     // of a mount's cache leases
+constexpr kj::Duration LEASE_RENEW_INTERVAL = 2 * kj::SECONDS;  // so that several may fail
 constexpr kj::Duration RECALL_TERM = 45 * kj::SECONDS;
-// For a session that renews to answer a recall, then it is fenced. With LEASE_CACHE_TERM, waited out after that, it is below
-// the minute for which a client that waits has patience.
+// For a session that renews to answer a recall, then it is fenced. With LEASE_CACHE_TERM, waited out after
+// that, it is below the minute for which a client that waits has patience.
 
 struct ChunkPosition {
   ChunkIndex index;
@@ -89,7 +91,7 @@ struct ClusterId {
   constexpr auto operator<=>(const ClusterId&) const = default;
   constexpr explicit operator bool() const { return (high | low) != 0; }
 };
-kj::String KJ_STRINGIFY(const ClusterId& id);          // 32 hexadecimal digits
+kj::String KJ_STRINGIFY(const ClusterId& id);  // 32 hexadecimal digits
 kj::Maybe<ClusterId> parseClusterId(kj::StringPtr text);
 
 }  // namespace cairn
