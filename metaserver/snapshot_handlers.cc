@@ -6,11 +6,9 @@
 //   who writes in the tree gives its lease back, having sent all it had: whoever does not answer is waited
 //   for here, where it is in nobody's way
 //   -> from now on nobody is given a lease to write -> those who have one again give it back, in one claim
-//   with
-//      the directory that gets the name
-//   -> the chunks of the tree stand still (one order for each primary) -> walk again: chunks that came
-//   meanwhile
-//      stand still, too -> ... -> nothing came, and nobody writes: `snapshot` is proposed in the same turn
+//   together with the directory that gets the name
+//   -> the chunks of the tree stand still (one order for each primary) -> walk again: chunks that came since
+//   stand still, too -> ... -> nothing came, and nobody writes: `snapshot` is proposed in the same turn
 //
 // So what a write has returned for before the point of the snapshot is in it, and what returns later was
 // written after it. Chunks stand still last: who has to give a lease back needs them to send what it has.
