@@ -19,7 +19,7 @@ namespace cairn::cli {
 namespace {
 
 constexpr int LOOKS_MAX = 140;  // half a second apart: a little more than the term of leases
-constexpr kj::Duration NEXT_PATIENCE = 60 * kj::SECONDS;  // it answers each second, if it is not overloaded
+constexpr kj::Duration NEXT_PATIENCE = 60 * kj::SECONDS;  // it answers in a second, if it is not overloaded
 
 struct Made {
   uint64_t inode = 0, inodes = 0;

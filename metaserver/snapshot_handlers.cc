@@ -90,7 +90,9 @@ class TreeCopy final : public rpc::TreeCopy::Server {
   kj::Promise<void> next(NextContext context) override { return service.guard(telling(context)); }
 
  private:
-  static constexpr kj::Duration ANSWER_AFTER = 1 * kj::SECONDS;
+  // A capability that its caller has dropped goes once the call under way has been answered, so this is also
+  // how long changes may go on waiting for what nobody wants any more.
+  static constexpr kj::Duration ANSWER_AFTER = 250 * kj::MILLISECONDS;
   MetaService& service;
   kj::Own<SteppedSnapshot> snapshot;
 

@@ -541,6 +541,11 @@ class Snapshots : public Invariants {
       auto status = co_await cluster.snapshot(top, ROOT_INODE, name.c_str(), patience);
       // A metaserver that has just started does not know who writes: it is quiet until it does.
       isBusy = status != Status::NOT_READY;
+      if (status == Status::NOT_READY) {
+        // Before its metaserver ended a call that was given up may have made it all the same.
+        auto made = co_await cluster.client(2).lookup(ROOT_INODE, name.c_str());
+        if (made.ok()) status = Status::EXISTS;
+      }
       bool isTaken = status == Status::OK || status == Status::EXISTS;  // by a call whose answer was lost
       refused += !isTaken;
       if (status == Status::NOT_READY) attempt = nullptr;
