@@ -31,7 +31,8 @@ void SessionTable::known(Session& session) {
   session.holdings = Session::Holdings::KNOWN;
 }
 
-Status SessionTable::resume(SessionId id, kj::ArrayPtr<const InodeId> openInodes, kj::TimePoint now) {
+Result<kj::Vector<InodeId>> SessionTable::resume(SessionId id, kj::ArrayPtr<const InodeId> openInodes,
+                                                 kj::TimePoint now) {
   auto found = sessions.find(id);
   if (found == sessions.end()) return Status::SESSION_EXPIRED;
   auto& session = found->second;
@@ -40,10 +41,12 @@ Status SessionTable::resume(SessionId id, kj::ArrayPtr<const InodeId> openInodes
   auto before = session.open;
   for (auto inode : openInodes) open(id, inode);
   std::unordered_set<InodeId> named(openInodes.begin(), openInodes.end());
+  kj::Vector<InodeId> unheld;
   for (auto inode : before) {
-    if (named.count(inode) == 0) drop(id, inode);
+    if (named.count(inode) == 0 && drop(id, inode)) unheld.add(inode);
   }
-  return Status::OK;
+  std::sort(unheld.begin(), unheld.end());
+  return kj::mv(unheld);
 }
 
 Status SessionTable::touch(SessionId id, kj::TimePoint now) {

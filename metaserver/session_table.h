@@ -27,8 +27,9 @@ class SessionTable {
   void restored(const SessionRecord& record, kj::TimePoint now);  // of the namespace, at the start
   void opened(SessionId id, kj::StringPtr host, kj::StringPtr name, kj::TimePoint now);
 
-  Status resume(SessionId id, kj::ArrayPtr<const InodeId> openInodes, kj::TimePoint now);
-  // What it says it holds open replaces what we remember. SESSION_EXPIRED: it has been fenced or closed.
+  Result<kj::Vector<InodeId>> resume(SessionId id, kj::ArrayPtr<const InodeId> openInodes, kj::TimePoint now);
+  // What it says it holds open replaces what we remember: it may have closed files, and that was lost with
+  // its connection. Answers what nobody holds open any more. SESSION_EXPIRED: it has been fenced or closed.
 
   Status touch(SessionId id, kj::TimePoint now);  // any call renews. SESSION_EXPIRED
   kj::StringPtr host(SessionId id) const;         // machine of the client; empty if it is gone

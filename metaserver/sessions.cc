@@ -50,12 +50,13 @@ Async<Result<SessionId>> Sessions::begin(kj::String host, kj::String name,
 Status Sessions::resume(SessionId id, kj::ArrayPtr<const InodeId> open, rpc::ClientCallback::Client callback,
                         Told told) {
   if (ending.count(id) > 0) return Status::SESSION_EXPIRED;
-  auto status = table.resume(id, open, timer.now());
-  if (!ok(status)) return status;
+  auto unheld = table.resume(id, open, timer.now());
+  if (!unheld.ok()) return unheld.status();
   lines.erase(id);
   lines.emplace(id, Line{kj::mv(callback), {}, Line::State::IDLE, ++generations, told});
   log.info("session ", id, " comes back -> resumed with ", open.size(), " open inodes");
-  return status;
+  consider(*unheld);
+  return Status::OK;
 }
 
 kj::Promise<void> Sessions::close(SessionId id) {

@@ -160,6 +160,7 @@ TEST_F(SessionsTest, AResumeReplacesWhatWasRemembered) {
   EXPECT_EQ(openSession(one, {b}), Status::OK) << "after a lost connection";
   advance(1000);
   EXPECT_TRUE(exists(b));
+  EXPECT_FALSE(exists(a)) << "its close was lost with the connection";
   auto& two = mount();
   auto held = createFile(two, "c");
   EXPECT_EQ(open(one, held), Status::OK);
@@ -167,6 +168,8 @@ TEST_F(SessionsTest, AResumeReplacesWhatWasRemembered) {
   EXPECT_EQ(service->sessions.held(InodeId(held)), true);
   EXPECT_EQ(service->sessions.held(InodeId(b)), false);
   EXPECT_EQ(service->sessions.held(InodeId(a)), false);
+  advance(1000);
+  EXPECT_FALSE(exists(b));
 }
 
 TEST_F(SessionsTest, OtherHoldersAreToldOfAChangeAndTheCauserIsNot) {
