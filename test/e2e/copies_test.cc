@@ -52,7 +52,7 @@ TEST_F(Copies, CpSharesTheChunksOfAFileAndAWriteToEitherSideLeavesTheOtherAsItWa
   g = chunksOf(c, "g");
   for (size_t i = 0; i < 5; ++i) EXPECT_EQ(f[i].handle == g[i].handle, i != 1) << i;
   EXPECT_EQ(c.sh("dd if=g bs=1M skip=100 count=1 status=none | head -c 7").out, "written");
-  EXPECT_EQ(c.sh("cmp -l f g | wc -l").out.substr(0, 1), "7") << "at most these seven bytes differ";
+  EXPECT_LE(std::stoi(c.sh("cmp -l f g | wc -l").out), 7) << "a written byte may be what was there";
 
   auto copy = sum(c, "g");
   ASSERT_OK(c.sh("printf more >> f && printf start | dd of=f conv=notrunc status=none"));
