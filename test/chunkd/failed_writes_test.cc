@@ -6,24 +6,14 @@
 #include <errno.h>
 #include <rocksdb/db.h>
 
-#include "test/chunkd/store_house.h"
-#include "test/support/failing_disk.h"
-#include "test/support/failing_rocks.h"
+#include "test/chunkd/failing_house.h"
 
 namespace cairn {
 namespace {
 
 using Until = FailingDisk::Until;
 
-struct FailedWrites : testing::Test {
-  kj::EventLoop loop;
-  kj::WaitScope waitScope{loop};
-  env::MemoryDisk memory;
-  FailingDisk disk{memory};
-  std::unique_ptr<rocksdb::Env> rocksdbEnv{rocksdb::NewMemEnv(rocksdb::Env::Default())};
-  FailingRocks rocks{*rocksdbEnv};
-  StoreHouse house{disk, "/store", rocks, waitScope};
-
+struct FailedWrites : testing::Test, FailingHouse {
   FailedWrites() { house.open(); }
   ~FailedWrites() noexcept override {
     KJ_IF_MAYBE (store, house.current) (*store)->checkInvariants();

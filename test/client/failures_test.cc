@@ -12,9 +12,7 @@ namespace {
 // ------------------------------------------------------------ failing disks
 
 TEST_F(RemoteFilesystemTest, APrimaryThatDiesDuringAWriteIsReplaced) {
-  auto file = create();
-  cluster.write(*file, 0, "first");
-  flush(*file);
+  auto file = written("first");
   auto dead = cluster.primaryOf(file->inode(), 0).id;
   cluster.killStore(dead);
   cluster.write(*file, 5, " second");
@@ -24,9 +22,7 @@ TEST_F(RemoteFilesystemTest, APrimaryThatDiesDuringAWriteIsReplaced) {
 }
 
 TEST_F(RemoteFilesystemTest, AHungPrimaryCostsLessThanTwoSeconds) {
-  auto file = create();
-  cluster.write(*file, 0, "first");
-  flush(*file);
+  auto file = written("first");
   cluster.hangStore(cluster.primaryOf(file->inode(), 0).id);
   auto before = cluster.time.elapsed();
   cluster.write(*file, 5, " second");
@@ -35,9 +31,7 @@ TEST_F(RemoteFilesystemTest, AHungPrimaryCostsLessThanTwoSeconds) {
 }
 
 TEST_F(RemoteFilesystemTest, ASecondaryThatFailsLeavesTheSetAndTheWriteCompletes) {
-  auto file = create();
-  cluster.write(*file, 0, "first");
-  flush(*file);
+  auto file = written("first");
   auto& primary = cluster.primaryOf(file->inode(), 0);
   auto version = cluster.file(file->inode()).chunks.at(0).version;
   cluster.killStore(primary.id == 3 ? 2 : 3);
@@ -51,7 +45,7 @@ TEST_F(RemoteFilesystemTest, ManyWritesInFlightSurviveTheLossOfTheirPrimary) {
   auto file = create();
   auto all = pattern(12 * MIB);
   cluster.write(*file, 0, "x");
-  flush(*file);
+  EXPECT_EQ(flush(*file), Status::OK);
   auto dead = cluster.primaryOf(file->inode(), 0).id;
   for (uint64_t i = 0; i < 12; ++i) cluster.write(*file, i * MIB, all.substr(i * MIB, MIB));
   cluster.killStore(dead);
@@ -154,9 +148,7 @@ TEST_F(RemoteFilesystemTest, AnErrorIsToldByTheNextWriteToo) {
 }
 
 TEST_F(RemoteFilesystemTest, WithoutAnyChunkDaemonAWriteFailsWhenPatienceEnds) {
-  auto file = create();
-  cluster.write(*file, 0, "x");
-  flush(*file);
+  auto file = written("x");
   for (uint32_t id = 1; id <= 3; ++id) cluster.killStore(id);
   cluster.write(*file, 0, "y");
   auto before = cluster.time.elapsed();
@@ -168,10 +160,8 @@ TEST_F(RemoteFilesystemTest, WithoutAnyChunkDaemonAWriteFailsWhenPatienceEnds) {
 // ------------------------------------------------------------ failing replicas
 
 TEST_F(RemoteFilesystemTest, BytesWithAWrongChecksumAreNeverReturnedAndReported) {
-  auto file = create();
   auto all = pattern(10'000);
-  cluster.write(*file, 0, all);
-  flush(*file);
+  auto file = written(all);
   cluster.stores.at(1).isCorrupt = true;
   EXPECT_EQ(cluster.read(*file, 0, 10'000), all);
   cluster.pass(10 * kj::MILLISECONDS);
@@ -179,17 +169,13 @@ TEST_F(RemoteFilesystemTest, BytesWithAWrongChecksumAreNeverReturnedAndReported)
 }
 
 TEST_F(RemoteFilesystemTest, WhenEveryReplicaLiesThereIsAnError) {
-  auto file = create();
-  cluster.write(*file, 0, "hello");
-  flush(*file);
+  auto file = written("hello");
   for (auto& [id, store] : cluster.stores) store.isCorrupt = true;
   EXPECT_EQ(cluster.read(*file, 0, 5), "<ioError>");
 }
 
 TEST_F(RemoteFilesystemTest, ADeadReplicaCostsAReadAlmostNothing) {
-  auto file = create();
-  cluster.write(*file, 0, "hello");
-  flush(*file);
+  auto file = written("hello");
   cluster.killStore(1);
   auto before = cluster.time.elapsed();
   EXPECT_EQ(cluster.read(*file, 0, 5), "hello");
@@ -197,9 +183,7 @@ TEST_F(RemoteFilesystemTest, ADeadReplicaCostsAReadAlmostNothing) {
 }
 
 TEST_F(RemoteFilesystemTest, ASlowReplicaIsHedged) {
-  auto file = create();
-  cluster.write(*file, 0, "hello");
-  flush(*file);
+  auto file = written("hello");
   cluster.hangStore(1);
   auto before = cluster.time.elapsed();
   EXPECT_EQ(cluster.read(*file, 0, 5), "hello");
@@ -207,14 +191,9 @@ TEST_F(RemoteFilesystemTest, ASlowReplicaIsHedged) {
 }
 
 TEST_F(RemoteFilesystemTest, AReplicaOfAnotherVersionSendsTheReaderBackToTheMetaserver) {
-  auto file = create();
-  cluster.write(*file, 0, "hello");
-  flush(*file);
+  auto file = written("hello");
   EXPECT_EQ(cluster.read(*file, 0, 5), "hello");
-  auto& chunk = cluster.file(file->inode()).chunks.at(0);
-  chunk.version += 1;  // another client's write had it raised
-  for (auto server : chunk.replicas)
-    cluster.stores.at(server).chunks.at(chunk.handle).version = chunk.version;
+  raisedElsewhere(*file);
   auto locates = cluster.locates;
   EXPECT_EQ(cluster.read(*file, 0, 5), "hello");
   EXPECT_EQ(cluster.locates, locates + 1);
@@ -431,9 +410,7 @@ TEST_F(RemoteFilesystemTest, ZeroingTellsAnErrorOfAnEarlierWrite) {
 }
 
 TEST_F(RemoteFilesystemTest, ABadReplicaThatCannotBeReportedIsStillNotReturned) {
-  auto file = create();
-  cluster.write(*file, 0, "hello");
-  flush(*file);
+  auto file = written("hello");
   cluster.stores.at(1).isCorrupt = true;
   cluster.metaserverRefuses.refuse(1, Status::OK, RefusedCalls::How::EXCEPTION);
   EXPECT_EQ(cluster.read(*file, 0, 5), "hello");

@@ -21,6 +21,21 @@ struct RemoteFilesystemTest : testing::Test {
   kj::Own<Filesystem> filesystem = cluster.mount();
 
   kj::Own<OpenFile> create(kj::StringPtr name = "a") { return cluster.create(*filesystem, name); }
+  kj::Own<OpenFile> written(std::string text, kj::StringPtr name = "a") {
+    // The replicas have it, and the metaserver knows.
+    auto file = create(name);
+    cluster.write(*file, 0, text);
+    EXPECT_EQ(flush(*file), Status::OK);
+    return file;
+  }
+  FakeFile::Chunk& raisedElsewhere(OpenFile& file) {
+    // Another client's write had the version of its first chunk raised.
+    auto& chunk = cluster.file(file.inode()).chunks.at(0);
+    chunk.version += 1;
+    for (auto server : chunk.replicas)
+      cluster.stores.at(server).chunks.at(chunk.handle).version = chunk.version;
+    return chunk;
+  }
   Status flush(OpenFile& file) { return cluster.run(file.flush()); }
   Status sync(OpenFile& file) { return cluster.run(file.sync()); }
   std::string stored(OpenFile& file, uint32_t store, uint64_t index = 0) {

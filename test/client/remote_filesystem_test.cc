@@ -18,9 +18,7 @@ TEST_F(RemoteFilesystemTest, AReadSeesAWriteThatIsStillHere) {
 }
 
 TEST_F(RemoteFilesystemTest, AFlushBringsItToEveryReplicaAndPublishesTheLength) {
-  auto file = create();
-  cluster.write(*file, 0, "hello");
-  EXPECT_EQ(flush(*file), Status::OK);
+  auto file = written("hello");
   for (uint32_t store = 1; store <= 3; ++store) EXPECT_EQ(stored(*file, store), "hello");
   EXPECT_EQ(cluster.file(file->inode()).attributes.size, 5u);
   EXPECT_EQ(cluster.publishes, 1u);
@@ -54,10 +52,8 @@ TEST_F(RemoteFilesystemTest, ASmallWriteLeavesByItselfAfterAWhileAndItsLengthWit
 }
 
 TEST_F(RemoteFilesystemTest, ReadsOfAnyAlignmentFindTheBytes) {
-  auto file = create();
   auto all = pattern(3 * MIB + 777);
-  cluster.write(*file, 0, all);
-  flush(*file);
+  auto file = written(all);
   EXPECT_EQ(cluster.read(*file, 0, 4 * MIB), all);
   EXPECT_EQ(cluster.read(*file, 1, 10), all.substr(1, 10));
   EXPECT_EQ(cluster.read(*file, 4095, 2), all.substr(4095, 2));
@@ -67,9 +63,7 @@ TEST_F(RemoteFilesystemTest, ReadsOfAnyAlignmentFindTheBytes) {
 }
 
 TEST_F(RemoteFilesystemTest, UnsentBytesLieOverStoredOnes) {
-  auto file = create();
-  cluster.write(*file, 0, std::string(20'000, 'a'));
-  flush(*file);
+  auto file = written(std::string(20'000, 'a'));
   cluster.write(*file, 5'000, "bb");
   cluster.write(*file, 9'000, "cc");
   std::string wanted(20'000, 'a');
@@ -82,7 +76,7 @@ TEST_F(RemoteFilesystemTest, UnsentBytesLieOverStoredOnes) {
 TEST_F(RemoteFilesystemTest, HolesAreZerosAcrossChunks) {
   auto file = create();
   cluster.write(*file, 2ull * CHUNK_SIZE + 100, "end");
-  flush(*file);
+  EXPECT_EQ(flush(*file), Status::OK);
   EXPECT_EQ(file->attributes().size, 2ull * CHUNK_SIZE + 103);
   EXPECT_EQ(cluster.read(*file, CHUNK_SIZE - 10, 20), std::string(20, '\0'));
   EXPECT_EQ(cluster.read(*file, 2ull * CHUNK_SIZE + 98, 100), std::string("\0\0end", 5));
@@ -91,7 +85,7 @@ TEST_F(RemoteFilesystemTest, HolesAreZerosAcrossChunks) {
 TEST_F(RemoteFilesystemTest, AWriteAcrossAChunkBoundaryReachesBothChunks) {
   auto file = create();
   cluster.write(*file, CHUNK_SIZE - 3, "abcdef");
-  flush(*file);
+  EXPECT_EQ(flush(*file), Status::OK);
   EXPECT_EQ(stored(*file, 1, 0).substr(CHUNK_SIZE - 3), "abc");
   EXPECT_EQ(stored(*file, 1, 1), "def");
   EXPECT_EQ(cluster.read(*file, CHUNK_SIZE - 3, 6), "abcdef");
@@ -113,9 +107,7 @@ TEST_F(RemoteFilesystemTest, BufferedMemoryIsBounded) {
   filesystem = nullptr;
   cluster.bufferBytesMax = 4 * MIB;
   filesystem = cluster.mount();
-  auto file = create();
-  cluster.write(*file, 0, "x");
-  flush(*file);
+  auto file = written("x");
   for (int i = 1; i <= 3; ++i) cluster.hangStore(i);
   std::vector<kj::Promise<Status>> writes;
   uint32_t accepted = 0;
@@ -152,9 +144,7 @@ TEST_F(RemoteFilesystemTest, AWriteLargerThanAllBufferMemoryGoesThrough) {
 // ------------------------------------------------------------ lengths and cuts
 
 TEST_F(RemoteFilesystemTest, ALengthIsNeverPublishedAheadOfData) {
-  auto file = create();
-  cluster.write(*file, 0, std::string(4 * KIB, 'a'));
-  flush(*file);
+  auto file = written(std::string(4 * KIB, 'a'));
   // The second chunk's bytes are applied, those before them are not.
   cluster.write(*file, 4 * KIB, std::string(4 * KIB, 'b'));
   cluster.write(*file, CHUNK_SIZE, "c");
@@ -179,9 +169,7 @@ TEST_F(RemoteFilesystemTest, ACutDropsWhatWasWrittenBehindItAndKeepsTheRest) {
 }
 
 TEST_F(RemoteFilesystemTest, BytesBehindACutReadAsZerosAfterTheFileGrowsAgain) {
-  auto file = create();
-  cluster.write(*file, 0, std::string(10'000, 'a'));
-  flush(*file);
+  auto file = written(std::string(10'000, 'a'));
   AttributeChange cut, grow;
   cut.size = uint64_t(100);
   grow.size = uint64_t(10'000);
@@ -200,7 +188,7 @@ TEST_F(RemoteFilesystemTest, WritesInFlightDoNotGrowAFileBackAfterACut) {
   EXPECT_EQ(cluster.file(file->inode()).attributes.size, 0u);
   EXPECT_EQ(cluster.read(*file, 0, 10), "");
   cluster.write(*file, 0, "new");
-  flush(*file);
+  EXPECT_EQ(flush(*file), Status::OK);
   EXPECT_EQ(cluster.read(*file, 0, 10), "new");
 }
 

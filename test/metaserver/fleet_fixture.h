@@ -265,6 +265,21 @@ class FleetTest : public testing::Test {
   uint64_t createDirectory(FakeMount& mount, kj::StringPtr name, InodeId parent = ROOT_INODE) {
     return create(mount, name, FileType::DIRECTORY, parent, Create::CLOSED);
   }
+  uint64_t written(FakeMount& mount, kj::StringPtr name, InodeId parent = ROOT_INODE) {
+    // A file of ten bytes in a chunk.
+    auto inode = createFile(mount, name, Create::CLOSED, parent);
+    auto location = locate(mount, inode, For::WRITE);
+    EXPECT_EQ(location.status, Status::OK);
+    auto response = change(mount, [&](rpc::Change::Builder change) {
+      auto publish = change.initPublish();
+      publish.setFile(inode);
+      publish.setLength(10);
+      publish.initChunks(1).set(0, location.handle.value());
+      change.initChunkBlocks(1).set(0, 1);
+    });
+    EXPECT_EQ(response.getOutcome().getStatus(), Status::OK);
+    return inode;
+  }
   Status unlink(FakeMount& mount, kj::StringPtr name) {
     return change(mount,
                   [&](rpc::Change::Builder change) {
@@ -372,6 +387,17 @@ class FleetTest : public testing::Test {
   Located locate(FakeMount& mount, uint64_t inode, For purpose, std::vector<uint32_t> suspects = {}) {
     return await(locating(mount, inode, purpose, suspects));
   }
+  template <typename Fill>
+  void byOperation(Fill fill) {
+    // Into the log, past whoever proposes such a thing.
+    auto operation = kj::heap<LoggedOperation>();
+    fill(operation->body());
+    EXPECT_TRUE(await(log->propose(kj::mv(operation))).ok());
+  }
+  void keepTrashFor(uint32_t seconds) {
+    byOperation([&](auto body) { body.initConfigureTrash().setKeepS(seconds); });
+  }
+  bool exists(uint64_t inode) { return names->read().inode(InodeId(inode)).ok(); }
   ChunkRecord record(ChunkHandle chunk) { return KJ_ASSERT_NONNULL(names->read().chunk(chunk)); }
 
  private:

@@ -22,27 +22,8 @@ class GoneAndRefused : public FleetTest {
   capnp::Response<Results> answer(Request request) {
     return await(kj::Promise<capnp::Response<Results>>(request.send()));
   }
-  template <typename Fill>
-  void byOperation(Fill fill) {
-    auto operation = kj::heap<LoggedOperation>();
-    fill(operation->body());
-    ASSERT_TRUE(await(log->propose(kj::mv(operation))).ok());
-  }
-  uint64_t written(kj::StringPtr name, InodeId parent = ROOT_INODE) {
-    auto inode = createFile(*client, name, Create::CLOSED, parent);
-    auto location = locate(*client, inode, For::WRITE);
-    EXPECT_EQ(location.status, Status::OK);
-    change(*client, [&](rpc::Change::Builder change) {
-      auto publish = change.initPublish();
-      publish.setFile(inode);
-      publish.setLength(10);
-      publish.initChunks(1).set(0, location.handle.value());
-      change.initChunkBlocks(1).set(0, 1);
-    });
-    return inode;
-  }
   uint64_t gone() {
-    auto inode = written("gone");
+    auto inode = written(*client, "gone");
     EXPECT_EQ(unlink(*client, "gone"), Status::OK);
     for (int i = 0; i < 30 && exists(inode); ++i) live(5);
     EXPECT_FALSE(exists(inode));
@@ -55,18 +36,14 @@ class GoneAndRefused : public FleetTest {
     lock.setEnd(100);
     lock.setType(rpc::LockType::EXCLUSIVE);
   }
-  void keepTrashFor(uint32_t seconds) {
-    byOperation([&](auto body) { body.initConfigureTrash().setKeepS(seconds); });
-  }
   uint64_t trashed(kj::StringPtr name) {
-    auto inode = written(name);
+    auto inode = written(*client, name);
     log->time += 1 * SECOND;
     EXPECT_EQ(unlink(*client, name), Status::OK);
     advance(200);
     EXPECT_TRUE(exists(inode));
     return inode;
   }
-  bool exists(uint64_t inode) { return names->read().inode(InodeId(inode)).ok(); }
   void live(int64_t seconds) {
     for (int64_t done = 0; done < seconds; done += 5) {
       advance(5'000);
@@ -167,7 +144,6 @@ TEST_F(GoneAndRefused, AMountThatBreaksOverAnInvalidationHoldsNobodyUp) {
 }
 
 TEST_F(GoneAndRefused, AStoreThatTheLogCannotForgetStaysKnown) {
-  auto inode = written("f");
   auto id = store(4).server;
   kill(store(4));
   advance(5'000);
@@ -180,11 +156,19 @@ TEST_F(GoneAndRefused, AStoreThatTheLogCannotForgetStaysKnown) {
   log->refuse = Status::NO_SPACE;
   EXPECT_EQ(remove(), Status::NO_SPACE);
   log->refuse = Status::OK;
+  EXPECT_EQ(remove(), Status::OK) << "it was known";
+  EXPECT_EQ(remove(), Status::NOT_FOUND);
+}
+
+TEST_F(GoneAndRefused, ThatAStoreIsForgottenIsNotSaidBeforeItIsOnTheDisk) {
+  auto id = store(4).server;
+  kill(store(4));
+  advance(5'000);
   log->failSync = 1;
-  EXPECT_EQ(remove(), Status::IO_ERROR);
-  EXPECT_TRUE(exists(inode));
-  log->failSync = 0;
-  EXPECT_EQ(renew(*client), Status::OK);
+  auto request = administration().removeRequest();
+  request.setServer(id);
+  request.setForce(true);
+  EXPECT_EQ(answer<rpc::Administration::RemoveResults>(kj::mv(request)).getStatus(), Status::IO_ERROR);
 }
 
 TEST_F(GoneAndRefused, ASessionWhoseEndCannotBeLoggedIsRefusedAllTheSame) {
@@ -250,7 +234,7 @@ TEST_F(GoneAndRefused, AnOperatorIsToldThatTheTrashCouldNotBePurged) {
 TEST_F(GoneAndRefused, WhatGoesWhileAnOperatorWalksATreeIsLeftOut) {
   // As a file that is deleted between the listing and its turn.
   auto tree = createDirectory(*client, "tree");
-  for (auto name : {"a", "b", "c"}) written(name, InodeId(tree));
+  for (auto name : {"a", "b", "c"}) written(*client, name, InodeId(tree));
   createDirectory(*client, "inner", InodeId(tree));
   auto setReplicas = administration().setReplicasRequest();
   setReplicas.setPath("/tree");
@@ -271,7 +255,7 @@ TEST_F(GoneAndRefused, WhatGoesWhileAnOperatorWalksATreeIsLeftOut) {
 }
 
 TEST_F(GoneAndRefused, AReplicaWhoseStoreDoesNotAnswerAboutItStaysAsItIs) {
-  auto inode = written("f");
+  auto inode = written(*client, "f");
   auto location = locate(*client, inode, For::READ);
   auto& store = byId(location.replicas[0]);
   auto request = client->session.reportCorruptRequest();
@@ -300,7 +284,7 @@ TEST_F(GoneAndRefused, ReplicasThatDifferAreMadeEqualOnceTheirStoresObey) {
     bool hit = true;
     for (uint64_t call = 1; hit; ++call) {
       SCOPED_TRACE(testing::Message() << "call " << call << ", " << kj::str(status).cStr());
-      auto inode = written(kj::str("f", ++round));
+      auto inode = written(*client, kj::str("f", ++round));
       auto location = locate(*client, inode, For::WRITE);
       // One missed a write: its primary says so when it gives the lease back, by dying.
       auto& behind = byId(location.replicas.back()).chunks[location.handle.value()];

@@ -4,28 +4,12 @@
 // Operations that few programs ask for and POSIX or Linux promise all the same: files without a name,
 // whiteouts, access times, holes, what a directory's default ACL does to what is made in it, and how many
 // blocks a file has.
-#include "test/metaserver/metadata_world.h"
+#include "test/metaserver/operation_fixture.h"
 
 namespace cairn {
 namespace {
 
-struct PosixOperations : testing::Test {
-  ~PosixOperations() noexcept override {}
-  PosixOperations() {
-    world.start();
-    client = kj::heap<Client>(world);
-    world.clock.advance(1 * kj::SECONDS);
-  }
-
-  MetadataWorld world;
-  kj::Own<Client> client;
-
-  Attributes stat(InodeId inode) { return world.read().inode(inode).value().attributes; }
-  Status statusOf(InodeId inode) { return world.read().inode(inode).status(); }
-  int64_t tick() {
-    world.clock.advance(1 * kj::SECONDS);
-    return world.clock.ns();
-  }
+struct PosixOperations : OperationTest {
   Outcome createTemporary(InodeId directory) {
     return client->change([&](auto change) {
       auto create = change.initCreate();

@@ -120,9 +120,7 @@ TEST_F(QuotaKeeperTest, StatfsShowsTheTightestQuota) {
 }
 
 TEST_F(QuotaKeeperTest, TheTrashOfADirectoryGivesWayWhenItIsOverItsQuotaWithIt) {
-  auto operation = kj::heap<LoggedOperation>();
-  operation->body().initConfigureTrash().setKeepS(24 * 3600);
-  EXPECT_TRUE(await(log->propose(kj::mv(operation))).ok());
+  keepTrashFor(24 * 3600);
   auto d = make(ROOT_INODE.value(), "d", FileType::DIRECTORY);
   EXPECT_EQ(limit(d, 10 * BLOCK_SIZE), Status::OK);
   advance(2000);

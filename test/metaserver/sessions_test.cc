@@ -10,7 +10,6 @@ namespace {
 
 class SessionsTest : public FleetTest {
  protected:
-  bool exists(uint64_t inode) { return names->read().inode(InodeId(inode)).ok(); }
   void stayAlive(FakeMount& mount, int64_t seconds) {
     for (int64_t i = 0; i < seconds; i += 20) {
       advance(20'000);

@@ -19,27 +19,15 @@ class TrashKeeperTest : public FleetTest {
   void SetUp() override {
     joinAll(4);
     client = &mount();
-    auto operation = kj::heap<LoggedOperation>();
-    operation->body().initConfigureTrash().setKeepS(24 * 3600);
-    EXPECT_TRUE(await(log->propose(kj::mv(operation))).ok());
+    keepTrashFor(24 * 3600);
   }
   uint64_t deleted(kj::StringPtr name) {  // a file with a chunk, in the trash
-    auto inode = createFile(*client, name, Create::CLOSED);
-    auto location = locate(*client, inode, For::WRITE);
-    EXPECT_EQ(location.status, Status::OK);
-    change(*client, [&](rpc::Change::Builder change) {
-      auto publish = change.initPublish();
-      publish.setFile(inode);
-      publish.setLength(10);
-      publish.initChunks(1).set(0, location.handle.value());
-      change.initChunkBlocks(1).set(0, 1);
-    });
+    auto inode = written(*client, name);
     log->time += 1 * SECOND;
     EXPECT_EQ(unlink(*client, name), Status::OK);
     advance(100);
     return inode;
   }
-  bool exists(uint64_t inode) { return names->read().inode(InodeId(inode)).ok(); }
   uint64_t inTrash() { return names->state().trash; }
   size_t chunksHeld() {
     size_t sum = 0;
