@@ -116,9 +116,22 @@ class LargeSnapshot : public Mounts {
   static bool says(LocalCluster& c, const std::string& part) {
     return c.log("metaserver-1").find(part) != std::string::npos;
   }
-  static bool isCopying(LocalCluster& c) { return says(c, "-> changes wait, and it is copied"); }
+  static uint64_t makeWhatHoldsItUp(LocalCluster& c) {
+    // A file of the tree whose chunk has just been written, and so cannot be shared before its primary has
+    // been asked. Answers how many inodes there are.
+    EXPECT_EQ(writeDurably(c / "large/11/held", std::string(5000, 'h')), 0);
+    return inodes(c);
+  }
+  static void signalStores(LocalCluster& c, int signal) {
+    for (auto store : {"chunkd-1", "chunkd-2"}) c.kill(store, signal);
+  }
   static test::Process begin(LocalCluster& c) {
+    signalStores(c, SIGSTOP);
     return test::Process({program("cairn"), "snapshot", c / "large", c / "copy"});
+  }
+  static void waitUntilItIsHeldUp(LocalCluster& c, uint64_t before) {
+    ASSERT_TRUE(eventually(60s, [&]() { return inodes(c) > before + COPIES; }));
+    EXPECT_LT(inodes(c), before + LARGE);
   }
   void expectNothingIsLeft(LocalCluster& c, uint64_t before) {
     EXPECT_TRUE(eventually(60s, [&]() { return says(c, " was given up -> its ") && inodes(c) == before; }))
@@ -170,11 +183,12 @@ TEST_F(LargeSnapshot, IsWholeAndOfOneMomentAndWhoChangesWaitsForIt) {
 TEST_F(LargeSnapshot, AMetaserverThatIsKilledInTheMiddleLeavesNothingOfIt) {
   auto& c = start({.chunkds = 2, .replicas = 2});
   makeLarge(c);
-  auto before = inodes(c);
+  auto before = makeWhatHoldsItUp(c);
   EXPECT_TRUE(eventually(60s, [&]() { return c.cairn({"fsck", "--dir", c.directory()}).code == 0; }));
   auto taking = begin(c);
-  ASSERT_TRUE(eventually(60s, [&]() { return isCopying(c); }));
+  waitUntilItIsHeldUp(c, before);
   c.kill("metaserver-1");
+  signalStores(c, SIGCONT);
   auto finished = taking.wait();
   EXPECT_FALSE(finished.ok());
   EXPECT_NE(finished.err.find("The snapshot was given up"), std::string::npos) << finished.describe();
@@ -185,14 +199,13 @@ TEST_F(LargeSnapshot, AMetaserverThatIsKilledInTheMiddleLeavesNothingOfIt) {
 TEST_F(LargeSnapshot, EndsWithItsProgram) {
   auto& c = start({.chunkds = 2, .replicas = 2});
   makeLarge(c);
-  auto before = inodes(c);
+  auto before = makeWhatHoldsItUp(c);
   auto taking = begin(c);
-  ASSERT_TRUE(eventually(60s, [&]() { return isCopying(c); }));
-  c.kill("metaserver-1", SIGSTOP);  // it would soon be done
+  waitUntilItIsHeldUp(c, before);
   taking.signal(SIGINT);
   taking.wait();
-  std::this_thread::sleep_for(300ms);  // longer than the call that the program has ended in
-  c.kill("metaserver-1", SIGCONT);
+  EXPECT_TRUE(eventually(60s, [&]() { return says(c, "nobody wants it any more -> changes go on"); }));
+  signalStores(c, SIGCONT);
   EXPECT_EQ(put(c / "small/later", "it can be changed again"), 0);
   expectNothingIsLeft(c, before + 1);
   EXPECT_OK(c.cairn({"snapshot", c / "large", c / "copy"}, {.patience = 200s}));
