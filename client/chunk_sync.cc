@@ -91,14 +91,14 @@ Async<void> ChunkSync::syncAt(const DirtyChunks& chunks, Target target, Round& r
       for (auto handle : answer->getFailed()) failed.insert(ChunkHandle(handle));
       if (status == Status::STALE_VERSION) unwell = &round.stale;
       if (!ok(status)) {
-        log.warning("chunkd-", target.server, " could not sync: ", status, ", ", failed.size(),
-                    " chunks named -> ",
-                    status == Status::STALE_VERSION ? "look again" : "it does not count for them");
+        log.info("chunkd-", target.server, " could not sync: ", status, ", ", failed.size(),
+                 " chunks named -> look again");
       }
     }
     KJ_IF_MAYBE (exception, tried.exception) {
       log.warning("chunkd-", target.server, " did not answer a sync (", exception->getDescription(),
                   ") -> it does not count");
+      servers.failed(target.server);
     }
   }
   for (auto index : target.chunks) {
@@ -131,8 +131,13 @@ Async<void> ChunkSync::lookAgain(InodeId inode, ChunkIndex index, DirtyChunk& ch
   std::set<ServerId> unable;
   auto bad = round.bad.find(index);
   if (bad != round.bad.end()) unable = bad->second;
-  for (auto server : unable) servers.failed(server);
   auto located = co_await locator.forSyncing(inode, index, chunk.handle, chunk.version, unable, patience);
+  if (located.status() == Status::STALE) {
+    // The file has neither a name nor anybody who has it open, or ends before this chunk: there is nothing
+    // to sync.
+    chunk.handle = ChunkHandle();
+    co_return;
+  }
   if (!located.ok()) {
     log.error("chunk ", chunk.handle, ": ", located.status(), " after a failed sync -> fsync fails");
     chunk.boots.clear();
@@ -145,6 +150,11 @@ Async<void> ChunkSync::lookAgain(InodeId inode, ChunkIndex index, DirtyChunk& ch
     chunk.lostAt = located->lostAt;
     if (!chunk.isLost()) chunk.handle = ChunkHandle();
     co_return;
+  }
+  if (!unable.empty()) {
+    auto names = KJ_MAP(server, unable) { return kj::str("chunkd-", server); };
+    log.warning("chunk ", chunk.handle, " v", chunk.version, " could not be synced by ",
+                kj::strArray(names, ", "), " -> not counted for it");
   }
   chunk.version = located->version;
   chunk.lostAt = kj::max(chunk.lostAt, located->lostAt);

@@ -149,7 +149,8 @@ Async<void> InodeTable::close(InodeId inode) {
     parts.log.error("inode ", inode, " was closed before its error could be told: ", *status,
                     " -> written bytes are lost, its next sync says so");
   }
-  unsynced.closed(inode, state->takeUnsynced());
+  // What has no name any more is gone with this close: nobody will ask for it.
+  if (state->attributes().links > 0) unsynced.closed(inode, state->takeUnsynced());
   entries.erase(entry);
   toRelease.insert(inode);
   armRelease();

@@ -198,6 +198,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
       learned(other);
       learned(outcome->attributes);
       if (outcome->loser.inode) learned(outcome->loser);
+      if (outcome->replaced && outcome->loser.links == 0) inodes.removed(outcome->replaced);
       noteReplaced(outcome->replaced, outcome->loser);
       // What the names are now depends on the flags, and on whether both were one inode: they are asked for
       // anew.

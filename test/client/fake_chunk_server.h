@@ -97,7 +97,11 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
     ++store.syncs;
     Status status = store.refuseSyncs;
     for (auto chunk : params.getChunks()) {
-      if (ok(status) && store.chunks.at(chunk.getHandle()).version != chunk.getVersion()) {
+      auto replica = store.chunks.find(chunk.getHandle());
+      if (!ok(status)) break;
+      if (replica == store.chunks.end()) {
+        status = Status::NO_REPLICA;
+      } else if (replica->second.version != chunk.getVersion()) {
         status = Status::STALE_VERSION;
       }
     }

@@ -243,7 +243,7 @@ class FakeSessionServer final : public rpc::Session::Server {
     ++cluster.locates;
     auto status = alive();
     if (ok(status)) status = cluster.locateRefusal;
-    if (ok(status) && !cluster.files.count(params.getInode())) status = Status::NOT_FOUND;
+    if (ok(status) && !cluster.files.count(params.getInode())) status = Status::STALE;
     if (ok(status) && params.getForWrite() && cluster.leaseMs > 0) {
       auto lease = cluster.leaseOf(id, params.getInode());
       if (lease != rpc::LeaseKind::WRITE && lease != rpc::LeaseKind::APPEND) status = Status::NOT_LEASED;
@@ -253,6 +253,7 @@ class FakeSessionServer final : public rpc::Session::Server {
     auto& file = cluster.files.at(params.getInode());
     std::set<uint32_t> suspects;
     for (auto server : params.getSuspects()) suspects.insert(server);
+    cluster.suspected.insert(suspects.begin(), suspects.end());
     std::set<uint32_t> unsynced;
     auto known = file.chunks.find(params.getFirst());
     if (known != file.chunks.end() && known->second.version == params.getVersion()) {

@@ -134,6 +134,7 @@ class FakeCluster {
   uint32_t lookups = 0, questions = 0, acquires = 0, recalls = 0;  // questions: getAttributes
   uint32_t locates = 0, publishes = 0, changes = 0, syncs = 0, repeated = 0;
   std::vector<uint32_t> corruptReports;
+  std::set<uint32_t> suspected;  // named by any locate
   std::vector<uint64_t> publishedLengths, released;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> unanswered;
 

@@ -41,18 +41,14 @@ TEST_F(RemoteFilesystemTest, TheFirstSyncOfAnOpenCoversWhatEarlierOpensWrote) {
 }
 
 TEST_F(RemoteFilesystemTest, AReplicaThatRebootedSinceTheWriteDoesNotCount) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
+  auto file = written("a");
   cluster.stores.at(2).boot = 200;
   EXPECT_EQ(sync(*file), Status::OK) << "two others have it";
   EXPECT_EQ(cluster.file(file->inode()).chunks.at(0).replicas, (std::set<uint32_t>{1, 3}));
 }
 
 TEST_F(RemoteFilesystemTest, AHungReplicaIsLeftOutOfASyncWithinTwoSeconds) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
+  auto file = written("a");
   cluster.hangStore(2);
   auto before = cluster.time.elapsed();
   EXPECT_EQ(sync(*file), Status::OK);
@@ -61,18 +57,14 @@ TEST_F(RemoteFilesystemTest, AHungReplicaIsLeftOutOfASyncWithinTwoSeconds) {
 }
 
 TEST_F(RemoteFilesystemTest, WhenNoReplicaCountsASyncFailsAndDoesNotForgetIt) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
+  auto file = written("a");
   for (auto& [id, store] : cluster.stores) store.refuseSyncs = Status::IO_ERROR;
   EXPECT_EQ(sync(*file), Status::IO_ERROR);
   EXPECT_EQ(sync(*file), Status::IO_ERROR);
 }
 
 TEST_F(RemoteFilesystemTest, AReplicaThatCannotBeReachedStaysInNoSetOfAFinishedSync) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
+  auto file = written("a");
   cluster.network.cut("c", "s2");  // the metaserver reaches it all the same
   EXPECT_EQ(sync(*file), Status::OK);
   EXPECT_EQ(cluster.file(file->inode()).chunks.at(0).replicas, (std::set<uint32_t>{1, 3}));
@@ -80,14 +72,8 @@ TEST_F(RemoteFilesystemTest, AReplicaThatCannotBeReachedStaysInNoSetOfAFinishedS
 }
 
 TEST_F(RemoteFilesystemTest, WhatWentWithThePowerOfEveryReplicaIsToldOnce) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
-  auto& chunk = cluster.file(file->inode()).chunks.at(0);
-  chunk.version += 1;
-  chunk.lostAt = ++cluster.operations;
-  for (auto server : chunk.replicas)
-    cluster.stores.at(server).chunks.at(chunk.handle).version = chunk.version;
+  auto file = written("a");
+  raisedElsewhere(*file).lostAt = ++cluster.operations;
   EXPECT_EQ(sync(*file), Status::IO_ERROR);
   EXPECT_EQ(sync(*file), Status::OK) << "once";
   cluster.write(*file, 0, "b");
@@ -95,9 +81,7 @@ TEST_F(RemoteFilesystemTest, WhatWentWithThePowerOfEveryReplicaIsToldOnce) {
 }
 
 TEST_F(RemoteFilesystemTest, WhatAChunkHadLostIsToldThroughItsClone) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
+  auto file = written("a");
   auto& chunk = cluster.file(file->inode()).chunks.at(0);
   auto old = chunk.handle;
   chunk.handle = 7777;  // somebody has written to a copy that shared it
@@ -123,9 +107,7 @@ TEST_F(RemoteFilesystemTest, TheMetaserverIsToldOnceWhichChunksSyncsCover) {
 }
 
 TEST_F(RemoteFilesystemTest, SyncfsTellsOfClosedFilesThatWereSyncedOnOurOwnAccountToo) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
+  auto file = written("a");
   auto handle = cluster.file(file->inode()).chunks.at(0).handle;
   file = nullptr;
   cluster.pass(60 * kj::SECONDS);  // swept
@@ -136,10 +118,52 @@ TEST_F(RemoteFilesystemTest, SyncfsTellsOfClosedFilesThatWereSyncedOnOurOwnAccou
   EXPECT_TRUE(told);
 }
 
+TEST_F(RemoteFilesystemTest, WhatAnotherMountHasRemovedNeedsNoSync) {
+  auto inode = written("a")->inode();
+  cluster.pass(100 * kj::MILLISECONDS);
+  cluster.files.erase(inode.value());
+  for (auto& [id, store] : cluster.stores) store.chunks.clear();
+  EXPECT_EQ(cluster.run(filesystem->syncAll()), Status::OK);
+  EXPECT_EQ(cluster.warnings, std::vector<std::string>{});
+
+  inode = written("b", "b")->inode();
+  cluster.pass(100 * kj::MILLISECONDS);
+  cluster.files.erase(inode.value());
+  for (auto& [id, store] : cluster.stores) store.chunks.clear();
+  auto locates = cluster.locates;
+  cluster.pass(60 * kj::SECONDS);  // synced on our own account
+  EXPECT_EQ(cluster.locates, locates + 1);
+  EXPECT_EQ(cluster.warnings, std::vector<std::string>{});
+}
+
+TEST_F(RemoteFilesystemTest, AFileWithoutANameNeedsNoSyncOnceItIsClosed) {
+  auto file = written("a");
+  cluster.file(file->inode()).attributes.links = 0;
+  cluster.write(*file, 1, "b");
+  EXPECT_EQ(flush(*file), Status::OK);  // which tells us
+  file = nullptr;
+  cluster.pass(60 * kj::SECONDS);
+  EXPECT_EQ(cluster.run(filesystem->syncAll()), Status::OK);
+  for (auto& [id, store] : cluster.stores) EXPECT_EQ(store.syncs, 0u);
+}
+
+TEST_F(RemoteFilesystemTest, AServerThatAnswersASyncIsNotSuspectedForWhatItAnswers) {
+  auto file = written("a");
+  cluster.stores.at(2).refuseSyncs = Status::IO_ERROR;
+  EXPECT_EQ(sync(*file), Status::OK) << "two others have it";
+  (void)written("b", "b");
+  EXPECT_EQ(cluster.suspected, std::set<uint32_t>{});
+  cluster.stores.at(2).refuseSyncs = Status::OK;
+
+  auto other = written("c", "c");
+  cluster.hangStore(2);
+  EXPECT_EQ(sync(*other), Status::OK);
+  (void)written("d", "d");
+  EXPECT_EQ(cluster.suspected, std::set<uint32_t>{2});
+}
+
 TEST_F(RemoteFilesystemTest, ASyncOfAFileWithAReplicaAwayFindsOutWhoCounts) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
+  auto file = written("a");
   auto inode = file->inode();
   file = nullptr;
   cluster.pass(100 * kj::MILLISECONDS);
@@ -195,9 +219,7 @@ TEST_F(RemoteFilesystemTest, ServersThatJoinedLaterAreNoWitnessesOfEarlierWrites
 }
 
 TEST_F(RemoteFilesystemTest, ASyncWhoseCallerWentAwayDoesNotMakeTheNextOneLie) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
+  auto file = written("a");
   {
     auto abandoned = file->sync().eagerlyEvaluate(nullptr);
     cluster.pass(1 * kj::MICROSECONDS);
@@ -225,13 +247,8 @@ TEST_F(RemoteFilesystemTest, AFlushWhoseCallerWentAwayStillGetsItsLengthPublishe
 }
 
 TEST_F(RemoteFilesystemTest, AVersionThatAnotherClientHadRaisedIsNoFailureOfASync) {
-  auto file = create();
-  cluster.write(*file, 0, "a");
-  flush(*file);
-  auto& chunk = cluster.file(file->inode()).chunks.at(0);
-  chunk.version += 1;
-  for (auto server : chunk.replicas)
-    cluster.stores.at(server).chunks.at(chunk.handle).version = chunk.version;
+  auto file = written("a");
+  auto& chunk = raisedElsewhere(*file);
   EXPECT_EQ(sync(*file), Status::OK);
   EXPECT_EQ(chunk.replicas.size(), 3u);
 }
