@@ -13,11 +13,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZERS = ("asan", "tsan")
+TOLD_LINES = 40  # of what a test that failed has said, at the end: all of it stands above and in the log of meson
 
 
 def finish(passed, failed):
-    for name in failed:
+    """`failed`: names, and what each has said."""
+    for name, said in failed:
         print("FAILED ", name)
+        lines = said.splitlines()
+        left_out = [f"... and {len(lines) - TOLD_LINES} lines"] if len(lines) > TOLD_LINES else []
+        for line in lines[:TOLD_LINES] + left_out:
+            print("    " + line)
     print(f"{passed} passed, {len(failed)} failed", flush=True)
     sys.exit(1 if failed or not passed else 0)
 
@@ -26,7 +32,7 @@ def run(*command):
     """Runs a command that sees no terminal input; ends the script when it fails."""
     words = list(map(str, command))
     if subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode:
-        finish(0, [" ".join(words)])
+        finish(0, [(" ".join(words), "")])
 
 
 def build(kind):
@@ -42,7 +48,7 @@ def executable(test):
 
 
 def read_logs(directory, reports):
-    """Test cases passed, failed (as names), skipped. A program that is no gtest, or died, counts as one case."""
+    """Test cases passed, failed (as for finish), skipped. A program that is no gtest, or died, counts as one case."""
     tests = [json.loads(line) for line in (directory / "meson-logs/testlog.json").read_text().splitlines()]
     cases = collections.defaultdict(list)
     for path in reports.glob("*.json"):
@@ -64,14 +70,14 @@ def read_logs(directory, reports):
             for suite, case in cases[program]:
                 name = f"{test['name']}: {suite}.{case['name']}"
                 if case.get("failures"):
-                    failed.append(name)
+                    failed.append((name, "\n".join(failure["failure"] for failure in case["failures"])))
                     broken += 1
                 elif case.get("result") == "SKIPPED":
                     skipped.append(name)
                 elif case.get("status") == "RUN":
                     passed += 1
         if not fine and not broken:
-            failed.append(f"{test['name']}: ended with {test['result']} (status {test['returncode']})")
+            failed.append((f"{test['name']}: ended with {test['result']} (status {test['returncode']})", ""))
         elif not cases[program]:
             if test["result"] == "SKIP":
                 skipped.append(test["name"])
@@ -103,7 +109,7 @@ def main():
         command += ["--suite", suite]
     subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
     if not log.exists():
-        finish(0, ["meson ran no test"])
+        finish(0, [("meson ran no test", "")])
 
     passed, failed, skipped = read_logs(directory, reports)
     for name in skipped:
