@@ -121,8 +121,9 @@ Status ChunkStore::failed(ChunkHandle handle, kj::StringPtr doing, env::IoOutcom
 
 Status ChunkStore::noIntent(ChunkHandle handle) {
   environment.log.error(
-      "chunk ", handle, ": ", INTENT_SLOTS, " writes of this store have failed and could ",
-      "not be settled -> it takes no more until chunks of them are removed, or it is started", " anew");
+      "chunk ", handle, ": ", INTENT_SLOTS,
+      " writes of this store have failed and could not be settled -> it takes no more until "
+      "chunks of them are removed, or it is started anew");
   return Status::IO_ERROR;
 }
 

@@ -5,6 +5,7 @@
 #include <kj/debug.h>
 
 #include "chunkd/scrubber.h"
+#include "env/saying.h"
 #include "rpc/coroutine.h"
 #include "rpc/deadline.h"
 
@@ -16,11 +17,6 @@ constexpr kj::Duration CONNECT_CHECK = 1 * kj::SECONDS;
 constexpr kj::Duration BEAT_DEADLINE = 4 * kj::SECONDS;  // without an answer the line is taken for dead
 constexpr kj::Duration REPORT_DEADLINE = 30 * kj::SECONDS;
 constexpr kj::Duration FAILED_DEADLINE = 1 * kj::SECONDS;
-
-kj::Exception sayingOnly(
-    kj::StringPtr sentence) {  // KJ_EXCEPTION would put the name of the variable before it
-  return kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(sentence));
-}
 
 }  // namespace
 
@@ -78,7 +74,7 @@ void Registration::refusedForGood(kj::StringPtr message) {
   if (registeredOnce) {
     log.error("the metaserver refuses us: ", message, " -> trying again");
   } else if (registeredFulfiller->isWaiting()) {
-    registeredFulfiller->reject(sayingOnly(message));
+    registeredFulfiller->reject(env::saying(kj::Exception::Type::FAILED, kj::str(message)));
   }
 }
 
@@ -134,7 +130,7 @@ Async<void> Registration::registerWith(rpc::Metaserver::Client metaserver) {
                             answer.getStatus(), "). Its chunks are untouched.");
     if (answer.getStatus() == Status::EXISTS || answer.getStatus() == Status::WRONG_CLUSTER)
       refusedForGood(sentence);
-    kj::throwFatalException(sayingOnly(sentence));
+    kj::throwFatalException(env::saying(kj::Exception::Type::FAILED, kj::mv(sentence)));
   }
   log.info("registered as store ", answer.getServer(), " with ", store.count(), " chunks -> report them");
   line = Line{answer.getFleet(), answer.getHeartbeatMs() * kj::MILLISECONDS};

@@ -16,6 +16,7 @@
 #include <iostream>
 
 #include "env/daemon.h"
+#include "env/saying.h"
 #include "env/worker.h"
 #include "fuse/background.h"
 #include "fuse/mount_table.h"
@@ -40,7 +41,7 @@ void raiseLimits() {
 }
 
 [[noreturn]] void refuse(kj::String sentence) {
-  kj::throwFatalException(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::mv(sentence)));
+  kj::throwFatalException(env::saying(kj::Exception::Type::FAILED, kj::mv(sentence)));
 }
 
 class MountProcess {

@@ -35,8 +35,11 @@ Async<void> SessionHandlers::changing(ChangeContext context) {
   // While a large snapshot is made nothing changes. The wait is at the very beginning, where it keeps nobody
   // from reading.
   if (!service.gate.isOpen()) co_await service.gate.untilOpen();
+  if (fenced()) {
+    results.initOutcome().setStatus(Status::SESSION_EXPIRED);
+    co_return;
+  }
   if (!service.gate.isOpen()) {
-    service.sessions.touch(session);
     auto builder = results.initOutcome();
     builder.setStatus(Status::NOT_READY);
     builder.setHeldUp(true);
@@ -44,10 +47,6 @@ Async<void> SessionHandlers::changing(ChangeContext context) {
   }
   service.gate.begun();
   KJ_DEFER(service.gate.ended());
-  if (fenced()) {
-    results.initOutcome().setStatus(Status::SESSION_EXPIRED);
-    co_return;
-  }
   // Nobody else may go on with what it has cached of these, nor cache it anew before the change is answered.
   ChangeSubjects subjects;
   LeaseRecalls::Turn turn;

@@ -11,6 +11,7 @@
 #include <deque>
 #include <map>
 
+#include "env/saying.h"
 #include "rpc/common.capnp.h"
 #include "rpc/connection.h"
 #include "rpc/coroutine.h"
@@ -392,8 +393,7 @@ Async<void> PeerCore::Body::greet(Link& fresh) {
     kj::throwFatalException(refused());
   }
   if (status != Status::OK) {
-    kj::throwFatalException(
-        kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__, kj::mv(message)));
+    kj::throwFatalException(env::saying(kj::Exception::Type::DISCONNECTED, kj::mv(message)));
   }
   if (!environment.cluster) environment.cluster = theirs;
   epoch = Epoch(answer.getEpoch());

@@ -298,6 +298,12 @@ class Dropping {
   }
 };
 
+Status checkRoomFor(InodeId top, InodeId directory, Transaction& transaction) {
+  auto made = transaction.usage(top);
+  made += Usage{.inodes = 1};
+  return checkRoom(directory, made, transaction);
+}
+
 }  // namespace
 
 Outcome stageTree(rpc::Operation::Reader operation, Transaction& transaction) {
@@ -334,9 +340,7 @@ Outcome copyStaged(rpc::Operation::Reader operation, Transaction& transaction) {
   if (found == nullptr) return refusal(Status::NOT_FOUND);
   auto record = KJ_ASSERT_NONNULL(found);
   if (record.stage != Stage::COPYING) return refusal(Status::STALE);
-  auto made = transaction.usage(top);
-  made += Usage{.inodes = 1};
-  auto status = checkRoom(record.directory, made, transaction);
+  auto status = checkRoomFor(top, record.directory, transaction);
   if (!ok(status)) return refusal(status);
   transaction.settle();
 
@@ -364,9 +368,7 @@ Outcome linkStaged(rpc::Operation::Reader operation, Transaction& transaction) {
   if (!original.ok()) return refusal(original.status());
   auto place = placeForCopy(*original, record.directory, request.getLinkedAs(), transaction);
   if (!place.ok()) return refusal(place.status());
-  auto made = transaction.usage(id);
-  made += Usage{.inodes = 1};
-  auto status = checkRoom(record.directory, made, transaction);
+  auto status = checkRoomFor(id, record.directory, transaction);
   if (!ok(status)) return refusal(status);
 
   Outcome outcome;
