@@ -152,7 +152,9 @@ Async<void> ChunkSync::lookAgain(InodeId inode, ChunkIndex index, DirtyChunk& ch
     co_return;
   }
   if (!unable.empty()) {
-    auto names = KJ_MAP(server, unable) { return kj::str("chunkd-", server); };
+    auto names = KJ_MAP(server, unable) {
+      return kj::str("chunkd-", server);
+    };
     log.warning("chunk ", chunk.handle, " v", chunk.version, " could not be synced by ",
                 kj::strArray(names, ", "), " -> not counted for it");
   }
