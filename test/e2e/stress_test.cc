@@ -622,6 +622,24 @@ TEST(TreeModel, OnlyTheMountThatIsChangingANameMayStillSeeItAsItWas) {
   EXPECT_FALSE(isExplained({unlink, elsewhere})) << "it is another name";
 }
 
+TEST(TreeModel, ARenameThatFindsOneFileAtBothNamesAtTwoMomentsChangesNothing) {
+  auto renames = [](unsigned process, uint64_t begin, uint64_t end) {
+    TreeCall walk = {.begin = begin, .end = end, .kind = Kind::WALK, .process = uint8_t(process), .other = 1};
+    auto rename = walk;
+    rename.kind = Kind::RENAME;
+    return std::vector{walk, rename};
+  };
+  auto explained = [&](std::vector<TreeCall> first, std::vector<TreeCall> second, uint64_t found) {
+    first.insert(first.end(), second.begin(), second.end());
+    first.push_back({.begin = 40, .end = 41, .process = 2, .name = 1, .inode = found});
+    return isExplained(first);
+  };
+  EXPECT_TRUE(explained(renames(0, 10, 30), renames(1, 12, 14), 7))
+      << "it was at the first, then at the other";
+  EXPECT_FALSE(explained(renames(0, 16, 30), renames(1, 12, 14), 7)) << "at the first it was before it began";
+  EXPECT_FALSE(explained(renames(0, 10, 30), renames(1, 12, 14), 0)) << "nobody has removed it";
+}
+
 TEST(TreeModel, OnlyTheMountThatIsChangingLinksMayStillCountThemAsTheyWere) {
   TreeCall link = {.begin = 10, .end = 20, .kind = Kind::LINK, .process = 1, .name = 2, .inode = 7};
   TreeCall seen = {.begin = 11, .end = 12, .kind = Kind::LOOK, .process = 2, .name = 2, .inode = 7};

@@ -46,9 +46,23 @@ bool make(State& state, uint8_t name, uint64_t number, bool directory) {
 }
 
 bool sameAtTwoMoments(const State& state, const TreeCall& call) {
-  return std::find(state.walked.begin(), state.walked.end(),
-                   std::pair(call.process, state.names[call.other])) != state.walked.end() &&
-         state.names[call.other] != 0;
+  State::Walk walk{call.process, call.name, state.names[call.other]};
+  return walk.inode != 0 && std::binary_search(state.walked.begin(), state.walked.end(), walk);
+}
+
+void noteWalk(State& state, State::Walk walk) {
+  auto place = std::lower_bound(state.walked.begin(), state.walked.end(), walk);
+  if (place == state.walked.end() || *place != walk) state.walked.insert(place, walk);
+}
+
+void noteWalks(State& state) {
+  for (auto& walk : std::vector(state.walked)) {
+    noteWalk(state, {walk.process, walk.name, state.names[walk.name]});
+  }
+}
+
+void endWalks(State& state, uint8_t process) {
+  std::erase_if(state.walked, [&](auto& walk) { return walk.process == process; });
 }
 
 bool refusedRightly(State& state, const TreeCall& call) {
@@ -205,8 +219,7 @@ bool TreeModel::carryOut(State& state, const Call& call) const {
       return true;
     }
     case Kind::WALK:
-      state.walked.emplace_back(call.process, named);
-      std::sort(state.walked.begin(), state.walked.end());
+      noteWalk(state, {call.process, call.name, named});
       return true;
     case Kind::RENAME: {
       auto moved = find(state, named), replaced = find(state, other);
@@ -249,11 +262,13 @@ bool TreeModel::carryOut(State& state, const Call& call) const {
 
 std::vector<State> TreeModel::apply(const State& state, const Call& call) const {
   std::vector<State> outcomes;
+  bool walks = call.error == 0 && (call.kind == Kind::RENAME || call.kind == Kind::EXCHANGE);
   auto next = state;
   if (carryOut(next, call)) outcomes.push_back(std::move(next));
-  if (call.error == 0 && (call.kind == Kind::RENAME || call.kind == Kind::EXCHANGE) &&
-      sameAtTwoMoments(state, call)) {
-    outcomes.push_back(state);
+  if (walks && sameAtTwoMoments(state, call)) outcomes.push_back(state);
+  for (auto& outcome : outcomes) {
+    if (walks) endWalks(outcome, call.process);
+    if (outcome.names != state.names) noteWalks(outcome);
   }
   return outcomes;
 }
@@ -261,13 +276,10 @@ std::vector<State> TreeModel::apply(const State& state, const Call& call) const 
 bool TreeModel::onlyLooks(const Call& call) const {
   if (call.error != 0) return true;
   return call.kind == Kind::LOOK || call.kind == Kind::STAT || call.kind == Kind::OPEN ||
-         call.kind == Kind::READ;
+         call.kind == Kind::READ || call.kind == Kind::WALK;
 }
 
 void TreeModel::ended(State& state, const Call& call) const {
-  if (call.kind == Kind::RENAME || call.kind == Kind::EXCHANGE) {
-    std::erase_if(state.walked, [&](auto& walk) { return walk.first == call.process; });
-  }
   if (call.inode == 0) return;
   auto last = std::lower_bound(lastEnds.begin(), lastEnds.end(), std::pair(call.inode, uint64_t(0)));
   if (last == lastEnds.end() || last->first != call.inode || last->second != call.end) return;
@@ -280,7 +292,7 @@ size_t TreeModel::hash(const State& state) const {
   auto add = [&](uint64_t value) { hash = (hash ^ value) * 0x9E3779B97F4A7C15u, hash ^= hash >> 31; };
   for (auto number : state.names) add(number);
   for (auto& inode : state.inodes) add(inode.number), add(inode.size), add(inode.content);
-  for (auto& [process, inode] : state.walked) add(process), add(inode);
+  for (auto& [process, name, inode] : state.walked) add(process), add(name), add(inode);
   return hash;
 }
 

@@ -25,7 +25,7 @@ struct TreeCall {
     MAKE_DIRECTORY,
     UNLINK,
     REMOVE_DIRECTORY,
-    WALK,        // before RENAME and EXCHANGE, of the same time: the kernel looks for `name`
+    WALK,        // RENAME or EXCHANGE of `name` begins, of the same time: from now on the kernel looks for it
     RENAME,      // `name` to `other`
     RENAME_NEW,  // RENAME_NOREPLACE
     EXCHANGE,    // RENAME_EXCHANGE
@@ -82,9 +82,15 @@ class TreeModel {
   struct State {
     std::array<uint64_t, NAMES> names = {};  // inode number; 0: no such name
     std::vector<Inode> inodes;               // by number
-    // What WALK of a process has found. Of two names of one file the kernel makes no request; and it looks
-    // for them one after the other, so that they may have been that at two moments.
-    std::vector<std::pair<uint8_t, uint64_t>> walked;
+    // What a name has led to since a process began to rename it, in order. Of two names of one file the
+    // kernel makes no request; and it looks for them one after the other, so that they may have been that at
+    // two moments.
+    struct Walk {
+      uint8_t process = 0, name = 0;
+      uint64_t inode = 0;
+      auto operator<=>(const Walk&) const = default;
+    };
+    std::vector<Walk> walked;
     bool operator==(const State&) const = default;
   };
 

@@ -164,10 +164,12 @@ class Linearizability {
     // A call that only looks, and may answer as it did here, has done so here: every order that has it later
     // remains one.
     if (!model.onlyLooks(calls[call]) ||
-        std::binary_search(configuration.done.begin(), configuration.done.end(), call) ||
-        model.apply(configuration.state, calls[call]).empty()) {
+        std::binary_search(configuration.done.begin(), configuration.done.end(), call)) {
       return;
     }
+    auto looked = model.apply(configuration.state, calls[call]);
+    if (looked.empty()) return;
+    configuration.state = std::move(looked.front());
     insert(configuration.done, call);
   }
 
