@@ -263,6 +263,9 @@ class Filesystem {
     virtual kj::Promise<void> forget(InodeId inode, std::vector<Range> except) { return kj::READY_NOW; }
     // Its attributes, its pages but those, its names. Resolves when nothing of it is answered from memory any
     // more.
+    virtual kj::Promise<void> forgetAttributes(InodeId inode) { return kj::READY_NOW; }
+    // Another client is about to see what was written here. The kernel knows the new size only once the
+    // process that wrote has taken the answer; until then others here would be told the old one.
     virtual kj::Promise<void> forgetAll() { return kj::READY_NOW; }
   };
   virtual void setObserver(Observer& observer) = 0;  // who caches beyond this library: the kernel

@@ -197,7 +197,10 @@ Async<void> Leases::obey(LeaseHeld asked) {
   do {
     busy.at(inode).passed = false;
     if (!keepsCaches) co_await forgetContent(inode);
-    if (asked.kind != LeaseKind::WRITE && known.has(inode, LeaseKind::WRITE)) co_await files.writeOut(inode);
+    if (asked.kind != LeaseKind::WRITE && known.has(inode, LeaseKind::WRITE)) {
+      co_await files.writeOut(inode);
+      if (keepsCaches) co_await forgetAttributes(inode);
+    }
   } while (busy.at(inode).passed);
   if (!keepsCaches) files.forgetLocations(inode);
 }
@@ -275,6 +278,11 @@ Async<void> Leases::trimNow(std::vector<LeaseHeld> excess) {
   KJ_DEFER(isTrimming = false);
   for (auto& lease : excess) co_await obey(lease);
   co_await sendGivenBack(kj::mv(excess));
+}
+
+kj::Promise<void> Leases::forgetAttributes(InodeId inode) {
+  KJ_IF_MAYBE (cacher, observer) return cacher->forgetAttributes(inode);
+  return kj::READY_NOW;
 }
 
 Async<void> Leases::linkLost(FileAttributes attributes) {

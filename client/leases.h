@@ -13,7 +13,8 @@
 // hold nothing anybody could read yet, are left out.
 //
 // INVARIANT: a recall is answered when nothing is buffered, cached here or cached in the kernel that the
-// lease left does not cover. Called by open_file.cc, file_space.cc, inode_table.cc and remote_filesystem.cc.
+// lease left does not cover, nor attributes in the kernel that are older than what the others will see: it
+// knows of a write only once the process that wrote has taken the answer. Called by open_file.cc, file_space.cc, inode_table.cc and remote_filesystem.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -45,6 +46,7 @@ class Leases final : private kj::TaskSet::ErrorHandler {
   KJ_DISALLOW_COPY(Leases);
 
   void setObserver(Filesystem::Observer& newObserver) { observer = newObserver; }
+  kj::Promise<void> forgetAttributes(InodeId inode);  // by the kernel: see Filesystem::Observer
   Async<void> linkLost(FileAttributes attributes);
   // By a change of our own, as its answer tells. The kernel counts down the links of the inode that it took
   // the name for, which another client's rename may have made another: it must ask for those of this one.

@@ -588,11 +588,15 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     inodes.answersLost(from);
   }
 
-  kj::Maybe<FileAttributes> describe(InodeId inode) override {
-    if (!leases.mayWrite(inode)) return nullptr;
-    KJ_IF_MAYBE (state, inodes.find(inode)) return state->attributes();
-    KJ_IF_MAYBE (attributes, leases.cache().attributes(inode, leases.now())) return *attributes;
-    return nullptr;
+  kj::Promise<kj::Maybe<FileAttributes>> describe(InodeId inode) override {
+    kj::Maybe<FileAttributes> described;
+    if (leases.mayWrite(inode)) {
+      KJ_IF_MAYBE (attributes, leases.cache().attributes(inode, leases.now())) described = *attributes;
+      KJ_IF_MAYBE (state, inodes.find(inode)) described = state->attributes();
+    }
+    if (described == nullptr) return described;
+    // What is written meanwhile is not in this answer.
+    return leases.forgetAttributes(inode).then([described]() { return described; });
   }
 
   // what happens to leases

@@ -49,13 +49,15 @@ class Session::Callback {
       auto results = context.getResults();
       results.setStatus(Status::NOT_LEASED);
       if (link->events == nullptr) return kj::READY_NOW;
-      KJ_IF_MAYBE (attributes, link->events->describe(InodeId(context.getParams().getInode()))) {
-        results.setStatus(Status::OK);
-        results.setSize(attributes->size);
-        results.setBytesUsed(attributes->bytesUsed);
-        results.setMtime(attributes->mtime.ns);
-      }
-      return kj::READY_NOW;
+      return link->events->describe(InodeId(context.getParams().getInode()))
+          .then([results](kj::Maybe<FileAttributes> described) mutable {
+            KJ_IF_MAYBE (attributes, described) {
+              results.setStatus(Status::OK);
+              results.setSize(attributes->size);
+              results.setBytesUsed(attributes->bytesUsed);
+              results.setMtime(attributes->mtime.ns);
+            }
+          });
     }
 
    private:

@@ -33,8 +33,8 @@ class SessionEvents {
   // Cache leases: see leases.h.
   virtual std::vector<LeaseHeld> heldLeases() = 0;
   virtual kj::Promise<void> recall(std::vector<LeaseHeld> asked) = 0;
-  virtual kj::Maybe<FileAttributes> describe(
-      InodeId inode) = 0;  // as of now, if this client is the authority
+  virtual kj::Promise<kj::Maybe<FileAttributes>> describe(InodeId inode) = 0;
+  // As of now, if this client is the authority. Resolves when nobody here is told anything older.
   virtual void renewed(kj::TimePoint sent, uint64_t voidUpTo) = 0;
   virtual void resumed(kj::TimePoint sent, kj::Duration leaseTerm, uint64_t voidUpTo,
                        const std::vector<InodeId>& refused) = 0;

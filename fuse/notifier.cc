@@ -24,6 +24,8 @@ constexpr int INC_EPOCH = 8;  // FUSE_NOTIFY_INC_EPOCH: not in the headers of De
 constexpr unsigned THREADS_MAX = 256;
 constexpr auto FIRST_PAUSE = 50 * kj::MICROSECONDS, LAST_PAUSE = 10 * kj::MILLISECONDS;
 
+constexpr Filesystem::Range NO_PAGES{UINT64_MAX, 0};  // an offset of -1 in the message: attributes only
+
 std::vector<Filesystem::Range> without(std::vector<Filesystem::Range> except) {
   // What is left of a file, in whole pages.
   constexpr uint64_t PAGE = 4096;
@@ -120,6 +122,13 @@ Async<void> Notifier::forgetNow(InodeId inode, std::vector<Filesystem::Range> ex
   auto pages = send(inode, without(std::move(except)));
   if (hasNames) co_await forgetNames(inode);
   co_await pages;
+}
+
+kj::Promise<void> Notifier::forgetAttributes(InodeId inode) {
+  KJ_IF_MAYBE (table, inodes) {
+    if (table->knows(inode)) return send(inode, {NO_PAGES});
+  }
+  return kj::READY_NOW;
 }
 
 kj::Promise<void> Notifier::forgetPages(InodeId inode, Filesystem::Range range) {

@@ -47,6 +47,7 @@ class Notifier final : public Filesystem::Observer, public KernelCaches, private
 
   // Filesystem::Observer
   kj::Promise<void> forget(InodeId inode, std::vector<Filesystem::Range> except) override;
+  kj::Promise<void> forgetAttributes(InodeId inode) override;
   kj::Promise<void> forgetAll() override;
 
   // KernelCaches

@@ -19,8 +19,9 @@ struct Kernel : Filesystem::Observer {
     kj::Own<kj::PromiseFulfiller<void>> fulfiller;
   };
   std::vector<Pass> passes;
-  std::vector<InodeId> forgotten;
-  bool isBusy = false;
+  std::vector<InodeId> forgotten, attributesForgotten;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> held;  // who waits for the attributes to be forgotten
+  bool isBusy = false, holdsAttributes = false;
   unsigned all = 0;
 
   kj::Promise<void> forget(InodeId inode, std::vector<Filesystem::Range> except) override {
@@ -28,6 +29,13 @@ struct Kernel : Filesystem::Observer {
     if (!isBusy) return kj::READY_NOW;
     auto paf = kj::newPromiseAndFulfiller<void>();
     passes.push_back({inode, std::move(except), kj::mv(paf.fulfiller)});
+    return kj::mv(paf.promise);
+  }
+  kj::Promise<void> forgetAttributes(InodeId inode) override {
+    attributesForgotten.push_back(inode);
+    if (!holdsAttributes) return kj::READY_NOW;
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    held.push_back(kj::mv(paf.fulfiller));
     return kj::mv(paf.promise);
   }
   kj::Promise<void> forgetAll() override {
@@ -124,6 +132,35 @@ TEST_F(CoherenceTest, TheSizeOfAGrowingFileIsSeenWithoutAFlush) {
   cluster.write(*file, 5, ", world");
   EXPECT_EQ(size(*b, file->inode()), 12u);
   EXPECT_EQ(cluster.publishes, 0u) << "it was asked for, nothing had to be written out";
+}
+
+TEST_F(CoherenceTest, ASizeIsToldToOthersOnceTheWritersKernelHasForgottenTheOldOne) {
+  auto file = cluster.create(*a, "f");
+  cluster.write(*file, 0, "hello");
+  kernelA.holdsAttributes = true;
+  auto asked = b->getAttributes(file->inode()).eagerlyEvaluate(nullptr);
+  cluster.pass(10 * kj::MILLISECONDS);
+  EXPECT_EQ(kernelA.attributesForgotten, std::vector{file->inode()});
+  EXPECT_FALSE(isDone(asked));
+  cluster.write(*file, 5, ", world");  // of this one the kernel has yet to forget what was before
+  kernelA.holdsAttributes = false;
+  kernelA.held.at(0)->fulfill();
+  EXPECT_EQ(cluster.run(kj::mv(asked)).value().size, 5u);
+  EXPECT_EQ(size(*b, file->inode()), 12u);
+}
+
+TEST_F(CoherenceTest, AReaderSeesWhatWasWrittenOnceTheWritersKernelHasForgottenTheOldSize) {
+  auto file = cluster.create(*a, "f");
+  cluster.write(*file, 0, "hello");
+  auto other = open(*b, file->inode());
+  kernelA.holdsAttributes = true;
+  auto read = other->read(FileOffset(0), 100).eagerlyEvaluate(nullptr);
+  cluster.pass(10 * kj::MILLISECONDS);
+  EXPECT_EQ(kernelA.attributesForgotten, std::vector{file->inode()});
+  EXPECT_FALSE(isDone(read));
+  kernelA.held.at(0)->fulfill();
+  EXPECT_TRUE(cluster.run(kj::mv(read)).ok());
+  EXPECT_EQ(kernelA.forgotten, std::vector<InodeId>{}) << "its pages are as they were";
 }
 
 TEST_F(CoherenceTest, ARecallIsNotAnsweredBeforeAPublishThatIsUnderWay) {

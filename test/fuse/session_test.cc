@@ -410,6 +410,32 @@ TEST_F(LongTimeouts, AForgottenInodeIsReadAnewThoughItStaysOpen) {
   close(fd);
 }
 
+TEST_F(LongTimeouts, OfForgottenAttributesTheKernelAsksAndKeepsThePages) {
+  writeAll("f", "old!");
+  readAll("f");
+  int fd = open(path("f").c_str(), O_RDONLY);
+  auto reads = calls("read");
+  std::atomic<bool> done = false;
+  onLoop([&](MemoryFilesystem& memory, SessionLoop&) {
+    forgetting = memory.observer()
+                     .forgetAttributes(memory.find("f"))
+                     .then([&]() { done = true; })
+                     .eagerlyEvaluate(nullptr);
+  });
+  EXPECT_TRUE(eventually([&]() { return done.load(); }));
+  onLoop([&](MemoryFilesystem&, SessionLoop&) { forgetting = nullptr; });
+  auto asked = calls("getAttributes");
+  struct stat status;
+  EXPECT_EQ(fstat(fd, &status), 0);
+  EXPECT_EQ(calls("getAttributes"), asked + 1);
+  EXPECT_EQ(fstat(fd, &status), 0);
+  EXPECT_EQ(calls("getAttributes"), asked + 1) << "and keeps what it is told";
+  char text[8] = {};
+  EXPECT_EQ(pread(fd, text, 4, 0), 4);
+  EXPECT_EQ(calls("read"), reads);
+  close(fd);
+}
+
 TEST_F(LongTimeouts, TheKernelAnswersFromItsMemory) {
   writeAll("f", "x");
   struct stat status;
