@@ -285,11 +285,6 @@ kj::Promise<void> Leases::forgetAttributes(InodeId inode) {
   return kj::READY_NOW;
 }
 
-Async<void> Leases::linkLost(FileAttributes attributes) {
-  if (attributes.links == 0 || attributes.type == FileType::DIRECTORY) co_return;
-  KJ_IF_MAYBE (cacher, observer) co_await cacher->forget(attributes.inode, {});
-}
-
 // ------------------------------------------------------------------------------------------ the term
 
 void Leases::gone(const std::vector<InodeId>& inodes) {

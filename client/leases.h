@@ -14,7 +14,8 @@
 //
 // INVARIANT: a recall is answered when nothing is buffered, cached here or cached in the kernel that the
 // lease left does not cover, nor attributes in the kernel that are older than what the others will see: it
-// knows of a write only once the process that wrote has taken the answer. Called by open_file.cc, file_space.cc, inode_table.cc and remote_filesystem.cc.
+// knows of a write only once the process that wrote has taken the answer. Called by open_file.cc,
+// file_space.cc, inode_table.cc and remote_filesystem.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -47,9 +48,6 @@ class Leases final : private kj::TaskSet::ErrorHandler {
 
   void setObserver(Filesystem::Observer& newObserver) { observer = newObserver; }
   kj::Promise<void> forgetAttributes(InodeId inode);  // by the kernel: see Filesystem::Observer
-  Async<void> linkLost(FileAttributes attributes);
-  // By a change of our own, as its answer tells. The kernel counts down the links of the inode that it took
-  // the name for, which another client's rename may have made another: it must ask for those of this one.
 
   bool areGranted() const {
     return term > 0 * kj::SECONDS;

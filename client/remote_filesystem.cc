@@ -162,7 +162,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
       noteRemoved(outcome->attributes);
       noteAbsence(*outcome, parent, name);
       learned(outcome->attributes);
-      co_await leases.linkLost(outcome->attributes);
+      co_await linkLost(outcome->attributes);
     }
     co_return outcome.status();
   }
@@ -204,7 +204,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
       // anew.
       leases.cache().forgetName(parent, name, outcome->parent.stamp);
       leases.cache().forgetName(newParent, newName, other.stamp);
-      if (outcome->loser.inode) co_await leases.linkLost(outcome->loser);
+      if (outcome->loser.inode) co_await linkLost(outcome->loser);
     }
     co_return outcome.status();
   }
@@ -264,6 +264,8 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     auto file = inodes.adopt(attributes);  // first: it may forget locations
     locator.learn(inode, answer->getLocations());
     KJ_IF_MAYBE (state, inodes.find(inode)) state->learnQuota(answer->getQuotaLeft());
+    // It was found by a name, and with a link, that it has lost since.
+    if (attributes.links == 0) co_await leases.forgetAttributes(inode);
     co_return kj::mv(file);
   }
 
@@ -500,6 +502,16 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
   FileAttributes withAccessTime(FileAttributes attributes) const {
     accessTimes.overlay(attributes);
     return attributes;
+  }
+
+  kj::Promise<void> linkLost(const FileAttributes& attributes) {
+    // By a change of our own, as its answer tells. The kernel counts down the links of the inode that it took
+    // the name for, which another client's rename may have made another: it must ask for those of this one,
+    // if anybody still can.
+    bool isOpen = attributes.type == FileType::REGULAR ? inodes.find(attributes.inode) != nullptr
+                                                       : attributes.type != FileType::SYMLINK;
+    if (attributes.type == FileType::DIRECTORY || (attributes.links == 0 && !isOpen)) return kj::READY_NOW;
+    return leases.forgetAttributes(attributes.inode);
   }
 
   void noteRemoved(const FileAttributes& attributes) {

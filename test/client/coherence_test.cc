@@ -181,6 +181,37 @@ TEST_F(CoherenceTest, ARecallIsNotAnsweredBeforeAPublishThatIsUnderWay) {
   EXPECT_EQ(cluster.run(kj::mv(flushed)), Status::OK);
 }
 
+TEST_F(CoherenceTest, OfAnOpenFileThatLosesANameTheKernelAsksForTheLinks) {
+  // It counts down those of the file that it took the name for, which may be another by now.
+  auto closed = cluster.create(*a, "closed")->inode();
+  cluster.pass(100 * kj::MILLISECONDS);
+  EXPECT_EQ(cluster.run(a->unlink(ROOT_INODE, "closed", {})), Status::OK);
+  EXPECT_EQ(kernelA.attributesForgotten, std::vector<InodeId>{}) << "nobody can ask for " << closed.value();
+
+  auto file = cluster.create(*a, "f");
+  cluster.names[{ROOT_INODE.value(), "g"}] = file->inode().value();
+  cluster.file(file->inode()).attributes.links = 2;
+  kernelA.holdsAttributes = true;
+  for (auto name : {"f", "g"}) {
+    auto removed = a->unlink(ROOT_INODE, name, {}).eagerlyEvaluate(nullptr);
+    cluster.pass(10 * kj::MILLISECONDS);
+    EXPECT_FALSE(isDone(removed)) << name;
+    ASSERT_EQ(kernelA.held.size(), 1u);
+    kernelA.held[0]->fulfill();
+    kernelA.held.clear();
+    EXPECT_EQ(cluster.run(kj::mv(removed)), Status::OK);
+  }
+  EXPECT_EQ(kernelA.attributesForgotten, (std::vector{file->inode(), file->inode()}));
+  EXPECT_EQ(kernelA.forgotten, std::vector<InodeId>{}) << "its pages are as they were";
+}
+
+TEST_F(CoherenceTest, OfAFileThatHasLostItsNameWhenItIsOpenedTheKernelAsksForTheLinks) {
+  auto file = cluster.create(*a, "f");  // somebody has it open, elsewhere
+  cluster.file(file->inode()).attributes.links = 0;
+  auto opened = open(*b, file->inode());
+  EXPECT_EQ(kernelB.attributesForgotten, std::vector{file->inode()});
+}
+
 // ------------------------------------------------------------------------------------------- content
 
 TEST_F(CoherenceTest, AReadSeesWhatAnotherClientHasBuffered) {

@@ -381,6 +381,7 @@ class FakeSessionServer final : public rpc::Session::Server {
     if (change.isUnlink()) {
       auto found = cluster.names.find({change.getUnlink().getParent(), change.getUnlink().getName().cStr()});
       if (found == cluster.names.end()) return Status::NOT_FOUND;
+      cluster.files.at(found->second).attributes.links -= 1;
       cluster.names.erase(found);
       return Status::OK;
     }
