@@ -252,6 +252,8 @@ class Filesystem {
     return 0 * kj::SECONDS;
   }
   // `found` none: that there is no such name.
+  virtual bool isToldOfNames(InodeId directory) const { return true; }
+  // Whether `forget` comes before another client changes a name of it.
   virtual kj::Maybe<uint8_t> knownExtended(InodeId inode) const { return nullptr; }
   // Which extended attributes it has (rpc::HAS_...), if that is known without asking.
 

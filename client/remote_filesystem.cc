@@ -426,6 +426,7 @@ class RemoteFilesystem final : public Filesystem, private SessionEvents, private
     }
     return 0 * kj::SECONDS;
   }
+  bool isToldOfNames(InodeId directory) const override { return leases.mayRead(directory); }
   kj::Maybe<uint8_t> knownExtended(InodeId inode) const override {
     KJ_IF_MAYBE (attributes, leases.cache().attributes(inode, leases.now())) return attributes->extended;
     return nullptr;

@@ -43,6 +43,7 @@ class KernelCaches {
   virtual ~KernelCaches() noexcept(false) = default;
   virtual kj::Duration keepNames(kj::Duration wanted) = 0;
   // How long it may keep a name that it could be told to forget for `wanted`.
+  virtual kj::Promise<void> forgetNames() = 0;  // whatever it has been allowed to keep
   virtual void listingGiven(const void* handle, InodeId directory) = 0;  // names of it that it may keep
   virtual void listingTaken(const void* handle) = 0;  // it has come back: all that it was given it has taken
   virtual kj::Promise<void> forgetPages(InodeId inode, Filesystem::Range range) = 0;

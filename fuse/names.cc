@@ -63,13 +63,16 @@ Async<void> Handlers::rmdir(Request request, InodeId parent, kj::String name) {
 
 Async<void> Handlers::rename(Request request, InodeId parent, kj::String name, InodeId newParent,
                              kj::String newName, uint32_t flags) {
-  // What the kernel keeps of a name goes with it. Before the metaserver has it: from then on others may
-  // change it, and the recall be here before the answer.
+  // What the kernel keeps of a name, and for how long, goes with it to the other directory. Before the
+  // metaserver has it: from then on others may change it, and the recall be here before the answer.
   inodes.namesKept(parent);
   inodes.namesKept(newParent);
   auto status = co_await filesystem.rename(parent, name, newParent, newName, flags, request.caller());
   nameChanged(parent, name);
   nameChanged(newParent, newName);
+  // And if no recall will come, the kernel must not keep it.
+  bool isTold = filesystem.isToldOfNames(newParent) && filesystem.isToldOfNames(parent);
+  if (status == Status::OK && parent != newParent && !isTold) co_await kernel.forgetNames();
   request.status(status);
 }
 

@@ -52,6 +52,7 @@ class Notifier final : public Filesystem::Observer, public KernelCaches, private
 
   // KernelCaches
   kj::Duration keepNames(kj::Duration wanted) override;
+  kj::Promise<void> forgetNames() override { return forgetNames(nullptr); }
   void listingGiven(const void* handle, InodeId directory) override { listings.given(handle, directory); }
   void listingTaken(const void* handle) override { listings.taken(handle); }
   kj::Promise<void> forgetPages(InodeId inode, Filesystem::Range range) override;

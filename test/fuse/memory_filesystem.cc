@@ -503,7 +503,7 @@ kj::Duration MemoryFilesystem::keepAttributes(const FileAttributes& attributes) 
 
 kj::Duration MemoryFilesystem::keepName(InodeId parent, kj::StringPtr name, InodeId found) const {
   auto directory = nodes.find(parent);
-  if (directory == nodes.end()) return 0 * kj::SECONDS;
+  if (directory == nodes.end() || !isToldOfNames(parent)) return 0 * kj::SECONDS;
   auto entry = directory->second.entries.find(name.cStr());
   auto now = entry == directory->second.entries.end() ? InodeId() : entry->second.second;
   return now == found ? keep : 0 * kj::SECONDS;

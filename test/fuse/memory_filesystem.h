@@ -10,6 +10,7 @@
 #include <kj/vector.h>
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ class MemoryFilesystem final : public Filesystem {
   void removeElsewhere(InodeId parent, kj::StringPtr name);
   Observer& observer() { return KJ_REQUIRE_NONNULL(watcher); }
   kj::Duration keep = 1 * kj::SECONDS;  // attributes and names that have not changed
+  std::set<InodeId> untold;             // directories in which others change names without telling us
   size_t liveInodes() const { return nodes.size(); }
   size_t openFiles() const { return opened; }
   uint64_t bytesHandedOver() const { return handedOver; }
@@ -57,6 +59,7 @@ class MemoryFilesystem final : public Filesystem {
   Async<Result<kj::Own<OpenFile>>> open(InodeId inode, Access access) override;
   kj::Duration keepAttributes(const FileAttributes& attributes) const override;
   kj::Duration keepName(InodeId parent, kj::StringPtr name, InodeId found) const override;
+  bool isToldOfNames(InodeId directory) const override { return untold.count(directory) == 0; }
   Async<Result<kj::Own<OpenFile>>> create(InodeId parent, kj::StringPtr name, uint16_t mode,
                                           Credentials caller, NewNode options, bool exclusive) override;
   Async<Result<SpaceStatistics>> statistics(InodeId inode) override;

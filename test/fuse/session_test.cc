@@ -474,6 +474,28 @@ TEST_F(LongTimeouts, ANameThatIsMovedIsForgottenWithTheDirectoryItIsInThen) {
   }
 }
 
+TEST_F(LongTimeouts, ANameThatIsMovedIsNotKeptWhereNobodyTellsOfChanges) {
+  ASSERT_EQ(mkdir(path("x").c_str(), 0755), 0);
+  ASSERT_EQ(mkdir(path("y").c_str(), 0755), 0);
+  onLoop([](MemoryFilesystem& memory, SessionLoop&) { memory.untold.insert(memory.find("y")); });
+  struct stat status;
+  for (unsigned flags : {0u, unsigned(RENAME_EXCHANGE)}) {
+    for (auto [from, to] : {std::pair("x/f", "y/f"), std::pair("y/f", "x/f")}) {
+      writeAll("x/f", "f"), writeAll("y/f", "f");
+      auto other = "other" + std::to_string(flags) + from[0];
+      ASSERT_EQ(link(path(from).c_str(), path(other).c_str()), 0);
+      ASSERT_EQ(link(path(to).c_str(), path(other + "2").c_str()), 0);
+      ASSERT_EQ(stat(path("x/f").c_str(), &status), 0);
+      ASSERT_EQ(renameat2(AT_FDCWD, path(from).c_str(), AT_FDCWD, path(to).c_str(), flags), 0);
+      bool isThere = stat(path("y/f").c_str(), &status) == 0;
+      EXPECT_EQ(isThere, flags != 0 || to[0] == 'y');
+      if (!isThere) continue;
+      onLoop([](MemoryFilesystem& memory, SessionLoop&) { memory.removeElsewhere(memory.find("y"), "f"); });
+      EXPECT_EQ(stat(path("y/f").c_str(), &status), -1) << from << " to " << to << ", flags " << flags;
+    }
+  }
+}
+
 TEST_F(LongTimeouts, ForgettingNamesWaitsForAListingThatTheKernelMayBeTaking) {
   if (!hasEpochs()) GTEST_SKIP() << "this kernel keeps no names";
   for (int i = 0; i < 100; ++i) writeAll("f" + std::to_string(i), "");
