@@ -5,6 +5,7 @@
 // Failure with a sentence when it cannot. Called by main.cc, which knows the command line.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@ struct UpOptions {
   Mode mode = Mode::FOREGROUND;
   Restart restart = Restart::YES;
   Format format = Format::TEXT;
+  std::chrono::milliseconds patience{60'000};  // of one that is up: until what is down of it serves again
 };
 ExitCode up(const UpOptions& options);
 

@@ -78,7 +78,8 @@ void unmountCluster(const ClusterPlan& plan, const std::vector<RunningDaemon>& r
   if (!mounted || !mounted->isCairn()) return;
   if (int problem = unmount(plan.mount, options.force)) {
     if (problem == EBUSY) throw busy(plan.mount, options);
-    throw Failure("cannot unmount " + plan.mount + ": " + std::strerror(problem));
+    throw Failure("cannot unmount " + plan.mount + ": " + std::strerror(problem) +
+                  ". Nothing was stopped; is another filesystem mounted above it?");
   }
   journal("unmounted " + plan.mount);
   for (auto& daemon : running) {

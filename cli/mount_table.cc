@@ -99,6 +99,10 @@ std::optional<std::string> howItHolds(const fs::path& process, std::string_view 
 
 }  // namespace
 
+bool MountPoint::isCairn() const {
+  return type == CAIRN_MOUNT_TYPE && !splitAddresses(source).empty();
+}
+
 std::vector<MountPoint> parseMountTable(std::string_view mountinfo) {
   std::vector<MountPoint> table;
   while (!mountinfo.empty()) {

@@ -21,7 +21,7 @@ constexpr std::string_view CAIRN_MOUNT_TYPE =
 struct MountPoint {
   uint32_t major = 0, minor = 0;  // st_dev of everything in it
   std::string path, type, source;
-  bool isCairn() const { return type == CAIRN_MOUNT_TYPE; }
+  bool isCairn() const;  // and says where its metaserver is
 };
 
 std::vector<MountPoint> parseMountTable(std::string_view mountinfo);

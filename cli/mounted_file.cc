@@ -3,6 +3,7 @@
 #include "cli/mounted_file.h"
 
 #include <fcntl.h>
+#include <kj/io.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,12 +21,7 @@ namespace {
 MountedFile locate(const std::string& path, const struct stat& attributes) {
   auto mount = mountOfDevice(readMountTable(), attributes.st_dev);
   if (!mount || !mount->isCairn()) throw Failure(path + " is not in a mounted CairnFS");
-  MountedFile file{attributes.st_ino, splitAddresses(mount->source), mount->path};
-  if (file.metaservers.empty()) {
-    throw Failure("the mount at " + mount->path +
-                  " does not name its metaserver: mount it again with this release");
-  }
-  return file;
+  return {attributes.st_ino, splitAddresses(mount->source), mount->path};
 }
 
 }  // namespace
@@ -51,17 +47,14 @@ std::optional<PathInCluster> pathInMount(const std::string& path) {
   if (!best || !best->isCairn()) return std::nullopt;
   PathInCluster found{splitAddresses(best->source), text.substr(best->path == "/" ? 0 : best->path.size())};
   if (found.path.empty()) found.path = "/";
-  if (found.metaservers.empty()) return std::nullopt;
   return found;
 }
 
 MountedFile openMountedFile(const std::string& path) {
-  int handle = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-  if (handle < 0) throw Failure(path + ": " + std::strerror(errno));
+  kj::AutoCloseFd handle(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
   struct stat attributes{};
-  bool known = fstat(handle, &attributes) == 0;
+  bool known = handle.get() >= 0 && fstat(handle.get(), &attributes) == 0;
   int problem = errno;
-  close(handle);
   if (!known) throw Failure(path + ": " + std::strerror(problem));
   if (!S_ISREG(attributes.st_mode)) throw Failure(path + " is not a regular file");
   return locate(path, attributes);

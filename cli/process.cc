@@ -109,7 +109,15 @@ Process spawn(const DaemonSpec& spec) {
     waitpid(pid, nullptr, 0);
     throw Failure("cannot execute " + spec.program.string() + ": " + std::strerror(problem));
   }
-  writeWhole(spec.pidFile, std::to_string(pid) + '\n');
+  try {
+    writeWhole(spec.pidFile, std::to_string(pid) + '\n');
+  } catch (const Failure&) {
+    // Nobody would find it again, and the next start would put a second one beside it.
+    sendSignal(process, SIGKILL);
+    waitForEnd(process, KILL_PATIENCE);
+    (void)describeExit(process);
+    throw;
+  }
   return process;
 }
 
@@ -161,10 +169,8 @@ bool waitForEnd(const Process& process, std::chrono::milliseconds limit) {
   for (;;) {
     pollfd handle{process.handle.get(), POLLIN, 0};
     auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    int count = poll(&handle, 1, std::max<int>(0, static_cast<int>(left.count())));
-    if (count > 0) return true;
-    if (count == 0 && left.count() <= 0) return false;
-    if (count < 0 && errno != EINTR) return false;
+    if (poll(&handle, 1, std::max<int>(0, static_cast<int>(left.count()))) > 0) return true;
+    if (left.count() <= 0) return false;
   }
 }
 

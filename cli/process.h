@@ -19,6 +19,8 @@
 
 namespace cairn::cli {
 
+constexpr std::chrono::milliseconds KILL_PATIENCE{20'000};  // until the kernel has taken down what was killed
+
 struct Process {
   pid_t pid = 0;
   kj::AutoCloseFd handle;  // pidfd: readable once the process has ended
@@ -28,7 +30,7 @@ struct Process {
 Process spawn(const DaemonSpec& spec);
 // With an empty signal mask, standard output and error at the end of its log, its own process group, and as
 // many open files as the system allows. Writes the pid file. Throws Failure when the program cannot be
-// executed.
+// executed, or its log or pid file cannot be written: then it does not run.
 
 std::optional<Process> findRunning(const DaemonSpec& spec);
 // The process that the pid file names, if it is alive and was started for this cluster.

@@ -26,7 +26,6 @@ namespace fs = std::filesystem;
 
 constexpr kj::Duration START_PATIENCE =
     60 * kj::SECONDS;  // until a daemon serves; a long log is replayed first
-constexpr std::chrono::milliseconds KILL_PATIENCE{20'000};  // until the kernel has taken down what was killed
 constexpr size_t LOG_LINES_SHOWN = 6;
 
 void detachDeadMount(const std::string& path, const Journal& journal) {
@@ -41,6 +40,17 @@ void detachDeadMount(const std::string& path, const Journal& journal) {
     _exit(127);
   }
   if (fusermount > 0) waitpid(fusermount, nullptr, 0);
+}
+
+kj::AutoCloseFd newWatch(const fs::path& directory) {
+  constexpr uint32_t EVENTS = IN_MOVED_TO | IN_CREATE | IN_CLOSE_WRITE;
+  kj::AutoCloseFd handle(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (handle.get() < 0 || inotify_add_watch(handle.get(), directory.c_str(), EVENTS) < 0) {
+    int problem = errno;
+    throw Failure("cannot watch " + directory.string() + ": " + std::strerror(problem) +
+                  (problem == EMFILE ? "; raise fs.inotify.max_user_instances, or `ulimit -n`" : ""));
+  }
+  return handle;
 }
 
 std::string firstLine(const fs::path& path) {
@@ -161,11 +171,8 @@ class Supervisor::ReadyFiles {
   // Tells when a file appears in D/run. Daemons rename theirs into place, so what appears is whole.
  public:
   ReadyFiles(kj::UnixEventPort& port, const fs::path& directory)
-      : handle(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)),
+      : handle(newWatch(directory)),
         observer(port, handle.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ) {
-    KJ_REQUIRE(
-        inotify_add_watch(handle.get(), directory.c_str(), IN_MOVED_TO | IN_CREATE | IN_CLOSE_WRITE) >= 0,
-        "cannot watch the run directory", directory.c_str());
     watcher = watch().eagerlyEvaluate(nullptr);
   }
 
@@ -377,7 +384,12 @@ void Supervisor::record(Daemon& daemon, DaemonState state) {
   std::ostringstream text;
   text << "# Written by the supervisor at each change; `cairn status` shows it.\n"
        << toml::table{{"daemon", std::move(list)}} << '\n';
-  writeWhole(directory.statePath(), text.str());
+  try {
+    writeWhole(directory.statePath(), text.str());
+  } catch (const Failure& failure) {
+    // It is a view for people: no daemon goes without being watched for want of it.
+    journal("WARNING: " + std::string(failure.what()) + " -> `cairn status` may show what was before");
+  }
 }
 
 std::vector<RunningDaemon> findRunning(const std::vector<DaemonSpec>& specs) {

@@ -34,7 +34,6 @@ namespace fs = std::filesystem;
 constexpr kj::Duration REGISTER_PATIENCE =
     20 * kj::SECONDS;  // until all chunk daemons are known to the metaserver
 constexpr kj::Duration LOOK_PAUSE = 50 * kj::MILLISECONDS;  // between two looks at the metaserver's status
-constexpr std::chrono::seconds REVIVE_PATIENCE{60};
 volatile pid_t supervisorToStop = 0;  // for the signal handler of the waiting process only
 
 std::string timestamp() {
@@ -222,13 +221,9 @@ class Foreman {
 
 ExitCode superviseHere(const UpOptions& options, const ClusterDirectory& directory, const ClusterPlan& plan,
                        Reporter& reporter, const std::function<void()>& whenUp) {
-  auto lock = becomeSupervisor(directory);
-  if (!lock) {
-    reporter.say("another `cairn up` is starting this cluster just now: try again in a moment",
-                 Word::FAILURE);
-    return ExitCode::FAILED;
-  }
   try {
+    auto lock = becomeSupervisor(directory);
+    if (!lock) throw Failure("another `cairn up` is starting this cluster just now: try again in a moment");
     return Foreman(options, directory, plan, reporter).run(whenUp);
   } catch (const Failure& failure) {
     reporter.say(failure.what(), Word::FAILURE);
@@ -282,17 +277,24 @@ ExitCode superviseDetached(const UpOptions& options, const ClusterDirectory& dir
   onInterrupt.sa_flags = SA_RESTART;
   sigaction(SIGINT, &onInterrupt, nullptr);
 
-  bool done = false;
+  bool done = false, told = false;
   FILE* lines = fdopen(ends[0], "r");
   char* line = nullptr;
   size_t capacity = 0;
   for (ssize_t length; (length = getline(&line, &capacity, lines)) > 0;) {
     auto word = static_cast<Word>(line[0]);
     done = done || word == Word::UP;
+    told = told || word == Word::FAILURE;
     print(word, std::string_view(line + 1, static_cast<size_t>(length) - 2), options);
   }
   free(line);
   fclose(lines);
+  if (!done && !told) {
+    throw Failure("the supervisor has ended before the cluster was up; " +
+                  directory.logFile("supervisor").string() +
+                  " may say why. No data was touched; run the same `cairn up` once more, it takes over what "
+                  "runs by now");
+  }
   return done ? finish(options, directory, plan, "up") : ExitCode::FAILED;
 }
 
@@ -316,7 +318,7 @@ ExitCode reviveRunning(const UpOptions& options, const ClusterDirectory& directo
     return finish(options, directory, *plan, "up already");
   }
   sendSignal(supervisor, SIGHUP);
-  for (auto deadline = std::chrono::steady_clock::now() + REVIVE_PATIENCE; !allServe(directory, specs);) {
+  for (auto deadline = std::chrono::steady_clock::now() + options.patience; !allServe(directory, specs);) {
     if (waitForEnd(supervisor, std::chrono::milliseconds(50))) {
       throw Failure("the supervisor ended meanwhile; see " + directory.logFile("supervisor").string());
     }

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "cli/failure.h"
@@ -136,6 +138,7 @@ TEST(CanListen, NotWhereSomebodyListens) {
 
 TEST(CanListen, AnAddressOfAnotherMachineIsASentence) {
   EXPECT_THROW(canListen("192.0.2.1", 9400), Failure);
+  EXPECT_THROW(canListen(std::string(300, 'x'), 9400), Failure) << "no name of a machine";
 }
 
 TEST(ClusterDirectory, IsUnusedUntilSaved) {
@@ -153,6 +156,17 @@ TEST(ClusterDirectory, APathThatCannotBeMadeIsASentence) {
   test::TemporaryDirectory temporary;
   std::ofstream(temporary.path() / "file") << "x";
   EXPECT_THROW(ClusterDirectory(temporary.path() / "file/d").prepare(), Failure);
+}
+
+TEST(ClusterDirectory, WhatCannotBeWrittenIsASentenceAndTheOldOneStays) {
+  test::TemporaryDirectory temporary;
+  auto path = temporary.path() / "f";
+  writeWhole(path, "old");
+  std::filesystem::create_directory(temporary.path() / "f.new");
+  EXPECT_THROW(writeWhole(path, "new"), Failure);
+  EXPECT_EQ(readWhole(path), "old");
+  std::filesystem::create_directories(temporary.path() / "d/in");
+  EXPECT_THROW(writeWhole(temporary.path() / "d", "new"), Failure) << "there is a directory of that name";
 }
 
 TEST(ClusterDirectory, DaemonsKeepTheirNamesAndGetTheMetaserversAddress) {
@@ -183,6 +197,36 @@ TEST(LastLines, AreTheLastOnesInOrderWithoutEmptyOnes) {
   std::ofstream(path) << std::string(100'000, 'x') << "\na\n\nb\nc";
   EXPECT_EQ(lastLines(path, 2), (std::vector<std::string>{"b", "c"}));
   EXPECT_EQ(lastLines(path, 3), (std::vector<std::string>{"a", "b", "c"}));
+}
+
+class Programs : public testing::Test {
+  // Where they are looked for; as it was again at the end.
+ public:
+  Programs() {
+    for (auto name : {"CAIRN_PROGRAMS", "PATH"}) {
+      if (auto value = std::getenv(name)) before[name] = value;
+      unsetenv(name);
+    }
+  }
+  ~Programs() noexcept override {
+    for (auto name : {"CAIRN_PROGRAMS", "PATH"}) unsetenv(name);
+    for (auto& [name, value] : before) setenv(name.c_str(), value.c_str(), 1);
+  }
+
+ private:
+  std::map<std::string, std::string> before;
+};
+
+TEST_F(Programs, AreWhereTheEnvironmentSaysElseInPathElseThereIsASentence) {
+  // Beside this test there are none.
+  EXPECT_THROW(programsDirectory(), Failure);
+  test::TemporaryDirectory temporary;
+  setenv("PATH", (":/nowhere:" + temporary.path().string()).c_str(), 1);
+  EXPECT_THROW(programsDirectory(), Failure);
+  std::ofstream(temporary.path() / "cairn-metaserver") << "x";
+  EXPECT_EQ(programsDirectory(), temporary.path());
+  setenv("CAIRN_PROGRAMS", "/else/where", 1);
+  EXPECT_EQ(programsDirectory(), "/else/where");
 }
 
 }  // namespace

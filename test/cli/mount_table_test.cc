@@ -12,6 +12,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "cli/mounted_file.h"
+
 namespace cairn::cli {
 namespace {
 
@@ -66,10 +68,31 @@ TEST(MountTable, TheTableOfThisMachineHasProc) {
   EXPECT_TRUE(mountAt(readMountTable(), "/proc"));  // "/" is no mount in a chroot
 }
 
+TEST(MountTable, AMountThatNamesNoMetaserverIsNoneOfOurs) {
+  auto isCairn = [](const std::string& source) {
+    return parseMountTable("90 28 0:55 / /srv/a rw - fuse.cairn " + source + " rw").at(0).isCairn();
+  };
+  EXPECT_TRUE(isCairn("host:9400,"));
+  EXPECT_FALSE(isCairn(","));
+  EXPECT_FALSE(isCairn(",,"));
+}
+
 TEST(MountTable, SourceMayNameSeveralMetaservers) {
   EXPECT_EQ(splitAddresses("a:1,b:2"), (std::vector<std::string>{"a:1", "b:2"}));
   EXPECT_EQ(splitAddresses(",a:1,,"), (std::vector<std::string>{"a:1"}));
   EXPECT_TRUE(splitAddresses("").empty());
+}
+
+TEST(PathInMount, OfNoMountOfOursIsNoneHoweverItLooks) {
+  char directory[] = "/tmp/cairn-paths-XXXXXX";
+  ASSERT_NE(mkdtemp(directory), nullptr);
+  auto loop = std::string(directory) + "/loop";
+  ASSERT_EQ(symlink("loop", loop.c_str()), 0);
+  for (auto& path :
+       {std::string(directory), loop, loop + "/../below", std::string("missing/"), std::string("/")}) {
+    EXPECT_FALSE(pathInMount(path)) << path;
+  }
+  std::filesystem::remove_all(directory);
 }
 
 TEST(MountHolders, AnOpenFileIsFoundWithItsProcess) {

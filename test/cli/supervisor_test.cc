@@ -7,55 +7,29 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 
-#include "test/support/temporary_directory.h"
+#include "cli/failure.h"
+#include "test/cli/fake_programs.h"
+#include "test/support/resource_limit.h"
 
 namespace cairn::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* OBEDIENT = "#!/bin/sh\nexec " CAIRN_FAKE_DAEMON " \"$@\"\n";
-constexpr const char* DEAF = "#!/bin/sh\nexec " CAIRN_FAKE_DAEMON " --deaf \"$@\"\n";
-constexpr const char* FAILING = "#!/bin/sh\necho 'the store belongs to another cluster' >&2\nexit 3\n";
-
-class SupervisorOfFakes : public testing::Test {
+class SupervisorOfFakes : public testing::Test, protected FakePrograms {
  public:
-  SupervisorOfFakes() {
-    directory.prepare();
-    fs::create_directory(programs);
-    install("cairn-metaserver", OBEDIENT);
-    install("cairn-chunkd", OBEDIENT);
-    plan.metaserverPort = 9400;
-    plan.chunkdPorts = {9410, 9411};
-  }
-  ~SupervisorOfFakes() noexcept override {
-    for (auto& daemon : findRunning(specs())) {
-      sendSignal(daemon.process, SIGKILL);
-      waitForEnd(daemon.process, std::chrono::seconds(10));
-      (void)describeExit(daemon.process);
-    }
-  }
+  ~SupervisorOfFakes() noexcept override {}
 
  protected:
-  test::TemporaryDirectory temporary;
-  fs::path programs = temporary.path() / "programs";
-  ClusterDirectory directory{temporary.path() / "d"};
-  ClusterPlan plan;
   kj::AsyncIoContext io = kj::setupAsyncIo();
   std::vector<std::string> said;
   kj::Own<kj::PromiseFulfiller<void>> heard;
   std::string awaited;
-
-  void install(const std::string& name, const char* script) {
-    std::ofstream(programs / name) << script;
-    fs::permissions(programs / name, fs::perms::owner_all);
-  }
-  std::vector<DaemonSpec> specs() { return directory.daemons(plan, programs); }
 
   std::unique_ptr<Supervisor> make(Restart restart = Restart::YES) {
     return std::make_unique<Supervisor>(io.unixEventPort, io.provider->getTimer(), directory, restart,
@@ -75,12 +49,6 @@ class SupervisorOfFakes : public testing::Test {
     }));
   }
 
-  pid_t pidOf(const std::string& name) {
-    for (auto& daemon : findRunning(specs())) {
-      if (daemon.spec.name == name) return daemon.process.pid;
-    }
-    return 0;
-  }
   bool wasSaid(const std::string& text) {
     return std::any_of(said.begin(), said.end(),
                        [&](auto& line) { return line.find(text) != std::string::npos; });
@@ -220,6 +188,71 @@ TEST_F(SupervisorOfFakes, ADeafDaemonIsKilledInTheEnd) {
   EXPECT_TRUE(wasSaid("metaserver-1 has not ended after 100 ms -> kill it"));
   EXPECT_TRUE(wasSaid("metaserver-1 was killed by signal 9"));
   EXPECT_TRUE(findRunning(specs()).empty());
+}
+
+TEST_F(SupervisorOfFakes, WhatIsInTheWayOfAStartIsToldAndTheDaemonDoesNotRun) {
+  fs::create_directory(directory.logFile("metaserver-1"));
+  auto supervisor = make();
+  auto problem = supervisor->start(specs(), 2).wait(io.waitScope);
+  EXPECT_NE(problem.find("cannot write"), std::string::npos) << problem;
+  EXPECT_NE(problem.find("metaserver-1.log"), std::string::npos) << problem;
+  EXPECT_EQ(recordOf("metaserver-1").state, "down");
+  supervisor->stop();
+  fs::remove(directory.logFile("metaserver-1"));
+
+  putInTheWay(directory.pidFile("metaserver-1"));
+  supervisor = make();
+  problem = supervisor->start(specs(), 2).wait(io.waitScope);
+  EXPECT_NE(problem.find("cannot write"), std::string::npos) << problem;
+  EXPECT_NE(problem.find("metaserver-1.pid"), std::string::npos) << problem;
+  pid_t child = 0;
+  while ((child = waitpid(-1, nullptr, WNOHANG)) > 0) continue;  // of the tests before, ended
+  EXPECT_EQ(child, -1) << "it runs, and nobody would find it again";
+  supervisor->stop();
+}
+
+TEST_F(SupervisorOfFakes, AViewThatCannotBeWrittenCostsNoDaemonItsSupervisor) {
+  putInTheWay(directory.statePath());
+  auto supervisor = make();
+  ASSERT_EQ(supervisor->start(specs(), 2).wait(io.waitScope), "");
+  EXPECT_TRUE(wasSaid("WARNING: cannot write " + directory.statePath().string()));
+  auto keeping = supervisor->keep().eagerlyEvaluate(nullptr);
+  auto before = pidOf("chunkd-1");
+  auto serves = hear("chunkd-1 serves");
+  kill(before, SIGKILL);
+  serves.wait(io.waitScope);
+  EXPECT_NE(pidOf("chunkd-1"), before);
+  keeping = nullptr;
+  supervisor->stop();
+}
+
+TEST_F(SupervisorOfFakes, AViewThatIsBrokenTellsNothing) {
+  writeWhole(directory.statePath(), "[[daemon]]\nname = \"chunkd-1\"\n[[daemon\n");
+  EXPECT_TRUE(readState(directory).empty());
+  writeWhole(directory.statePath(), "daemon = [7, {name = \"chunkd-1\"}]\n");
+  ASSERT_EQ(readState(directory).size(), 1u);
+  EXPECT_EQ(readState(directory)[0].name, "chunkd-1");
+}
+
+TEST_F(SupervisorOfFakes, ADirectoryThatCannotBeWatchedOrLockedIsASentence) {
+  auto refusal = [](auto&& act) -> std::string {
+    try {
+      act();
+    } catch (const Failure& failure) {
+      return failure.what();
+    }
+    return "";
+  };
+  auto sentence = refusal([&]() {
+    auto limit = test::ResourceLimit::noDescriptors();
+    make();
+  });
+  EXPECT_NE(sentence.find("ulimit -n"), std::string::npos) << sentence;
+
+  fs::create_directory(directory.runPath() / "supervisor.lock");
+  EXPECT_NE(refusal([&]() { becomeSupervisor(directory); }).find("supervisor.lock"), std::string::npos);
+  fs::remove_all(directory.runPath());
+  EXPECT_NE(refusal([&]() { make(); }).find(directory.runPath().string()), std::string::npos);
 }
 
 }  // namespace

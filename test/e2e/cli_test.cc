@@ -4,6 +4,7 @@
 // `cairn` as its user meets it: what is started, watched, told and stopped.
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -85,6 +86,7 @@ TEST_F(Cli, UpTwiceIsUpAndOtherOptionsAreRefused) {
   EXPECT_OK(again);
   EXPECT_TRUE(says(again.out, "up already")) << again.describe();
   EXPECT_EQ(c.pid("metaserver-1"), before);
+  EXPECT_OK(test::run({"env", "-u", "CAIRN_PROGRAMS", program("cairn"), "up", "--dir", c.directory()}));
   auto other = c.cairn({"up", "--dir", c.directory(), "--chunkds", "4", "--detach"});
   EXPECT_EQ(other.code, 1) << other.describe();
   EXPECT_TRUE(says(other.err, "cairn down")) << other.describe();
@@ -172,6 +174,22 @@ TEST_F(Cli, DownRefusesWhileTheMountIsInUseAndNamesTheHolder) {
   EXPECT_OK(c.cairn({"down", "--dir", c.directory(), "--force"}));
   EXPECT_FALSE(c.alive("metaserver-1"));
   ::close(handle);
+}
+
+TEST_F(Cli, DownStopsNothingWhereItCannotUnmount) {
+  auto& c = start();
+  auto second = c.scratch("second"), above = c.scratch("above");
+  ASSERT_EQ(::mkdir(above.c_str(), 0755), 0);
+  ASSERT_OK(c.cairn({"up", "--dir", second, "--mount", above + "/mnt", "--chunkds", "1", "--detach"}));
+  ASSERT_EQ(::mount("none", above.c_str(), "tmpfs", 0, nullptr), 0);
+  auto refused = c.cairn({"down", "--dir", second});
+  EXPECT_EQ(refused.code, 1) << refused.describe();
+  EXPECT_TRUE(says(refused.err, "cannot unmount " + above + "/mnt")) << refused.describe();
+  EXPECT_TRUE(says(refused.err, "Nothing was stopped")) << refused.describe();
+  ASSERT_EQ(::umount2(above.c_str(), 0), 0);
+  writeFile(above + "/mnt/f", "it goes on");
+  EXPECT_EQ(readFile(above + "/mnt/f"), "it goes on");
+  EXPECT_OK(c.cairn({"down", "--dir", second}));
 }
 
 TEST_F(Cli, AMountThatSomebodyUnmountsStaysSoUntilUp) {
