@@ -26,13 +26,14 @@ class Mounts : public EndToEnd {
     }
   }
 
-  std::string mountAnother() {
+  std::string mountAnother() { return mountAnother(cluster->address()); }
+  std::string mountAnother(const std::string& metaserver) {
     auto number = std::to_string(mounts.size() + 2);
     mounts.push_back(cluster->scratch("mnt-" + number));
     auto& mount = mounts.back();
     ::mkdir(mount.c_str(), 0755);
     EXPECT_OK(
-        test::run({program("mount.cairn"), cluster->address(), mount, "-o",
+        test::run({program("mount.cairn"), metaserver, mount, "-o",
                    "log_file=" + cluster->scratch("fuse-" + number + ".log"), "--pid-file", mount + ".pid"}));
     return mount;
   }
