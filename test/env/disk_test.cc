@@ -21,6 +21,7 @@
 
 #include "env/memory_disk.h"
 #include "env/shared_sync.h"
+#include "test/support/resource_limit.h"
 
 namespace cairn::env {
 namespace {
@@ -367,6 +368,17 @@ TEST(RealDiskLock, NamesTheProcessThatHoldsIt) {
   for (int fd : {ready[0], ready[1], leave[0], leave[1]}) close(fd);
 }
 
+TEST(RealDiskLock, IsNoneWhereTheHolderCannotBeWrittenDown) {
+  TemporaryDirectory directory;
+  auto io = kj::setupAsyncIo();
+  auto disk = newDisk(directory.path.c_str(), io.unixEventPort, kj::systemPreciseMonotonicClock());
+  {
+    auto limit = test::ResourceLimit::emptyFiles();
+    EXPECT_EQ(disk->lock("lock").error, EFBIG);
+  }
+  EXPECT_EQ(disk->lock("lock").error, 0);
+}
+
 // -- what only the real disk does
 
 template <typename Kind>
@@ -416,8 +428,18 @@ TYPED_TEST(RealDiskTest, WhatTheKernelRefusesIsAnAnswer) {
   kj::byte bytes[100];
   EXPECT_EQ(KJ_ASSERT_NONNULL(opened.file)->read(0, kj::arrayPtr(bytes, sizeof(bytes))).wait(scope).error,
             EISDIR);
+  uint64_t nowhere = uint64_t(1) << 63;  // in no file
+  EXPECT_EQ(this->file->read(nowhere, kj::arrayPtr(bytes, sizeof(bytes))).wait(scope).error, EINVAL);
   EXPECT_EQ(this->disk.map("large", size_t(1) << 62).error, EFBIG);
   EXPECT_EQ(this->disk.lock("directory").error, EISDIR);
+}
+
+TYPED_TEST(RealDiskTest, WithoutADescriptorToGoPastThePageCacheALargeReadGoesThroughIt) {
+  auto limit = test::ResourceLimit::noDescriptors();
+  Pages large(1 << 20);
+  EXPECT_EQ(this->outcomeOf(this->file->read(0, large.bytes)).bytes, 1u << 20);
+  EXPECT_EQ(text(large.bytes), text(pattern(this->SIZE, 1)).substr(0, 1 << 20));
+  EXPECT_GE(this->cachedPages(0, 1 << 20), 256u);
 }
 
 TYPED_TEST(RealDiskTest, ReadsThatShareTheDeviceAreNotWidened) {

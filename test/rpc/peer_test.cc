@@ -6,7 +6,9 @@
 
 #include <gtest/gtest.h>
 #include <kj/debug.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <string>
@@ -20,6 +22,7 @@
 #include "rpc/metaserver.capnp.h"
 #include "test/sim/seeded_entropy.h"
 #include "test/sim/sim_network.h"
+#include "test/support/resource_limit.h"
 
 namespace cairn {
 namespace {
@@ -744,6 +747,48 @@ TEST_F(RealSockets, TcpAndUnixCarryPayloadsAndSurviveARestart) {
   writeAndRead(remote);
   writeAndRead(local);
   EXPECT_EQ(daemon->acceptor.connectionCount(), 2u);
+}
+
+TEST_F(RealSockets, WithoutADescriptorLeftACallerWaitsAndIsServedOnceThereIsOne) {
+  auto io = kj::setupAsyncIo();
+  auto& timer = io.provider->getTimer();
+  BufferPool pool;
+  std::string story;
+  auto said = kj::newPromiseAndFulfiller<kj::String>();
+  auto sink = env::newFunctionSink([&](kj::Date, env::LogLevel, kj::StringPtr, kj::StringPtr text) {
+    if (said.fulfiller->isWaiting()) said.fulfiller->fulfill(kj::str(text));
+  });
+  ClusterId cluster = CLUSTER;
+  Epoch epoch{7};
+  Acceptor acceptor(
+      {.timer = timer,
+       .network = io.provider->getNetwork(),
+       .pool = pool,
+       .name = "chunk daemon",
+       .cluster = cluster,
+       .epoch = epoch,
+       .log = env::Logger(sink, kj::systemPreciseCalendarClock(), env::LogLevel::WARNING, "acceptor")},
+      [&](ConnectionInfo) -> capnp::Capability::Client { return kj::heap<Store>(pool, story); });
+  auto port = acceptor.listen("127.0.0.1:0").wait(io.waitScope);
+  int caller = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  // The kernel takes it before anybody accepts it.
+  ASSERT_EQ(connect(caller, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  Connection connection(
+      io.lowLevelProvider->wrapSocketFd(caller, kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP), pool, timer);
+  auto request = connection.bootstrap().castAs<rpc::Gate>().helloRequest();
+  request.setProtocol(rpc::PROTOCOL_VERSION);
+  auto answer = request.send();
+  {
+    auto limit = test::ResourceLimit::noDescriptors();
+    auto text = said.promise.wait(io.waitScope);
+    EXPECT_NE(std::string(text.cStr()).find("try again in 100 ms"), std::string::npos) << text.cStr();
+    EXPECT_EQ(acceptor.connectionCount(), 0u);
+  }
+  EXPECT_EQ(answer.wait(io.waitScope).getStatus(), Status::OK);
 }
 
 TEST_F(PeerTest, ACallerThatDoesNotListenFillsNobodysMemory) {
