@@ -5,6 +5,8 @@
 // and recalls end whatever is under way.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "client/remote_filesystem.h"
 #include "test/client/fake_cluster.h"
 
@@ -417,6 +419,20 @@ TEST_F(CoherenceTest, BufferedWritesOfALostLeaseGoOutIfNobodyHasWrittenSince) {
   EXPECT_EQ(cluster.write(*file, 5, ", world"), Status::OK) << "it does not know yet";
   EXPECT_EQ(cluster.run(file->flush()), Status::OK);
   EXPECT_EQ(cluster.run(open(*b, file->inode())->read(FileOffset(0), 100)).value().size(), 12u);
+}
+
+TEST_F(CoherenceTest, LeasesThatAreVoidAreGivenUpAtTheNextRenewal) {
+  auto file = cluster.create(*a, "f");
+  cluster.write(*file, 0, "hello");
+  cluster.run(file->flush());
+  cluster.loseLeases(1);
+  cluster.pass(LEASE_RENEW_INTERVAL + 1 * kj::SECONDS);
+  EXPECT_TRUE(std::any_of(cluster.warnings.begin(), cluster.warnings.end(),
+                          [](auto& line) { return line.find("of them are void") != std::string::npos; }));
+  auto other = open(*b, file->inode(), Access::WRITE);
+  cluster.write(*other, 0, "HELLO");
+  EXPECT_EQ(cluster.run(other->flush()), Status::OK);
+  EXPECT_EQ(cluster.read(*file, 0, 100), "HELLO");
 }
 
 TEST_F(CoherenceTest, BufferedWritesOfALostLeaseAreLostWhenOthersHaveWrittenAndThatIsTold) {

@@ -146,6 +146,16 @@ class Story {
   void zero(size_t start, size_t size) {
     change(start, std::string(size, '\0'), run(file->zero(FileOffset(start), size, Growth::YES)));
   }
+  void zeroWhileAnotherLooks(size_t start, size_t size) {
+    // It takes the lease away between two steps.
+    auto opened = run(other->open(inode));
+    write(start, size);
+    note(run(file->flush()));
+    kj::Promise<Result<ReadData>> looking = nullptr;
+    if (opened.ok()) looking = promiseOf((*opened)->read(FileOffset(0), 100)).eagerlyEvaluate(nullptr);
+    zero(start, size);
+    if (opened.ok()) (void)run(kj::mv(looking));
+  }
   void sync(Status status) {
     if (note(status)) unsynced.clear();
   }
@@ -196,10 +206,12 @@ void Story::tell() {
   cut(CHUNK_SIZE + 2'000);
   look();
   zero(1'000, 2'000);
+  zeroWhileAnotherLooks(4'000, 100);
   note(run(file->allocate(FileOffset(0), 100'000, Growth::NO)));
   note(run(file->seek(FileOffset(0), Sought::HOLE)).status());
   note(run(file->seek(FileOffset(0), Sought::DATA)).status());
   write(0, 500);
+  recordAppend(700);
   sync(run(file->sync()));
   auto second = run(filesystem->create(ROOT_INODE, "b", 0644, {}, {}, false));
   if (second.ok()) {
