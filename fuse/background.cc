@@ -71,6 +71,14 @@ int unmountAsUser(const std::string& mountPoint, bool lazily) {
 
 volatile sig_atomic_t mainThreadDied = 0;  // of the process we watch; set by its death signal
 
+bool readMore(int pipe, std::string& text) {
+  // What is there; false: its end, or nothing. `pipe` does not block.
+  char buffer[4096];
+  auto size = read(pipe, buffer, sizeof(buffer));
+  if (size > 0) text.append(buffer, size_t(size));
+  return size > 0 || (size < 0 && errno == EINTR);
+}
+
 std::string readUntilItDies(int pipe, pid_t served) {
   // Normally the pipe ends with the process. But a thread that is stuck in the kernel, waiting for an answer
   // that only the dead main thread could have given, keeps the descriptors of all: the death of the main
@@ -79,17 +87,15 @@ std::string readUntilItDies(int pipe, pid_t served) {
   action.sa_handler = [](int) { mainThreadDied = 1; };
   sigaction(SIGUSR1, &action, nullptr);
   prctl(PR_SET_PDEATHSIG, SIGUSR1);
+  fcntl(pipe, F_SETFL, O_NONBLOCK);
   std::string result;
-  char buffer[4096];
   while (mainThreadDied == 0 && getppid() == served) {
     // A signal between the check and here is not lost for long: the poll wakes up again.
     struct pollfd readable = {.fd = pipe, .events = POLLIN};
-    if (poll(&readable, 1, 1000) <= 0) continue;
-    auto size = read(pipe, buffer, sizeof(buffer));
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) break;
-    result.append(buffer, size);
+    if (poll(&readable, 1, 1000) > 0 && !readMore(pipe, result)) break;
   }
+  while (readMore(pipe, result)) {
+  }  // it may have died before we had time to read
   return result;
 }
 

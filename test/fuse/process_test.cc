@@ -20,6 +20,7 @@
 #include <sstream>
 #include <thread>
 
+#include "fuse/background.h"
 #include "fuse/mount_table.h"
 #include "test/support/crash_report.h"
 
@@ -143,6 +144,31 @@ TEST_F(Process, AKilledProcessLeavesAnOrdinaryDirectory) {
   EXPECT_TRUE(fs::is_empty(mountPoint));
   mount();
   EXPECT_TRUE(mounted()) << "and can be mounted on again";
+}
+
+TEST_F(Process, AWatcherThatHasNotRunSinceTheMountTakesItAwayAllTheSame) {
+  ASSERT_EQ(::mount("none", mountPoint.c_str(), "tmpfs", 0, nullptr), 0);
+  std::string device = KJ_ASSERT_NONNULL(mountAt(mountPoint.c_str())).device.cStr();
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  auto served = fork();
+  ASSERT_GE(served, 0);
+  if (served == 0) {
+    auto watcher = Watcher::start(mountPoint);
+    auto process = pid_t(atoi(contentOf("/proc/thread-self/children").c_str()));
+    siginfo_t stopped;
+    kill(process, SIGSTOP);
+    waitid(P_PID, id_t(process), &stopped, WSTOPPED | WNOWAIT);
+    watcher.mounted(device);
+    if (write(ends[1], &process, sizeof(process)) != sizeof(process)) _exit(1);
+    kill(getpid(), SIGKILL);
+  }
+  pid_t process = 0;
+  ASSERT_EQ(read(ends[0], &process, sizeof(process)), ssize_t(sizeof(process)));
+  close(ends[0]), close(ends[1]);
+  ASSERT_EQ(waitpid(served, nullptr, 0), served);
+  kill(process, SIGCONT);
+  EXPECT_TRUE(soon([&]() { return !mounted(); }));
 }
 
 TEST_F(Process, AStopWhileFilesAreOpenDetachesAndTellsTheirUsers) {
