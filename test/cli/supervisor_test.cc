@@ -200,6 +200,14 @@ TEST_F(SupervisorOfFakes, WhatIsInTheWayOfAStartIsToldAndTheDaemonDoesNotRun) {
   supervisor->stop();
   fs::remove(directory.logFile("metaserver-1"));
 
+  supervisor = make();
+  {
+    auto limit = test::ResourceLimit::oneDescriptor();
+    problem = supervisor->start(specs(), 2).wait(io.waitScope);
+  }
+  EXPECT_NE(problem.find("Too many open files"), std::string::npos) << problem;
+  supervisor->stop();
+
   putInTheWay(directory.pidFile("metaserver-1"));
   supervisor = make();
   problem = supervisor->start(specs(), 2).wait(io.waitScope);

@@ -11,6 +11,7 @@
 
 #include "cli/commands.h"
 #include "test/cli/fake_programs.h"
+#include "test/support/resource_limit.h"
 
 namespace cairn::cli {
 namespace {
@@ -62,6 +63,18 @@ TEST_F(Up, WhatTheSupervisorCannotWriteIsToldToWhoWaits) {
     }
     fs::remove(path.string() + ".new");
   }
+  EXPECT_TRUE(findRunning(specs()).empty());
+}
+
+TEST_F(Up, WithoutADescriptorForItsSupervisorNothingIsStarted) {
+  std::string sentence;
+  try {
+    auto limit = test::ResourceLimit::oneDescriptor();
+    up(options);
+  } catch (const Failure& failure) {
+    sentence = failure.what();
+  }
+  EXPECT_SAYS(sentence, "cannot make a pipe: Too many open files");
   EXPECT_TRUE(findRunning(specs()).empty());
 }
 

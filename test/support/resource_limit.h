@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <stdexcept>
 
@@ -15,6 +16,12 @@ namespace cairn::test {
 class ResourceLimit {
  public:
   static ResourceLimit noDescriptors() { return {RLIMIT_NOFILE, 0}; }  // but those that are open
+  static ResourceLimit oneDescriptor() {
+    // More than those that are open, at a time.
+    int lowest = dup(STDIN_FILENO);
+    close(lowest);
+    return {RLIMIT_NOFILE, rlim_t(lowest) + 1};
+  }
   static ResourceLimit emptyFiles() {
     // A write is answered with EFBIG.
     signal(SIGXFSZ, SIG_IGN);
