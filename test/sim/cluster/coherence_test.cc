@@ -285,7 +285,7 @@ TEST(Coherence, TheKernelForgetsTheLinksOfAFileThatLosesOneByItsOwnChange) {
   // It counts down those of the inode that it took the name for; the metaserver's name may lead elsewhere.
   struct Kernel : Filesystem::Observer {
     std::vector<InodeId> forgotten;
-    kj::Promise<void> forget(InodeId inode, std::vector<Filesystem::Range>) override {
+    kj::Promise<void> forgetAttributes(InodeId inode) override {
       forgotten.push_back(inode);
       return kj::READY_NOW;
     }
