@@ -36,10 +36,6 @@ FileLock lockOf(InodeId inode, const fuse_file_info& file, const struct flock& l
 
 Async<void> Handlers::getLock(Request request, InodeId inode, fuse_file_info file, struct flock lock) {
   auto found = co_await filesystem.testLock(lockOf(inode, file, lock));
-  if (found.status() == Status::NOT_SUPPORTED) {
-    request.fail(ENOSYS);  // the kernel then keeps locks by itself
-    co_return;
-  }
   if (!found.ok()) {
     request.status(found.status());
     co_return;
@@ -79,9 +75,7 @@ Async<void> Handlers::takeLock(Request request, fuse_file_info file, FileLock lo
     lock.range.type = LockType::UNLOCK;
     status = co_await filesystem.setLock(lock, nullptr);
   }
-  if (status == Status::NOT_SUPPORTED) {
-    request.fail(ENOSYS);
-  } else if (status == Status::WOULD_BLOCK && waits) {
+  if (status == Status::WOULD_BLOCK && waits) {
     request.fail(EINTR);
   } else {
     request.status(status);

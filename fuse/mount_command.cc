@@ -161,8 +161,8 @@ void checkMountPoint(MountCommand& command) {
       case ENOENT:
         throw BadCommand("the mount point " + path + " does not exist. Make it first: mkdir -p " + path);
       case ENOTCONN:
-        throw BadCommand("on " + path +
-                         " there is a mount whose process has died. Free it first: umount -l " + path);
+        throw BadCommand("the mount point " + path +
+                         " is in a mount whose process has died. Free that first: umount -l DIR");
       default:
         throw BadCommand("cannot use the mount point " + path + ": " + strerror(errno));
     }

@@ -134,7 +134,8 @@ void MountProcess::run(Connect& connect) {
 void MountProcess::leave(SessionLoop& session, kj::ForkedPromise<void>& served) {
   // Unmounting writes dirty pages of mappings back, through us: it happens in a thread while the loop serves.
   auto worker = env::newThreadWorker(io.unixEventPort, 1);
-  auto unmount = worker->run([path = command.mountPoint, device = kj::str(device)]() {
+  int error = 0;  // of the thread; ours once it is done
+  auto unmount = worker->run([path = command.mountPoint, device = kj::str(device), &error]() {
     KJ_IF_MAYBE (entry, mountAt(path.c_str())) {
       if (entry->device != device) return;  // ours is gone, or below somebody else's
     } else {
@@ -145,7 +146,7 @@ void MountProcess::leave(SessionLoop& session, kj::ForkedPromise<void>& served) 
       syncfs(root);
       close(root);
     }
-    if (removeMount(path) != 0) detachMount(path);
+    if (removeMount(path) != 0) error = detachMount(path);
   });
   auto fork = unmount.fork();
   enum class Outcome { CLEAN, BUSY, LATE };
@@ -163,7 +164,10 @@ void MountProcess::leave(SessionLoop& session, kj::ForkedPromise<void>& served) 
                      .exclusiveJoin(timer().afterDelay(UNMOUNT_PATIENCE).then([]() { return Outcome::LATE; }))
                      .exclusiveJoin(signal().then([](int) { return Outcome::LATE; }))
                      .wait(io.waitScope);
-  if (outcome == Outcome::BUSY) {
+  if (outcome == Outcome::BUSY && error != 0) {
+    log.error(command.mountPoint.c_str(), " could not be unmounted (", strerror(error),
+              ") -> it stays without a process. Free it: fusermount3 -uz ", command.mountPoint.c_str());
+  } else if (outcome == Outcome::BUSY) {
     log.warning(command.mountPoint.c_str(), " is still in use -> detached; its users get ENOTCONN");
   } else if (outcome == Outcome::LATE) {
     log.error(command.mountPoint.c_str(), " could not be unmounted in time -> detached without waiting");

@@ -102,7 +102,8 @@ Async<void> Notifier::forgetNames(kj::Maybe<InodeId> directory) {
 }
 
 void Notifier::beginEpoch() {
-  if (!nextEpoch() && errno != ENODEV) {
+  // ENODEV, EPIPE: it has been unmounted, or abandoned.
+  if (!nextEpoch() && errno != ENODEV && errno != EPIPE) {
     log.error("the kernel did not take a new epoch of names (", strerror(errno),
               ") -> it may keep none from now on");
     epochs = Epochs::NO;

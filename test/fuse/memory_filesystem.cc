@@ -82,6 +82,12 @@ class MemoryFilesystem::File final : public OpenFile {
     KJ_IF_MAYBE (status, filesystem.refused("sync")) co_return *status;
     co_return Status::OK;
   }
+  kj::Promise<Result<kj::Maybe<FileOffset>>> seek(FileOffset offset, Sought sought) override {
+    return found(offset, sought);
+  }
+  kj::Promise<Result<uint64_t>> copyFrom(OpenFile& source, CopyRange range) override {
+    return copied(kj::downcast<File>(source), range);
+  }
   kj::Promise<Result<FileOffset>> recordAppend(kj::ArrayPtr<const kj::byte> record) override {
     auto end = attributes().size;
     filesystem.writeNow(filesystem.nodes.at(id), end, record);
@@ -91,6 +97,29 @@ class MemoryFilesystem::File final : public OpenFile {
  private:
   MemoryFilesystem& filesystem;
   const InodeId id;
+
+  Async<Result<kj::Maybe<FileOffset>>> found(FileOffset offset, Sought sought) {
+    auto self = kj::addRef(*this);
+    co_await filesystem.start("seek", id);
+    KJ_IF_MAYBE (status, filesystem.refused("seek")) co_return *status;
+    if (!filesystem.seeksAndCopies) co_return Status::NOT_SUPPORTED;
+    auto size = attributes().size;
+    if (offset.value() >= size) co_return kj::Maybe<FileOffset>(nullptr);
+    co_return kj::Maybe<FileOffset>(sought == Sought::DATA ? offset : FileOffset(size));
+  }
+  Async<Result<uint64_t>> copied(File& source, CopyRange range) {
+    auto self = kj::addRef(*this), from = kj::addRef(source);
+    co_await filesystem.start("copyFrom", id);
+    KJ_IF_MAYBE (status, filesystem.refused("copyFrom")) co_return *status;
+    if (!filesystem.seeksAndCopies) co_return Status::NOT_SUPPORTED;
+    auto data = filesystem.readNow(filesystem.nodes.at(from->id), range.from.value(), range.length);
+    auto at = range.to.value();
+    for (auto piece : data.pieces) {
+      filesystem.writeNow(filesystem.nodes.at(id), at, piece);
+      at += piece.size();
+    }
+    co_return at - range.to.value();
+  }
 };
 
 MemoryFilesystem::MemoryFilesystem() {
@@ -108,7 +137,11 @@ kj::Promise<void> MemoryFilesystem::start(kj::StringPtr operation, InodeId inode
   return kj::READY_NOW;
 }
 
-kj::Maybe<Status> MemoryFilesystem::refused(kj::StringPtr operation) const {
+kj::Maybe<Status> MemoryFilesystem::refused(kj::StringPtr operation) {
+  if (callsLeft > 0 && --callsLeft == 0) {
+    refusedCall = operation.cStr();
+    return refusalOfCall;
+  }
   auto found = refusals.find(operation.cStr());
   if (found == refusals.end()) return nullptr;
   return found->second;
@@ -476,6 +509,34 @@ void MemoryFilesystem::truncateNow(Node& node, uint64_t size) {
   node.attributes.size = size;
   ++node.attributes.dataVersion;
   touch(node);
+}
+
+Async<Result<kj::Own<OpenFile>>> MemoryFilesystem::createTemporary(InodeId directory, uint16_t mode,
+                                                                   Credentials caller) {
+  co_await start("createTemporary", directory);
+  KJ_IF_MAYBE (status, refused("createTemporary")) co_return *status;
+  co_return Status::NOT_SUPPORTED;
+}
+
+Async<Status> MemoryFilesystem::lock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) {
+  co_await start("setLock", lock.inode);
+  KJ_IF_MAYBE (status, refused("setLock")) co_return *status;
+  if (!lockedElsewhere || lock.range.type == LockType::UNLOCK) co_return Status::OK;
+  KJ_IF_MAYBE (interrupted, givenUp) co_await kj::mv(*interrupted);
+  co_return Status::WOULD_BLOCK;
+}
+kj::Promise<Status> MemoryFilesystem::setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) {
+  return this->lock(lock, kj::mv(givenUp));
+}
+
+Async<Result<FileLock>> MemoryFilesystem::lockInTheWay(FileLock lock) {
+  co_await start("testLock", lock.inode);
+  KJ_IF_MAYBE (status, refused("testLock")) co_return *status;
+  lock.range = {.type = lockedElsewhere ? LockType::EXCLUSIVE : LockType::UNLOCK};
+  co_return lock;
+}
+kj::Promise<Result<FileLock>> MemoryFilesystem::testLock(FileLock lock) {
+  return lockInTheWay(lock);
 }
 
 Async<Status> MemoryFilesystem::syncAll() {

@@ -29,6 +29,15 @@ class MemoryFilesystem final : public Filesystem {
       before;                              // runs before each operation
   std::map<std::string, uint64_t> calls;   // by operation
   std::map<std::string, Status> refusals;  // of operations that are not carried out
+  void refuseCall(uint64_t number, Status status) {
+    // Of whatever operation; counted from now on, from 1.
+    callsLeft = number;
+    refusalOfCall = status;
+    refusedCall.clear();
+  }
+  const std::string& callRefused() const { return refusedCall; }  // empty: it has not come
+  bool seeksAndCopies = false;   // else the kernel does, by reading and writing
+  bool lockedElsewhere = false;  // another client has a lock on the whole of each file
   void failNextFlush(InodeId inode, Status status) { flushFailures[inode] = status; }
   void appendElsewhere(InodeId inode, kj::StringPtr text);  // what another client's write does
   void makeElsewhere(InodeId parent, kj::StringPtr name);
@@ -68,6 +77,10 @@ class MemoryFilesystem final : public Filesystem {
                          uint32_t flags) override;
   Async<Status> removeXattr(InodeId inode, kj::StringPtr name) override;
   Async<Result<kj::Array<kj::String>>> listXattr(InodeId inode) override;
+  Async<Result<kj::Own<OpenFile>>> createTemporary(InodeId directory, uint16_t mode,
+                                                   Credentials caller) override;
+  kj::Promise<Status> setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) override;
+  kj::Promise<Result<FileLock>> testLock(FileLock lock) override;
   Async<Status> syncAll() override;
   Async<Status> syncNames(InodeId directory) override;
   Async<void> shutdown() override;
@@ -87,7 +100,7 @@ class MemoryFilesystem final : public Filesystem {
     InodeId parent;
   };
 
-  kj::Maybe<Status> refused(kj::StringPtr operation) const;
+  kj::Maybe<Status> refused(kj::StringPtr operation);
   kj::Promise<void> start(kj::StringPtr operation, InodeId inode);
   Node* nodeOf(InodeId inode);
   Result<FileAttributes> lookupNow(InodeId parent, kj::StringPtr name);
@@ -105,11 +118,16 @@ class MemoryFilesystem final : public Filesystem {
   void touch(Node& node);
   Timestamp now();
   bool isBelow(InodeId inode, InodeId ancestor);
+  Async<Status> lock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp);
+  Async<Result<FileLock>> lockInTheWay(FileLock lock);
 
   std::map<InodeId, Node> nodes;
   std::map<InodeId, Status> flushFailures;
   uint64_t nextInode = 2, nextCookie = 1, handedOver = 0;
   size_t opened = 0;
+  uint64_t callsLeft = 0;
+  Status refusalOfCall = Status::OK;
+  std::string refusedCall;
   kj::Maybe<Observer&> watcher;
 };
 

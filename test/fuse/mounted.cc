@@ -45,21 +45,31 @@ void Mounted::serve() {
   for (auto option : {"default_permissions", "allow_other", "fsname=memory", "subtype=cairn"}) {
     options.mountOptions.add(kj::str(option));
   }
+  auto sink =
+      env::newFunctionSink([this, seen = env::newStderrSink()](kj::Date time, env::LogLevel level,
+                                                               kj::StringPtr name, kj::StringPtr text) {
+        seen->write(time, level, name, text);
+        *lines.lockExclusive() += kj::str(text, "\n").cStr();
+      });
   auto loop = kj::heap<SessionLoop>(
       io.unixEventPort, io.provider->getTimer(), memory,
-      env::Logger(env::newStderrSink(), kj::systemPreciseCalendarClock(), env::LogLevel::WARNING, "fuse"),
-      kj::mv(options));
+      env::Logger(sink, kj::systemPreciseCalendarClock(), env::LogLevel::WARNING, "fuse"), kj::mv(options));
   filesystem = &memory;
   session = loop.get();
   executor = kj::getCurrentThreadExecutor().addRef();
-  auto stop = kj::newPromiseAndFulfiller<void>();
-  stopFulfiller = kj::mv(stop.fulfiller);
+  auto end = kj::newPromiseAndFulfiller<void>();
+  auto ended = end.promise.fork();
+  endFulfiller = kj::mv(end.fulfiller);
   loop->mount(mountPoint.c_str());
-  auto run = loop->run().fork();
-  loop->whenServing().exclusiveJoin(run.addBranch()).wait(io.waitScope);
+  serving = loop->run()
+                .then([this]() { KJ_ASSERT_NONNULL(endFulfiller)->fulfill(); },
+                      [this](kj::Exception&& e) { KJ_ASSERT_NONNULL(endFulfiller)->reject(kj::mv(e)); })
+                .eagerlyEvaluate(nullptr);
+  loop->whenServing().exclusiveJoin(ended.addBranch()).wait(io.waitScope);
   *ready.lockExclusive() = true;
-  run.addBranch().exclusiveJoin(kj::mv(stop.promise)).wait(io.waitScope);
+  ended.addBranch().wait(io.waitScope);
 
+  serving = nullptr;
   loop = nullptr;
   released = nullptr;
   releaseFulfiller = nullptr;
@@ -74,12 +84,27 @@ void Mounted::TearDown() {
 
 void Mounted::unmount() {
   if (thread.get() == nullptr) return;
-  if (umount2(mountPoint.c_str(), 0) != 0 && errno != EINVAL) {  // EINVAL: the test has done it
+  if (isAbandoned) {
+    stop();                                                             // it hears of no end
+  } else if (umount2(mountPoint.c_str(), 0) != 0 && errno != EINVAL) {  // EINVAL: the test has done it
     ADD_FAILURE() << "cannot unmount: " << strerror(errno);
     umount2(mountPoint.c_str(), MNT_DETACH);
-    executor->executeSync([this]() { KJ_ASSERT_NONNULL(stopFulfiller)->fulfill(); });
+    stop();
   }
   thread = nullptr;  // joins
+}
+
+void Mounted::stop() {
+  executor->executeSync([this]() { KJ_ASSERT_NONNULL(endFulfiller)->fulfill(); });
+}
+
+void Mounted::abandon() {
+  ASSERT_EQ(umount2(mountPoint.c_str(), MNT_DETACH), 0);
+  onLoop([this](MemoryFilesystem&, SessionLoop& loop) {
+    serving = nullptr;
+    loop.abandon();
+  });
+  isAbandoned = true;
 }
 
 void Mounted::hold(const std::string& operation) {
@@ -107,6 +132,10 @@ void Mounted::release() {
     KJ_ASSERT_NONNULL(releaseFulfiller)->fulfill();
     *heldCount.lockExclusive() = 0;
   });
+}
+
+std::string Mounted::logged() {
+  return *lines.lockExclusive();
 }
 
 std::string Mounted::readAll(const std::string& name) {

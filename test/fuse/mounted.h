@@ -32,6 +32,7 @@ class Mounted : public testing::Test {
     return name.empty() ? mountPoint : mountPoint + "/" + name;
   }
   void unmount();  // and wait until the loop has ended
+  void abandon();  // detaches it, and lets go of the kernel
 
   template <typename Func>
   auto onLoop(Func func) {
@@ -44,6 +45,8 @@ class Mounted : public testing::Test {
   void held(unsigned count = 1);
   void release();
 
+  std::string logged();  // warnings and errors of the loop so far
+
   // Small words for system calls; -1 and errno as they do.
   std::string readAll(const std::string& name);
   void writeAll(const std::string& name, const std::string& content);
@@ -53,9 +56,11 @@ class Mounted : public testing::Test {
 
  private:
   void serve();
+  void stop();
 
   kj::MutexGuarded<bool> ready{false};
   kj::MutexGuarded<unsigned> heldCount{0};
+  kj::MutexGuarded<std::string> lines;
   std::string heldOperation;
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> releaseFulfiller;
   kj::Maybe<kj::ForkedPromise<void>> released;
@@ -63,7 +68,9 @@ class Mounted : public testing::Test {
   MemoryFilesystem* filesystem = nullptr;
   SessionLoop* session = nullptr;
   kj::Own<const kj::Executor> executor;
-  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> stopFulfiller;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> endFulfiller;
+  kj::Promise<void> serving = nullptr;
+  bool isAbandoned = false;
   kj::Own<kj::Thread> thread;
 };
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <kj/async.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <map>
@@ -17,6 +18,7 @@
 #include "fuse/listings_given.h"
 #include "fuse/mount_command.h"
 #include "fuse/mount_table.h"
+#include "fuse/request.h"
 #include "fuse/status_errno.h"
 
 namespace cairn::fuse {
@@ -205,6 +207,16 @@ TEST(MountCommandTest, RefusesWithASentence) {
   EXPECT_NE(refusal({"mount.cairn", "h:1", "/mnt", "-o", "attr_timeout=soon"}).find("seconds"),
             std::string::npos);
   EXPECT_NE(refusal({"cairn-fuse", "--help"}).find("/etc/fstab"), std::string::npos);
+}
+
+TEST(ProcCallersTest, AThreadThatIsNoMoreDoesNotWaitForAnAnswer) {
+  auto child = fork();
+  if (child == 0) _exit(0);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  auto callers = procCallers();
+  EXPECT_EQ(callers->fateOf(child), Callers::Fate::DIES);
+  EXPECT_EQ(callers->fateOf(getpid()), Callers::Fate::LIVES);
+  EXPECT_EQ(callers->fateOf(0), Callers::Fate::LIVES) << "of another pid namespace: who knows";
 }
 
 struct ListingsGivenTest : testing::Test {

@@ -348,6 +348,10 @@ TEST_F(Posix, ExtendedAttributesAreKeptAndUnknownNamespacesRefused) {
   EXPECT_EQ(setxattr(name.c_str(), "security.other", "x", 1, 0), 0);
   EXPECT_EQ(setxattr(name.c_str(), "other.x", "x", 1, 0), -1);
   EXPECT_EQ(errno, EOPNOTSUPP);
+  EXPECT_EQ(getxattr(name.c_str(), "other.x", value, sizeof(value)), -1);
+  EXPECT_EQ(errno, EOPNOTSUPP);
+  EXPECT_EQ(removexattr(name.c_str(), "other.x"), -1);
+  EXPECT_EQ(errno, EOPNOTSUPP);
 }
 
 TEST_F(Posix, WhatIsNotThereIsAnsweredByTheKernel) {

@@ -9,6 +9,7 @@
 #include <kj/debug.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -54,19 +55,27 @@ class Process : public testing::Test {
     if (!mountingWorks()) GTEST_SKIP() << "/dev/fuse may not be used here";
   }
 
-  Finished run(const std::string& arguments) {
-    auto command = std::string(MEMORY_MOUNT) + " " + arguments + " 2>&1";
+  Finished run(const std::string& arguments) { return shell(std::string(MEMORY_MOUNT) + " " + arguments); }
+  Finished shell(const std::string& command) {
     Finished result;
-    auto pipe = popen(command.c_str(), "r");
+    auto pipe = popen((command + " 2>&1").c_str(), "r");
     char buffer[4096];
     while (auto size = fread(buffer, 1, sizeof(buffer), pipe)) result.output.append(buffer, size);
     auto status = pclose(pipe);
     result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return result;
   }
-  std::string usual() {
-    return "--metaserver memory:9400 " + mountPoint.string() + " --pid-file " + file("pid") +
+  std::string usual(const std::string& metaserver = "memory:9400") {
+    return "--metaserver " + metaserver + " " + mountPoint.string() + " --pid-file " + file("pid") +
            " --ready-file " + file("ready") + " --log-file " + file("log");
+  }
+  Finished inOtherWorld(const std::string& script, const std::string& command) {
+    // In a mount namespace of its own, made by the script.
+    auto inside = "mount --make-rprivate / && " + script + " && exec " + command;
+    return shell("unshare --mount sh -c '" + inside + "'");
+  }
+  bool logs(const std::string& text) {
+    return soon([&]() { return contentOf(file("log")).find(text) != std::string::npos; });
   }
   void mount() {
     auto result = run(usual());
@@ -201,6 +210,103 @@ TEST_F(Process, RefusalsNameWhatIsWrongAndTheExitCodeSaysSo) {
   EXPECT_EQ(again.code, 1);
   EXPECT_NE(again.output.find("mounted already"), std::string::npos) << again.output;
   EXPECT_TRUE(mounted());
+}
+
+TEST_F(Process, AMountThatCannotBeSaysWhyAndLeavesNothing) {
+  // A file system whose process has died.
+  auto dead = directory / "dead";
+  fs::create_directory(dead);
+  int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+  ASSERT_GE(device, 0);
+  auto options = "fd=" + std::to_string(device) + ",rootmode=40000,user_id=0,group_id=0";
+  ASSERT_EQ(::mount("dead", dead.c_str(), "fuse", 0, options.c_str()), 0) << strerror(errno);
+  close(device);
+  std::ofstream(file("file")) << "";
+
+  auto program = std::string(MEMORY_MOUNT) + " ";
+  auto noFuse = "mount -t tmpfs none /dev";
+  auto forbidden = "mount --bind /dev/fuse /dev/fuse && mount -o remount,bind,nodev /dev/fuse";
+  struct Case {
+    std::string what, sentence;
+    Finished finished;
+  } cases[] = {
+      {"a level of the log that is none", "--log-level loud is none of debug",
+       run(usual() + " --log-level loud")},
+      {"on a dead mount", "mount whose process has died. Free it first: umount -l " + dead.string(),
+       run("--metaserver memory:9400 " + dead.string())},
+      {"in a dead mount", "in a mount whose process has died. Free that first: umount -l",
+       run("--metaserver memory:9400 " + (dead / "sub").string())},
+      {"below a file", "cannot use the mount point " + file("file") + "/sub: Not a directory",
+       run("--metaserver memory:9400 " + file("file") + "/sub")},
+      {"no FUSE in the kernel", "the kernel has no FUSE here", inOtherWorld(noFuse, program + usual())},
+      {"a device that is not allowed", "/dev/fuse may not be opened: Permission denied",
+       inOtherWorld(forbidden, program + usual())},
+      {"what the kernel does not take", "mount failed", run(usual() + " -o context=nonsense")},
+  };
+  for (auto& one : cases) {
+    EXPECT_EQ(one.finished.code, 1) << one.what;
+    EXPECT_NE(one.finished.output.find(one.sentence), std::string::npos)
+        << one.what << ": " << one.finished.output;
+  }
+  EXPECT_FALSE(mounted());
+  EXPECT_FALSE(fs::exists(file("pid")));
+  EXPECT_EQ(umount2(dead.c_str(), MNT_DETACH), 0);
+}
+
+TEST_F(Process, WhereReadaheadMayNotBeRaisedItServesAllTheSame) {
+  auto result = inOtherWorld("mount -t tmpfs none /sys", std::string(MEMORY_MOUNT) + " " + usual());
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_TRUE(logs("sequential reads stay at 128 KiB of readahead"));
+  auto process = pid();
+  kill(process, SIGTERM);
+  EXPECT_TRUE(soon([&]() { return ended(process); }));
+}
+
+TEST_F(Process, ASecondSignalDoesNotWaitForAnUnmountThatIsStuck) {
+  auto result = run(usual("memory:3"));  // no write is answered
+  ASSERT_EQ(result.code, 0) << result.output;
+  int fd = open((mountPoint / "f").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  ASSERT_EQ(ftruncate(fd, 4096), 0);
+  auto page = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  ASSERT_NE(page, MAP_FAILED);
+  page[0] = 'x';  // what unmounting has to write back first
+  auto process = pid();
+  kill(process, SIGTERM);
+  EXPECT_TRUE(logs("signal 15 -> flush and unmount"));
+  kill(process, SIGTERM);
+  EXPECT_TRUE(soon([&]() { return ended(process); }));
+  EXPECT_TRUE(logs("could not be unmounted in time -> detached without waiting"));
+  EXPECT_FALSE(mounted());
+  munmap(page, 4096);
+  close(fd);
+}
+
+TEST_F(Process, ASignalWhileItFlushesEndsItAtOnce) {
+  auto result = run(usual("memory:4"));  // the flush at the end is not answered
+  ASSERT_EQ(result.code, 0) << result.output;
+  auto process = pid();
+  ASSERT_EQ(umount2(mountPoint.c_str(), 0), 0);
+  EXPECT_TRUE(logs("was unmounted -> flush and end"));
+  kill(process, SIGTERM);
+  EXPECT_TRUE(soon([&]() { return ended(process); }));
+  EXPECT_TRUE(logs("a second signal -> end without flushing"));
+}
+
+TEST_F(Process, AUserWithoutTheHelperThatUnmountsIsToldThatTheMountStays) {
+  // As a user: /dev/fuse is for all there, and fusermount3 is where libfuse looks for it, but not in PATH.
+  ASSERT_EQ(chown(mountPoint.c_str(), 65534, 65534), 0);
+  ASSERT_EQ(chmod(directory.c_str(), 0777), 0);
+  auto device = file("device");
+  auto world =
+      "mknod " + device + " c 10 229 && chmod 666 " + device + " && mount --bind " + device + " /dev/fuse";
+  auto result = inOtherWorld(world, "setpriv --reuid=65534 --regid=65534 --clear-groups env PATH=/nowhere " +
+                                        std::string(MEMORY_MOUNT) + " " + usual());
+  ASSERT_EQ(result.code, 0) << result.output;
+  auto process = pid();
+  kill(process, SIGTERM);
+  EXPECT_TRUE(soon([&]() { return ended(process); }));
+  EXPECT_TRUE(logs("could not be unmounted (No such file or directory) -> it stays without a process"))
+      << contentOf(file("log"));
 }
 
 TEST_F(Process, StoppingWhileItConnectsEndsAtOnce) {
