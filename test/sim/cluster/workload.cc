@@ -85,11 +85,13 @@ class Workload::Worker {
 
   // With Names::BY_SYNC: what the names have been since a sync made them certain, the last is `files`.
   std::vector<Files> history;
-  bool unsure = false;     // a power cut may have taken them back to any of these
+  bool unsure = false;  // a power cut may have taken them back to any of these
+  bool isMakingSure = false;
   bool lostNames = false;  // maybe, and no sync of the directory has told so
   bool mustTell = false;   // certainly
   bool hasTold = false;    // a sync that the latest power cut came into did
   void powerFails();
+  bool mayBeTakenBack() const { return unsure || isMakingSure; }  // or have been, and not know yet
 
  private:
   SeededEntropy entropy;
@@ -230,6 +232,8 @@ void Workload::Worker::powerFails() {
 Async<void> Workload::Worker::makeSure() {
   // After a power cut: which of the moments since the last sync is it that the names are as of, and has the
   // operation that was under way been done after that?
+  isMakingSure = true;
+  KJ_DEFER(isMakingSure = false);
   while (unsure && workload.found.size() == 0) {
     unsure = false;
     auto listed = co_await listing(*filesystem);
@@ -559,18 +563,18 @@ Async<void> Workload::Worker::visit() {
   auto opened = co_await filesystem->open(file->inode);
   if (!opened.ok()) {
     bool gone = file->unlinked && (opened.status() == Status::STALE || opened.status() == Status::NOT_FOUND);
-    if (!gone && !host.unsure && !unsure)
+    if (!gone && !host.mayBeTakenBack() && !unsure)
       violated("open of ", host.name, "/", fileName.c_str(), ": ", opened.status());
     co_return;
   }
-  if (host.unsure || unsure) co_return;
+  if (host.mayBeTakenBack() || unsure) co_return;
   if (auto wrong = file->oracle.judgeSize(Viewer::OTHER, (*opened)->attributes().size)) {
     if (host.client != client) violated("stat of ", host.name, "/", fileName.c_str(), ": ", *wrong);
   }
   auto offset = entropy.below(file->oracle.size() + 1), size = entropy.between(1, 300'000);
   auto answer = co_await readAll(**opened, offset, size);
   say("read ", host.name, "/", fileName.c_str(), " ", offset, "+", size, " -> ", answer.status());
-  if (host.unsure || unsure) co_return;
+  if (host.mayBeTakenBack() || unsure) co_return;
   if (!answer.ok()) {
     if (!file->unlinked) violated("read of ", host.name, "/", fileName.c_str(), ": ", answer.status());
     co_return;
