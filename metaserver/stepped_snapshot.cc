@@ -102,17 +102,25 @@ Async<Status> SteppedSnapshot::copyTree() {
 
 Async<Status> SteppedSnapshot::copyAll() {
   auto lastDone = service.timer.now();
+  bool waits = false;
   while (isWanted) {
     auto step = co_await copyMore();
     if (step.ok()) {
       copied = step.number;
       if (step.more == More::NO) co_return isWanted ? Status::OK : Status::BUSY;
       lastDone = service.timer.now();
+      waits = false;
       co_await env::othersTurn(service.timer);
       continue;
     }
     // Stores that come or go in this moment: most likely it can be done a little later.
     if (step.status != Status::BUSY) co_return step.status;
+    if (!waits) {
+      service.log.info("the snapshot ", top, " waits after ", copied,
+                       " inodes for stores to settle their chunks", " -> given up after ",
+                       STILL_PATIENCE / kj::SECONDS, " s of it");
+    }
+    waits = true;
     if (service.timer.now() - lastDone >= STILL_PATIENCE) break;
     co_await service.timer.afterDelay(STILL_PAUSE);
   }
