@@ -117,7 +117,7 @@ Async<Status> SteppedSnapshot::copyAll() {
     if (step.status != Status::BUSY) co_return step.status;
     if (!waits) {
       service.log.info("the snapshot ", top, " waits after ", copied,
-                       " inodes for stores to settle their chunks", " -> given up after ",
+                       " inodes for stores to settle their chunks -> given up after ",
                        STILL_PATIENCE / kj::SECONDS, " s of it");
     }
     waits = true;
