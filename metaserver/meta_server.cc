@@ -26,6 +26,7 @@ Async<kj::Own<MetaServer>> MetaServer::start(MetaServerEnvironment environment, 
   NamespaceOptions namespaceOptions;
   namespaceOptions.path = path;
   namespaceOptions.env = world.rocks;
+  namespaceOptions.verifiedBytes = options.verifiedBytes;
   server->names = Namespace::open(namespaceOptions);
   server->names->witness().tell = [log = world.log.named("names")](kj::StringPtr problem) mutable {
     log.error("the namespace store cannot be read: ", problem, " -> that call fails, others go on. ",

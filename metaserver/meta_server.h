@@ -58,7 +58,8 @@ struct MetaServerOptions {
   RepairOptions repair;
   RebalancePlan::Automatic rebalance = RebalancePlan::Automatic::YES;
   SnapshotLimits snapshots;
-  kj::Maybe<TrashOptions> trash;  // null: as it was; a new cluster has none
+  kj::Maybe<TrashOptions> trash;                              // null: as it was; a new cluster has none
+  uint64_t verifiedBytes = NamespaceOptions().verifiedBytes;  // of a store that is read whole at the start
 };
 
 class MetaServer {

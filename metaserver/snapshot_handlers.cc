@@ -161,8 +161,7 @@ Async<void> AdministrationHandlers::takingSnapshot(SnapshotContext context) {
       quiet.turn = LeaseRecalls::Turn();
       quiet.pause = nullptr;  // who waits for its end is a writer by the next look
       quiet.pause = service.leases.pauseWriting();
-      status = look(found);
-      if (!ok(status)) break;
+      status = look(found);  // the same tree, in the same turn of the loop
       quiet.turn = co_await service.leases.excludeAll(found.writers.releaseAsArray(), QUIET_PATIENCE);
       if (!quiet.turn.isReady()) status = Status::BUSY;
       continue;

@@ -50,7 +50,6 @@ class LookAhead {
     auto cookie = next.at == 0 ? 0 : next.at + SLOTS_PER_HASH - 1;
     for (bool goesOn = true; goesOn && left > 0;) {
       auto page = names.list(next.source, cookie, LISTING_LIMIT_MAX, ListingDetail::NAMES);
-      if (!page.ok()) return;
       for (auto& entry : page->entries) {
         if (left == 0) return;
         cookie = entry.cookie;

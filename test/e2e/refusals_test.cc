@@ -69,6 +69,19 @@ TEST_F(Refusals, ASecondDaemonOnADirectory) {
   EXPECT_OK(c.sh("echo fine > f; cat f"));
 }
 
+TEST_F(Refusals, APortThatAnotherMetaserverOfThisMachineHasOnAnotherAddressIsTakenOnTheNetworkAlone) {
+  auto& c = start({.chunkds = 1, .replicas = 1});
+  auto port = c.address().substr(c.address().rfind(':'));
+  auto log = c.scratch("log");
+  test::Process other({program("cairn-metaserver"), "--dir", c.scratch("meta"), "--listen",
+                       "127.0.0.2" + port, "--log-file", log, "--ready-file", c.scratch("ready")});
+  EXPECT_TRUE(test::eventually(20s, [&]() { return std::filesystem::exists(c.scratch("ready")); }));
+  EXPECT_OK(test::shell("grep 'cannot listen on .* -> only on the network' " + log));
+  EXPECT_OK(c.sh("echo fine > f; cat f"));
+  other.signal(SIGTERM);
+  EXPECT_EQ(other.wait().code, 0);
+}
+
 TEST_F(Refusals, AReadyFileThatCannotBeWritten) {
   // Whoever waits for the file would wait for ever.
   auto& c = start({.chunkds = 1, .replicas = 1});

@@ -17,6 +17,7 @@
 #include "metaserver/restore.h"
 #include "rpc/buffer_pool.h"
 #include "test/support/failing_disk.h"
+#include "test/support/in_turn.h"
 #include "test/support/temporary_directory.h"
 
 namespace cairn {
@@ -45,6 +46,9 @@ class BackupTest : public testing::Test {
   kj::Own<env::Disk> disk;
   kj::Own<FailingDisk> failing;
   kj::Own<MetaServer> server;
+  MetaServerOptions wanted;  // but for the directory
+  uint64_t failAt = 0;       // that call of the disk at the start
+  std::string said;
   kj::Date restoreTime = kj::UNIX_EPOCH + 1'800'000'000 * kj::SECONDS;
 
   std::string why(kj::Function<void()> body) {
@@ -58,13 +62,27 @@ class BackupTest : public testing::Test {
     fs::create_directories(directory);
     disk = env::newDisk(directory.c_str(), io.unixEventPort, kj::systemPreciseMonotonicClock());
     failing = kj::heap<FailingDisk>(*disk);
-    MetaServerOptions options;
-    options.directory = directory.c_str();
-    server = MetaServer::start(
-                 {io.provider->getTimer(), kj::systemPreciseCalendarClock(), io.provider->getNetwork(),
-                  *failing, nullptr, entropy, pool, env::Logger::silent(), *worker},
-                 options)
+    failing->failFrom(failAt, ENOSPC, FailingDisk::Until::ONCE);
+    wanted.directory = directory.c_str();
+    auto sink = env::newFunctionSink([this](kj::Date, env::LogLevel, kj::StringPtr, kj::StringPtr text) {
+      said += kj::str(text, "\n").cStr();
+    });
+    env::Logger log(sink, kj::systemPreciseCalendarClock(), env::LogLevel::WARNING, "test");
+    server = MetaServer::start({io.provider->getTimer(), kj::systemPreciseCalendarClock(),
+                                io.provider->getNetwork(), *failing, nullptr, entropy, pool, log, *worker},
+                               wanted)
                  .wait(io.waitScope);
+  }
+  bool hasSaid(const std::string& text) { return said.find(text) != std::string::npos; }
+  void damageTheLargestTable(const std::string& name) {
+    fs::path largest;
+    for (auto& file : fs::directory_iterator(temporary / (name + "/names"))) {
+      if (file.path().extension() != ".sst") continue;
+      if (largest.empty() || file.file_size() > fs::file_size(largest)) largest = file.path();
+    }
+    auto content = readFile(largest);
+    content[content.size() * 3 / 4] ^= 1;  // within the names
+    writeFile(largest, content);
   }
   void kill() {
     server = nullptr;
@@ -301,7 +319,7 @@ TEST_F(BackupTest, ADamagedNamespaceIsNotBackedUp) {
   for (auto& entry : fs::directory_iterator(temporary / "meta/names")) {
     if (entry.path().extension() != ".sst") continue;
     auto content = readFile(entry.path());
-    content[content.size() / 3] ^= 4;
+    content[content.size() * (getenv("OFF") ? atoi(getenv("OFF")) : 50) / 100] ^= 4;
     writeFile(entry.path(), content);
   }
   auto sentence = why([&]() {
@@ -310,6 +328,54 @@ TEST_F(BackupTest, ADamagedNamespaceIsNotBackedUp) {
   });
   EXPECT_FALSE(sentence.empty());
   EXPECT_FALSE(fs::exists(temporary / "backup/BACKUP"));
+}
+
+// ---------------------------------------------------------------- starts of a whole metaserver
+
+TEST_F(BackupTest, AnotherNumberOfReplicasThanTheClusterWasMadeWithIsSaidAndNotTaken) {
+  start("meta");
+  kill();
+  wanted.replicas = 2;
+  start("meta");
+  EXPECT_TRUE(hasSaid("the cluster was made with 3 replicas, not 2 -> new files want 3")) << said;
+}
+
+TEST_F(BackupTest, ATrashThatCannotBeConfiguredForWantOfSpaceIsAsItWas) {
+  bool wasSaid = false;
+  eachInTurn(5, [&](uint64_t call) {
+    auto name = "meta-" + std::to_string(call);
+    start(name);
+    kill();
+    wanted.trash = TrashOptions{.keepSeconds = 100};
+    failAt = call;
+    said.clear();
+    auto refused = why([&]() { start(name); });
+    bool hit = failing->hasFailed();
+    if (refused == "") {
+      bool asItWas = hasSaid("the trash could not be configured: noSpace -> it is as it was");
+      EXPECT_EQ(server->service().names.state().trashKeep, asItWas ? 0u : 100u);
+      wasSaid |= asItWas;
+    }
+    kill();
+    failAt = 0, wanted.trash = nullptr;
+    return hit && !wasSaid;
+  });
+  EXPECT_TRUE(wasSaid);
+}
+
+TEST_F(BackupTest, ADamagedBlockOfALargeStoreIsSaidInTheBackgroundAndWhenItIsRead) {
+  start("meta");
+  for (int i = 0; i < 400; ++i) make(kj::str("file-", i));
+  server->stop().wait(io.waitScope);
+  kill();
+  damageTheLargestTable("meta");
+  wanted.verifiedBytes = 0;  // as one that is too big to be read at the start
+  start("meta");
+  for (int i = 0; i < 400; ++i) (void)why([&]() { has(kj::str("file-", i)); });
+  EXPECT_TRUE(hasSaid("the namespace store cannot be read: ")) << said;
+  while (!hasSaid("-> what lies there fails, the rest is served")) {
+    io.provider->getTimer().afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);
+  }
 }
 
 TEST(BackupManifestTest, IsReadAsItWasWrittenAndEveryFlippedBitIsFound) {

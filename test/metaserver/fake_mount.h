@@ -30,6 +30,7 @@ struct FakeMount {
   uint32_t messages = 0;                                 // of recalls
   std::map<uint64_t, uint64_t> sizes;                    // of files that it writes, for describe
   uint32_t described = 0;
+  bool describesWhenTold = false;
   uint64_t voidUpTo = 0;
   std::vector<uint64_t> refused;
 
@@ -60,6 +61,19 @@ class FakeCallback final : public rpc::ClientCallback::Server {
   kj::Promise<void> describe(DescribeContext context) override {
     ++mount.described;
     if (mount.obeys == FakeMount::Obeys::NEVER) return kj::NEVER_DONE;
+    if (!mount.describesWhenTold) {
+      tell(context);
+      return kj::READY_NOW;
+    }
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    mount.held.add(kj::mv(paf.fulfiller));
+    return paf.promise.then([this, context]() mutable { tell(context); });
+  }
+
+ private:
+  FakeMount& mount;
+
+  void tell(DescribeContext& context) {
     auto known = mount.sizes.find(context.getParams().getInode());
     auto results = context.getResults();
     results.setStatus(known == mount.sizes.end() ? Status::NOT_LEASED : Status::OK);
@@ -67,11 +81,7 @@ class FakeCallback final : public rpc::ClientCallback::Server {
       results.setSize(known->second);
       results.setMtime(77);
     }
-    return kj::READY_NOW;
   }
-
- private:
-  FakeMount& mount;
 };
 
 }  // namespace cairn

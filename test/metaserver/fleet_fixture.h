@@ -70,11 +70,19 @@ class FleetTest : public testing::Test {
   kj::Own<MetaService> service;
   std::deque<FakeMount> mounts;
   MetaServiceOptions options;
+  std::string said;  // warnings and errors
 
   void start() {
     log = kj::heap<ImmediateLog>(*names);
-    service = kj::heap<MetaService>(options, *log, names->read(), timer, entropy, env::Logger::silent());
+    service = kj::heap<MetaService>(options, *log, names->read(), timer, entropy, logger());
   }
+  env::Logger logger() {
+    auto sink = env::newFunctionSink([this](kj::Date, env::LogLevel, kj::StringPtr, kj::StringPtr text) {
+      said += kj::str(text, "\n").cStr();
+    });
+    return env::Logger(sink, kj::systemPreciseCalendarClock(), env::LogLevel::WARNING, "test");
+  }
+  bool hasSaid(const std::string& text) { return said.find(text) != std::string::npos; }
   void crash() {
     // Nothing volatile survives; stores and mounts lose their connection.
     for (auto& store : stores) store.fleet = nullptr;
@@ -279,6 +287,27 @@ class FleetTest : public testing::Test {
     });
     EXPECT_EQ(response.getOutcome().getStatus(), Status::OK);
     return inode;
+  }
+  void removeMeanwhile(FakeMount& by, kj::StringPtr name, uint64_t inode, InodeId parent = ROOT_INODE) {
+    // At once, and past whoever would have to be asked first.
+    bool isDirectory = names->read().inode(InodeId(inode))->attributes.isDirectory();
+    auto outcome = log->carryOut([&](auto body) {
+      body.setSession(by.id);
+      body.setUnheld(inode);
+      auto change = body.initChange();
+      change.setSequence(++by.sequence);
+      if (isDirectory) {
+        auto rmdir = change.initRmdir();
+        rmdir.setParent(parent.value());
+        rmdir.setName(name);
+      } else {
+        auto unlink = change.initUnlink();
+        unlink.setParent(parent.value());
+        unlink.setName(name);
+      }
+    });
+    EXPECT_EQ(outcome.status, Status::OK);
+    EXPECT_FALSE(exists(inode));
   }
   Status unlink(FakeMount& mount, kj::StringPtr name) {
     return change(mount,

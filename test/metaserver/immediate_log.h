@@ -6,6 +6,7 @@
 
 #include <kj/async.h>
 #include <kj/debug.h>
+#include <kj/function.h>
 
 #include "metaserver/namespace.h"
 #include "metaserver/operation_log.h"
@@ -33,10 +34,18 @@ class ImmediateLog final : public OperationLog {
   }
 
   kj::Promise<Outcome> propose(kj::Own<LoggedOperation> operation) override {
-    bool isRefused = refuse != Status::OK && (refuseOnly == 0 || --refuseOnly == 0);
+    if (breakAt > 0 && --breakAt == 0) {
+      ++refused;
+      return KJ_EXCEPTION(DISCONNECTED, "the log is broken, says the test");
+    }
+    auto body = operation->body().asReader();
+    KJ_IF_MAYBE (happens, before) (*happens)(body);
+    bool isRefused = refuse != Status::OK && (refuseKind == nullptr || refuseKind == body.which()) &&
+                     (refuseOnly == 0 || --refuseOnly == 0);
     auto outcome = isRefused ? refusal(refuse) : apply(*operation);
     if (isRefused) ++refused;
     if (isRefused && refused == 1 && isOnce) refuse = Status::OK;
+    KJ_IF_MAYBE (happens, after) (*happens)(body);
     return kj::evalLater([outcome = kj::mv(outcome)]() mutable { return kj::mv(outcome); });
   }
   Async<Status> durable(LogIndex index) override {
@@ -67,6 +76,17 @@ class ImmediateLog final : public OperationLog {
     refuseOnly = proposal;
     isOnce = true;
     refused = 0;
+  }
+  kj::Maybe<rpc::Operation::Which> refuseKind;  // only of these
+  uint64_t breakAt = 0;                         // that proposal, counted likewise, breaks as over a bug
+  using Meanwhile = kj::Function<void(rpc::Operation::Reader)>;
+  kj::Maybe<Meanwhile> before, after;  // what happens before one is applied, and before it is answered
+  template <typename Fill>
+  Outcome carryOut(Fill fill) {
+    // Past all that, in the middle of whatever is under way.
+    LoggedOperation operation;
+    fill(operation.body());
+    return apply(operation);
   }
   uint64_t failSync = 0;  // the durable() with that number, counted from now on, fails
   uint64_t refused = 0;

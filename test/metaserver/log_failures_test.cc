@@ -187,5 +187,45 @@ TEST_P(LogFailures, AStartThatFailsIsRefusedWithASentenceAndTheNextOneHasEveryth
 INSTANTIATE_TEST_SUITE_P(Commit, LogFailures, testing::Values(CommitMode::MEMORY, CommitMode::DISK),
                          [](auto& mode) { return mode.param == CommitMode::DISK ? "Disk" : "Memory"; });
 
+TEST(LogFailuresAtOnce, AWriteAndASyncThatBothFailBreakTheLogOnce) {
+  // Whichever of them is the first to be told.
+  using Kept = FailingDisk::Kept;
+  for (auto last : {Kept::SYNCS, Kept::WRITES}) {
+    MetadataWorld world;
+    world.start();
+    Client client(world);
+    ASSERT_TRUE(ok(world.sync()));
+    world.failing.hold(Kept::SYNCS);
+    ASSERT_TRUE(client.create(ROOT_INODE, "synced-meanwhile").ok());
+    world.failing.hold(Kept::WRITES);
+    auto broken = [&]() { return world.trace.find("-> take no more changes") != std::string::npos; };
+    bool refused = false;
+    auto writing = world.theLog()
+                       .propose(client.prepare([](auto change) {
+                         auto create = change.initCreate();
+                         create.setParent(ROOT_INODE.value());
+                         create.setName("written-meanwhile");
+                       }))
+                       .then([&](Outcome&& outcome) { refused = !outcome.ok(); },
+                             [&](kj::Exception&&) { refused = true; })
+                       .eagerlyEvaluate(nullptr);
+    world.scope.poll();
+    EXPECT_FALSE(broken());
+    world.failing.failFrom(1, EIO, Until::FOR_GOOD);
+    world.failing.letGo(last == Kept::SYNCS ? Kept::WRITES : Kept::SYNCS);
+    world.scope.poll();
+    EXPECT_TRUE(broken());
+    EXPECT_EQ(refused, last == Kept::SYNCS);
+    world.failing.letGo(last);
+    world.scope.poll();
+    EXPECT_TRUE(refused);
+    auto first = world.trace.find("-> take no more changes");
+    EXPECT_EQ(world.trace.find("-> take no more changes", first + 1), std::string::npos) << world.trace;
+    world.failing.recover();
+    world.killAndRestart();
+    EXPECT_TRUE(world.read().lookup(ROOT_INODE, "synced-meanwhile").ok());
+  }
+}
+
 }  // namespace
 }  // namespace cairn

@@ -3,66 +3,12 @@
 //
 // Namespaces that contradict themselves: each kind of contradiction is found, alone and by its right name,
 // however small the passes are; what can be mended is, and then the namespace is clean.
-#include <rocksdb/db.h>
-#include <rocksdb/env.h>
-
 #include "metaserver/finding_names.h"
-#include "metaserver/keys.h"
 #include "test/metaserver/check_findings.h"
+#include "test/metaserver/raw_store.h"
 
 namespace cairn {
 namespace {
-
-class RawStore {
-  // The rows, changed behind the namespace's back.
- public:
-  explicit RawStore(rocksdb::Env* env) {
-    rocksdb::Options options;
-    options.env = env;
-    rocksdb::DB* opened = nullptr;
-    KJ_ASSERT(rocksdb::DB::Open(options, "/names", &opened).ok());
-    db.reset(opened);
-  }
-  ~RawStore() { KJ_ASSERT(db->Flush(rocksdb::FlushOptions()).ok()); }
-
-  std::string get(const Key& key) {
-    std::string value;
-    KJ_ASSERT(db->Get(rocksdb::ReadOptions(), key.view(), &value).ok());
-    return value;
-  }
-  void put(const Key& key, const std::string& value) {
-    KJ_ASSERT(db->Put(rocksdb::WriteOptions(), key.view(), value).ok());
-  }
-  void erase(const Key& key) { KJ_ASSERT(db->Delete(rocksdb::WriteOptions(), key.view()).ok()); }
-  template <typename Change>
-  void inode(InodeId id, Change&& change) {
-    auto node = decodeInode(id, get(Key(Table::INODES, id.value())));
-    change(node);
-    put(Key(Table::INODES, id.value()), encode(node));
-  }
-  template <typename Change>
-  void chunk(ChunkHandle handle, Change&& change) {
-    auto record = decodeChunk(get(Key(Table::CHUNKS, handle.value())));
-    change(record);
-    put(Key(Table::CHUNKS, handle.value()), encode(record));
-  }
-  template <typename Change>
-  void state(Change&& change) {
-    auto state = decodeState(get(Key(Table::STATE)));
-    change(state);
-    put(Key(Table::STATE), encode(state));
-  }
-  void name(InodeId directory, kj::StringPtr name, InodeId inode, FileType type = FileType::REGULAR) {
-    Key key(Table::NAMES, directory.value(), placeOf(MetadataWorld::CLUSTER, name));
-    put(key, KJ_ASSERT_NONNULL(NameBucket("").with(name, inode, type)));
-  }
-  void dropName(InodeId directory, kj::StringPtr name) {
-    erase(Key(Table::NAMES, directory.value(), placeOf(MetadataWorld::CLUSTER, name)));
-  }
-
- private:
-  std::unique_ptr<rocksdb::DB> db;
-};
 
 class CheckTest : public testing::Test {
  public:
@@ -274,6 +220,36 @@ TEST_F(CheckTest, ADirectoryBelowItself) {
       .fillIn(findings)
       .wait(world.scope);
   EXPECT_EQ(findings[0].paths.at(0), "/?/d") << "and telling where it is comes to an end";
+}
+
+TEST_F(CheckTest, WhatIsBelowADirectoryThatIsGoneHasAPathAsFarAsItIsKnown) {
+  damage([&](RawStore& store) { store.erase(Key(Table::INODES, d.value())); });
+  std::vector<Finding> findings{expected(Trouble::LINKS, symlink)};
+  auto scan = world.theNames().scan();
+  FindingNames(*scan, world.read(), []() -> kj::Promise<void> { return kj::READY_NOW; })
+      .fillIn(findings)
+      .wait(world.scope);
+  EXPECT_EQ(findings[0].paths, std::vector<std::string>{"/?/?/symlink"});
+}
+
+TEST_F(CheckTest, WhatNeedsADirectoryThatIsGoneGoesWithoutIt) {
+  EXPECT_TRUE(world
+                  .own([&](auto body) {
+                    auto quota = body.initSetQuota();
+                    quota.setQuotaOf(ROOT_INODE.value());
+                    quota.setBytesMax(1 << 20);
+                  })
+                  .ok());
+  for (bool more = true; more;) more = world.own([](auto body) { body.setCountTree(100); }).more == More::YES;
+  auto& names = world.read();
+  EXPECT_EQ(names.room(names.inode(f).value()).bytesLimit, 1u << 20);
+  damage([&](RawStore& store) {
+    store.erase(Key(Table::INODES, d.value()));
+    store.erase(Key(Table::INODES, ROOT_INODE.value()));
+  });
+  auto& damaged = world.read();
+  EXPECT_EQ(damaged.room(damaged.inode(f).value()).bytesLimit, 0u) << "none is known";
+  EXPECT_FALSE(damaged.resolve("/d/f").ok());
 }
 
 TEST_F(CheckTest, ChunksOfAFileAreRecounted) {

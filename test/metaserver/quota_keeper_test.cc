@@ -138,6 +138,11 @@ TEST_F(QuotaKeeperTest, TheTrashOfADirectoryGivesWayWhenItIsOverItsQuotaWithIt) 
   EXPECT_EQ(quotas()[0].bytes, 12u * BLOCK_SIZE);
   EXPECT_EQ(quotas()[0].trashBytes, 12u * BLOCK_SIZE);
   EXPECT_EQ(space(d).blocksFree, 10u) << "nobody is refused for what is in the trash";
+  log->refuse = Status::NO_SPACE;
+  advance(3000);
+  EXPECT_GT(log->refused, 0u);
+  EXPECT_EQ(quotas()[0].bytes, 12u * BLOCK_SIZE) << "until the log takes it";
+  log->refuse = Status::OK;
   advance(3000);
   EXPECT_EQ(quotas()[0].bytes, 8u * BLOCK_SIZE) << "the first one has gone, and that is enough";
 }

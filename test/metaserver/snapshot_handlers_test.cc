@@ -17,7 +17,11 @@ class SnapshotHandlers : public FleetTest {
   FakeMount *one = nullptr, *two = nullptr;
   uint64_t tree = 0;
 
+  virtual SnapshotLimits limits() { return {}; }
   void SetUp() override {
+    options.snapshots = limits();
+    service = nullptr;
+    service = kj::heap<MetaService>(options, *log, names->read(), timer, entropy, logger());
     joinAll(3);
     one = &cachingMount();
     two = &cachingMount();
@@ -129,6 +133,50 @@ TEST_F(SnapshotHandlers, WhoNeitherAnswersNorRenewsIsWaitedForWhereItIsInNobodys
   EXPECT_EQ(acquire(*two, other), LeaseKind::WRITE);
   EXPECT_FALSE(isDone(answer));
   EXPECT_EQ(await(kj::mv(answer)).getStatus(), Status::OK) << "its leases are over";
+}
+
+class SmallSnapshots : public SnapshotHandlers {
+ public:
+  ~SmallSnapshots() noexcept override {}
+
+ private:
+  SnapshotLimits limits() override { return {.inodes = 4, .chunks = 2, .step = 5}; }
+};
+
+TEST_F(SmallSnapshots, ATreeThatGrowsTooLargeMeanwhileIsLeftAlone) {
+  auto file = createIn(tree, *one, "f");
+  ASSERT_EQ(acquire(*one, file), LeaseKind::WRITE);
+  one->obeys = Obeys::WHEN_TOLD;
+  auto answer = snapshotting();
+  advance(300);
+  for (auto name : {"g", "h", "i"}) {
+    auto made = log->carryOut([&](auto body) {
+      body.setSession(two->id);
+      auto change = body.initChange();
+      change.setSequence(++two->sequence);
+      auto create = change.initCreate();
+      create.setParent(tree);
+      create.setName(name);
+    });
+    EXPECT_EQ(made.status, Status::OK);
+  }
+  one->obey();
+  EXPECT_EQ(await(kj::mv(answer)).getStatus(), Status::TOO_BIG);
+  EXPECT_FALSE(names->read().lookup(ROOT_INODE, "copy").ok());
+}
+
+TEST_F(SmallSnapshots, ATreeOfTooManyChunksIsTooLargeAsWell) {
+  auto& plain = mount();
+  for (auto name : {"f", "g", "h"}) written(plain, name, InodeId(tree));
+  EXPECT_EQ(await(snapshotting()).getStatus(), Status::TOO_BIG);
+  EXPECT_FALSE(names->read().lookup(ROOT_INODE, "copy").ok());
+}
+
+TEST_F(SnapshotHandlers, WithoutTheStoresOfAChunkThatMayBeWrittenItIsBusy) {
+  written(mount(), "f", InodeId(tree));
+  for (auto& store : stores) store.mood = FakeStore::Mood::HANGS;
+  EXPECT_EQ(await(snapshotting()).getStatus(), Status::BUSY);
+  EXPECT_FALSE(names->read().lookup(ROOT_INODE, "copy").ok());
 }
 
 TEST_F(SnapshotHandlers, WhoFallsSilentInThePauseEndsItWithBusy) {

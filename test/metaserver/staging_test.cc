@@ -329,6 +329,33 @@ TEST_F(Staging, RefusesAndChangesNothing) {
   EXPECT_EQ(name(top, "again").status, Status::NOT_READY);
 }
 
+TEST_F(Staging, WhereNoInodeMayBeMadeItDoesNotBegin) {
+  count();
+  auto full = client->directory(ROOT_INODE, "full");
+  ASSERT_TRUE(limit(full, 1).ok());
+  client->file(full, "f");
+  auto inodes = world.state().inodes;
+  EXPECT_EQ(stage(tree, full, "copy").status, Status::OVER_QUOTA);
+  EXPECT_EQ(world.state().inodes, inodes);
+}
+
+TEST_F(Staging, AnOriginalThatIsGoneHasNothingMoreToCopyAndGivesNoName) {
+  for (auto copied : {More::YES, More::NO}) {
+    auto bare = client->directory(ROOT_INODE, "bare");
+    InodeId top(stage(bare, ROOT_INODE, "copy").number);
+    if (copied == More::NO) EXPECT_EQ(step(top, 100).more, More::NO);
+    ASSERT_TRUE(client->rmdir(ROOT_INODE, "bare").ok());
+    if (copied == More::YES) {
+      EXPECT_EQ(ahead(top, 100).size(), 0u);
+      EXPECT_EQ(name(top).status, Status::NOT_READY);
+    } else {
+      EXPECT_EQ(name(top).status, Status::STALE);
+    }
+    dropAll(top, 100);
+    EXPECT_EQ(told(findingsIn(world)), "");
+  }
+}
+
 TEST_F(Staging, WhatIsOpenWithoutANameIsNotInIt) {
   auto gone = client->file(tree, "gone");
   client->unlink(tree, "gone");

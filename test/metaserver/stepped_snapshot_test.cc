@@ -10,6 +10,7 @@
 #include "metaserver/namespace_scan.h"
 #include "rpc/administration.capnp.h"
 #include "test/metaserver/fleet_fixture.h"
+#include "test/support/in_turn.h"
 
 namespace cairn {
 namespace {
@@ -39,7 +40,7 @@ class SteppedSnapshots : public FleetTest {
   void SetUp() override {
     options.snapshots = {.inodes = 10, .chunks = 1000, .step = 5};
     service = nullptr;
-    service = kj::heap<MetaService>(options, *log, names->read(), timer, entropy, env::Logger::silent());
+    service = kj::heap<MetaService>(options, *log, names->read(), timer, entropy, logger());
     joinAll(3);
     one = &cachingMount();
     two = &cachingMount();
@@ -361,6 +362,46 @@ TEST_F(SteppedSnapshots, WhatTheMetaserverItselfWouldChangeWaitsToo) {
   EXPECT_EQ(finish(copy).getStatus(), Status::OK);
   advance(3000);
   EXPECT_EQ(names->state().orphans, 0u) << "nobody holds it";
+}
+
+TEST_F(SteppedSnapshots, WhicheverOfItsOperationsIsRefusedItIsWholeOrNotThere) {
+  enum class How { NO_SPACE, STALE_VERSION, NOT_ON_DISK, BREAKS };
+  unsigned number = 0;
+  for (auto how : {How::NO_SPACE, How::STALE_VERSION, How::NOT_ON_DISK, How::BREAKS}) {
+    SCOPED_TRACE(testing::Message() << "in the manner " << int(how));
+    eachInTurn(how == How::NOT_ON_DISK ? 1 : 5, [&](uint64_t operation) {
+      auto name = kj::str("copy", ++number);
+      log->refused = 0;
+      if (how == How::NOT_ON_DISK) log->failSync = operation;
+      if (how == How::BREAKS) log->breakAt = operation;
+      if (how == How::NO_SPACE) log->refuseOnce(operation, Status::NO_SPACE);
+      if (how == How::STALE_VERSION) log->refuseOnce(operation, Status::STALE_VERSION);
+      auto copy = ask(name).getCopy();
+      auto status = Status::IO_ERROR;
+      auto broken = kj::runCatchingExceptions([&]() { status = finish(copy).getStatus(); });
+      bool hit = log->refused > 0;
+      log->refuse = Status::OK, log->failSync = 0, log->breakAt = 0;
+      EXPECT_EQ(broken != nullptr, hit && how == How::BREAKS) << "its caller is told what it was";
+      advance(3000);
+      EXPECT_EQ(names->read().stagings(10).size(), 0u);
+      EXPECT_TRUE(service->gate.isOpen());
+      EXPECT_EQ(exists(name), ok(status));
+      if (ok(status)) inodesBefore += FILES + 2;
+      EXPECT_EQ(names->state().inodes, inodesBefore);
+      return hit;
+    });
+  }
+}
+
+TEST_F(SteppedSnapshots, WhatIsLeftOfOneGoesOnceTheLogTakesIt) {
+  auto copy = beginAndCopySome();
+  log->refuse = Status::NO_SPACE;
+  EXPECT_EQ(finish(copy).getStatus(), Status::NO_SPACE);
+  advance(3000);
+  EXPECT_TRUE(hasSaid("could not be dropped: noSpace"));
+  EXPECT_EQ(names->read().stagings(10).size(), 1u);
+  log->refuse = Status::OK;
+  expectItIsAllGone();
 }
 
 TEST_F(SteppedSnapshots, AStoreThatIsHungForTooLongEndsIt) {

@@ -27,6 +27,20 @@ class FailingDisk final : public env::Disk {
     met = false;
   }
   void recover() { left = 0; }
+
+  enum class Kept { SYNCS, WRITES };
+  void hold(Kept kind) {
+    // Those of files wait from now on; whether they fail is decided when they are let go.
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    auto& gate = kind == Kept::SYNCS ? syncs : writes;
+    gate.opening = kj::mv(pair.fulfiller);
+    gate.opened = pair.promise.fork();
+  }
+  void letGo(Kept kind) {
+    auto& gate = kind == Kept::SYNCS ? syncs : writes;
+    gate.opening->fulfill();
+    gate.opened = nullptr;
+  }
   bool hasFailed() const { return met; }
 
   kj::Promise<env::OpenOutcome> open(kj::StringPtr path, env::OpenMode mode) override {
@@ -71,6 +85,13 @@ class FailingDisk final : public env::Disk {
       return disk.failOr([&]() { return file->read(offset, into); }, Kind::READ);
     }
     kj::Promise<env::IoOutcome> write(uint64_t offset, env::Pieces pieces) override {
+      KJ_IF_MAYBE (gate, disk.writes.opened) {
+        return gate->addBranch().then(
+            [this, offset, copy = kj::heapArray(pieces)]() { return writeNow(offset, copy); });
+      }
+      return writeNow(offset, pieces);
+    }
+    kj::Promise<env::IoOutcome> writeNow(uint64_t offset, env::Pieces pieces) {
       // Half of it is there, as a disk that fails may leave it.
       if (!disk.fails()) return file->write(offset, pieces);
       auto half = pieces[0].slice(0, pieces[0].size() / 2);
@@ -79,6 +100,9 @@ class FailingDisk final : public env::Disk {
       });
     }
     kj::Promise<env::IoOutcome> sync() override {
+      KJ_IF_MAYBE (gate, disk.syncs.opened) {
+        return gate->addBranch().then([this]() { return disk.failOr([&]() { return file->sync(); }); });
+      }
       return disk.failOr([&]() { return file->sync(); });
     }
     kj::Promise<env::IoOutcome> truncate(uint64_t size) override {
@@ -102,7 +126,13 @@ class FailingDisk final : public env::Disk {
 
   enum class Kind { READ, LOOK, CHANGE };
 
+  struct Gate {
+    kj::Own<kj::PromiseFulfiller<void>> opening;
+    kj::Maybe<kj::ForkedPromise<void>> opened;  // null: it is open
+  };
+
   env::Disk& disk;
+  Gate syncs, writes;
   uint64_t left = 0;
   int failure = 0;
   Until until = Until::ONCE;
