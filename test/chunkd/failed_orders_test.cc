@@ -324,8 +324,9 @@ class Liar final : public rpc::ChunkServer::Server {
 struct LyingStores : FailedOrders {
   static constexpr uint32_t LIAR = 9;
   Liar::Words words;
+  const Epoch epoch{1};
   kj::Own<Acceptor> acceptor = kj::heap<Acceptor>(
-      AcceptorOptions{c.time.timer(), c.network.at("liar"), c.pool, "chunk daemon", TEST_CLUSTER, Epoch(1)},
+      AcceptorOptions{c.time.timer(), c.network.at("liar"), c.pool, "chunk daemon", TEST_CLUSTER, epoch},
       [this](ConnectionInfo) -> capnp::Capability::Client { return kj::heap<Liar>(words); });
   LyingStores() {
     c.time.run(acceptor->listen("*:7000").ignoreResult(), c.scope);

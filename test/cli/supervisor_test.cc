@@ -191,6 +191,7 @@ TEST_F(SupervisorOfFakes, ADeafDaemonIsKilledInTheEnd) {
 }
 
 TEST_F(SupervisorOfFakes, WhatIsInTheWayOfAStartIsToldAndTheDaemonDoesNotRun) {
+  if (!test::ResourceLimit::DESCRIPTORS_ARE_OURS) GTEST_SKIP() << "a sanitizer needs descriptors, too";
   fs::create_directory(directory.logFile("metaserver-1"));
   auto supervisor = make();
   auto problem = supervisor->start(specs(), 2).wait(io.waitScope);
@@ -243,6 +244,7 @@ TEST_F(SupervisorOfFakes, AViewThatIsBrokenTellsNothing) {
 }
 
 TEST_F(SupervisorOfFakes, ADirectoryThatCannotBeWatchedOrLockedIsASentence) {
+  if (!test::ResourceLimit::DESCRIPTORS_ARE_OURS) GTEST_SKIP() << "a sanitizer needs descriptors, too";
   auto refusal = [](auto&& act) -> std::string {
     try {
       act();

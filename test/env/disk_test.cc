@@ -435,6 +435,7 @@ TYPED_TEST(RealDiskTest, WhatTheKernelRefusesIsAnAnswer) {
 }
 
 TYPED_TEST(RealDiskTest, WithoutADescriptorToGoPastThePageCacheALargeReadGoesThroughIt) {
+  if (!test::ResourceLimit::DESCRIPTORS_ARE_OURS) GTEST_SKIP() << "a sanitizer needs descriptors, too";
   auto limit = test::ResourceLimit::noDescriptors();
   Pages large(1 << 20);
   EXPECT_EQ(this->outcomeOf(this->file->read(0, large.bytes)).bytes, 1u << 20);

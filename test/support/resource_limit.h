@@ -13,8 +13,21 @@
 
 namespace cairn::test {
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CAIRN_SANITIZED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CAIRN_SANITIZED 1
+#endif
+
 class ResourceLimit {
  public:
+#ifdef CAIRN_SANITIZED
+  static constexpr bool DESCRIPTORS_ARE_OURS = false;  // a sanitizer looks at memory through pipes
+#else
+  static constexpr bool DESCRIPTORS_ARE_OURS = true;
+#endif
   static ResourceLimit noDescriptors() { return {RLIMIT_NOFILE, 0}; }  // but those that are open
   static ResourceLimit oneDescriptor() {
     // More than those that are open, at a time.
