@@ -160,7 +160,8 @@ class RepairFigures : public Repair {
 
 TEST_F(RepairFigures, OneDaemonOfFourIsKilledForGood) {
   auto& c = fourWith("--scrub-mib 0");
-  auto times = measure(c, {"chunkd-2"}, 3);
+  auto holder = c.json({"info", c / "f0"}).at("chunks").items().at(0).at("replicas").items().at(0);
+  auto times = measure(c, {"chunkd-" + std::to_string(c.chunkdAt(holder.at("address").text()))}, 3);
   tell("one daemon of four is killed", "three", times, times.three);
   EXPECT_GT(times.rate(times.three), 10);
 }
