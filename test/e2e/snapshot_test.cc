@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
 #include "test/e2e/expect.h"
@@ -118,8 +119,11 @@ class LargeSnapshot : public Mounts {
   }
   static uint64_t makeWhatHoldsItUp(LocalCluster& c) {
     // A file of the tree whose chunk has just been written, and so cannot be shared before its primary has
-    // been asked. Answers how many inodes there are.
-    EXPECT_EQ(writeDurably(c / "large/11/held", std::string(5000, 'h')), 0);
+    // been asked, in the directory that is listed last and so is copied last. Answers how many inodes there
+    // are.
+    std::string last;
+    for (auto& entry : std::filesystem::directory_iterator(c / "large")) last = entry.path();
+    EXPECT_EQ(writeDurably(last + "/held", std::string(5000, 'h')), 0);
     return inodes(c);
   }
   static void signalStores(LocalCluster& c, int signal) {
