@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <filesystem>
 
 #include <CLI/CLI.hpp>
 #include <memory>
@@ -153,6 +154,17 @@ MountCommand parseMountCommand(int argc, const char* const* argv) {
   return command;
 }
 
+namespace {
+
+std::string mountAbove(const std::string& path) {
+  // The one that it is in, by the mount table alone: whoever serves it may be dead.
+  auto above = std::filesystem::absolute(path).lexically_normal();
+  while (above.has_relative_path() && mountAt(above.c_str()) == nullptr) above = above.parent_path();
+  return above.string();
+}
+
+}  // namespace
+
 void checkMountPoint(MountCommand& command) {
   auto& path = command.mountPoint;
   std::unique_ptr<char, decltype(&free)> resolved(realpath(path.c_str(), nullptr), &free);
@@ -162,7 +174,8 @@ void checkMountPoint(MountCommand& command) {
         throw BadCommand("the mount point " + path + " does not exist. Make it first: mkdir -p " + path);
       case ENOTCONN:
         throw BadCommand("the mount point " + path +
-                         " is in a mount whose process has died. Free that first: umount -l DIR");
+                         " is in a mount whose process has died. Free that first: umount -l " +
+                         mountAbove(path));
       default:
         throw BadCommand("cannot use the mount point " + path + ": " + strerror(errno));
     }
