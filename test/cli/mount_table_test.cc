@@ -13,6 +13,7 @@
 #include <filesystem>
 
 #include "cli/mounted_file.h"
+#include "test/support/temporary_directory.h"
 
 namespace cairn::cli {
 namespace {
@@ -84,40 +85,34 @@ TEST(MountTable, SourceMayNameSeveralMetaservers) {
 }
 
 TEST(PathInMount, OfNoMountOfOursIsNoneHoweverItLooks) {
-  char directory[] = "/tmp/cairn-paths-XXXXXX";
-  ASSERT_NE(mkdtemp(directory), nullptr);
-  auto loop = std::string(directory) + "/loop";
+  test::TemporaryDirectory directory;
+  auto loop = directory / "loop";
   ASSERT_EQ(symlink("loop", loop.c_str()), 0);
   for (auto& path :
-       {std::string(directory), loop, loop + "/../below", std::string("missing/"), std::string("/")}) {
+       {directory.path().string(), loop, loop + "/../below", std::string("missing/"), std::string("/")}) {
     EXPECT_FALSE(pathInMount(path)) << path;
   }
-  std::filesystem::remove_all(directory);
 }
 
 TEST(MountHolders, AnOpenFileIsFoundWithItsProcess) {
-  char directory[] = "/tmp/cairn-holders-XXXXXX";
-  ASSERT_NE(mkdtemp(directory), nullptr);
-  auto path = std::string(directory) + "/file";
+  test::TemporaryDirectory directory;
+  auto path = directory / "file";
   int handle = open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-  auto holders = holdersOf(directory);
+  auto holders = holdersOf(directory.path().string());
   ASSERT_EQ(holders.size(), 1u);
   EXPECT_EQ(holders[0].pid, getpid());
   EXPECT_EQ(holders[0].what, "has open " + path);
   close(handle);
-  EXPECT_TRUE(holdersOf(directory).empty());
-  std::filesystem::remove_all(directory);
+  EXPECT_TRUE(holdersOf(directory.path().string()).empty());
 }
 
 TEST(MountHolders, ADirectoryWithTheSameBeginningIsAnother) {
-  char directory[] = "/tmp/cairn-holders-XXXXXX";
-  ASSERT_NE(mkdtemp(directory), nullptr);
-  int handle = open((std::string(directory) + "/file").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-  auto shorter = std::string(directory);
+  test::TemporaryDirectory directory;
+  int handle = open((directory / "file").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  auto shorter = directory.path().string();
   shorter.pop_back();
   EXPECT_TRUE(holdersOf(shorter).empty());
   close(handle);
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

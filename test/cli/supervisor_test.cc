@@ -49,6 +49,14 @@ class SupervisorOfFakes : public testing::Test, protected FakePrograms {
     }));
   }
 
+  void expectComesBack(const std::string& name) {
+    auto before = pidOf(name);
+    auto serves = hear(name + " serves");
+    kill(before, SIGKILL);
+    serves.wait(io.waitScope);
+    EXPECT_NE(pidOf(name), before);
+    EXPECT_NE(pidOf(name), 0);
+  }
   bool wasSaid(const std::string& text) {
     return std::any_of(said.begin(), said.end(),
                        [&](auto& line) { return line.find(text) != std::string::npos; });
@@ -78,12 +86,7 @@ TEST_F(SupervisorOfFakes, AKilledDaemonComesBackUnderAnotherPid) {
   auto supervisor = make();
   ASSERT_EQ(supervisor->start(specs(), 2).wait(io.waitScope), "");
   auto keeping = supervisor->keep().eagerlyEvaluate(nullptr);
-  auto before = pidOf("chunkd-1");
-  auto serves = hear("chunkd-1 serves");
-  kill(before, SIGKILL);
-  serves.wait(io.waitScope);
-  EXPECT_NE(pidOf("chunkd-1"), before);
-  EXPECT_NE(pidOf("chunkd-1"), 0);
+  expectComesBack("chunkd-1");
   EXPECT_EQ(recordOf("chunkd-1").restarts, 1);
   EXPECT_EQ(recordOf("chunkd-1").lastExit, "was killed by signal 9 (Killed)");
   EXPECT_TRUE(wasSaid("was killed by signal 9 (Killed) -> start it again in 200 ms"));
@@ -226,11 +229,7 @@ TEST_F(SupervisorOfFakes, AViewThatCannotBeWrittenCostsNoDaemonItsSupervisor) {
   ASSERT_EQ(supervisor->start(specs(), 2).wait(io.waitScope), "");
   EXPECT_TRUE(wasSaid("WARNING: cannot write " + directory.statePath().string()));
   auto keeping = supervisor->keep().eagerlyEvaluate(nullptr);
-  auto before = pidOf("chunkd-1");
-  auto serves = hear("chunkd-1 serves");
-  kill(before, SIGKILL);
-  serves.wait(io.waitScope);
-  EXPECT_NE(pidOf("chunkd-1"), before);
+  expectComesBack("chunkd-1");
   keeping = nullptr;
   supervisor->stop();
 }

@@ -133,6 +133,11 @@ class UpAgain : public Up {
     close(ends[0]);
     ASSERT_TRUE(findSupervisor(directory));
   }
+  void saveOneStore() {
+    plan.chunkdPorts = {9410};
+    plan.replicas = plan.minReplicas = 1;
+    directory.save(plan);
+  }
 };
 
 TEST_F(UpAgain, ItsPlanIsMissing) {
@@ -141,18 +146,14 @@ TEST_F(UpAgain, ItsPlanIsMissing) {
 }
 
 TEST_F(UpAgain, WhatIsDownAndDoesNotComeBackIsNotWaitedForForEver) {
-  plan.chunkdPorts = {9410};
-  plan.replicas = plan.minReplicas = 1;
-  directory.save(plan);
+  saveOneStore();
   supervise(SIG_IGN);
   options.patience = std::chrono::milliseconds(100);
   EXPECT_SAYS(refusal(), "not every daemon serves");
 }
 
 TEST_F(UpAgain, TheSupervisorEndsMeanwhile) {
-  plan.chunkdPorts = {9410};
-  plan.replicas = plan.minReplicas = 1;
-  directory.save(plan);
+  saveOneStore();
   supervise(SIG_DFL);
   EXPECT_SAYS(refusal(), "the supervisor ended meanwhile");
 }

@@ -24,7 +24,7 @@ struct RemoteFilesystemTest : testing::Test {
   kj::Own<OpenFile> written(std::string text, kj::StringPtr name = "a") {
     // The replicas have it, and the metaserver knows.
     auto file = create(name);
-    cluster.write(*file, 0, text);
+    EXPECT_EQ(cluster.write(*file, 0, text), Status::OK);
     EXPECT_EQ(flush(*file), Status::OK);
     return file;
   }

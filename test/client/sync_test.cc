@@ -139,7 +139,7 @@ TEST_F(RemoteFilesystemTest, WhatAnotherMountHasRemovedNeedsNoSync) {
 TEST_F(RemoteFilesystemTest, AFileWithoutANameNeedsNoSyncOnceItIsClosed) {
   auto file = written("a");
   cluster.file(file->inode()).attributes.links = 0;
-  cluster.write(*file, 1, "b");
+  EXPECT_EQ(cluster.write(*file, 1, "b"), Status::OK);
   EXPECT_EQ(flush(*file), Status::OK);  // which tells us
   file = nullptr;
   cluster.pass(60 * kj::SECONDS);

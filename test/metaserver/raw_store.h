@@ -18,7 +18,6 @@
 namespace cairn {
 
 class RawStore {
-  // The rows, changed behind the namespace's back.
  public:
   explicit RawStore(rocksdb::Env* env) {
     rocksdb::Options options;

@@ -21,9 +21,13 @@ namespace cairn::test {
 // What a Model gives:
 //   struct State            with operator== ; the initial one is `State()`
 //   struct Call             with `begin` and `end` in one clock
-//   bool apply(State&, const Call&) const      whether the call may answer as it did in this state; if so,
-//   carries it out void ended(State&, const Call&) const      the call has returned in every explanation:
-//   what nobody asks about may go size_t hash(const State&) const
+//   std::vector<State> apply(const State&, const Call&) const
+//                           what may be after the call, if it may answer as it did in this state; else none
+//   bool onlyLooks(const Call&) const
+//                           nobody else's answer depends on when, so it may take effect as soon as it can
+//   void ended(State&, const Call&) const
+//                           it has returned in every explanation: what nobody asks about may go
+//   size_t hash(const State&) const
 template <typename Model>
 class Linearizability {
  public:
