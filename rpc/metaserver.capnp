@@ -401,8 +401,8 @@ interface ClientCallback {
 
   describe @2 (inode :UInt64) -> (status :Status, size :UInt64, bytesUsed :UInt64, mtime :Int64);
   # To the holder of the write lease: how the file is now, with what is buffered. Answers without writing anything out, once
-  # no process of that client is told an older size. notLeased: it has given the lease back, or is about to: the metaserver knows all there is, or asks for it
-  # with a recall.
+  # no process of that client is told an older size. notLeased: it has given the lease back, or is about to: the metaserver
+  # knows all there is, or asks for it with a recall.
 }
 
 struct NameOfDirectory {
