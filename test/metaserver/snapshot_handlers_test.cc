@@ -48,6 +48,14 @@ class SnapshotHandlers : public FleetTest {
     request.setName("copy");
     return Answer(request.send()).eagerlyEvaluate(nullptr);
   }
+  Answer snapshottingWhileOneWrites(uint64_t file) {
+    // It is asked to send what it has, and does so when the test says.
+    EXPECT_EQ(acquire(*one, file), LeaseKind::WRITE);
+    one->obeys = Obeys::WHEN_TOLD;
+    auto answer = snapshotting();
+    advance(300);
+    return answer;
+  }
   Answer snapshottingInItsPause(uint64_t first, uint64_t second) {
     // One that waits for `one` to give back `second`, which it has been given while it was asked for `first`.
     EXPECT_EQ(acquire(*one, first), LeaseKind::WRITE);
@@ -75,10 +83,7 @@ class SnapshotHandlers : public FleetTest {
 
 TEST_F(SnapshotHandlers, WaitsForWhatAMountHasNotSent) {
   auto file = createIn(tree, *one, "f");
-  ASSERT_EQ(acquire(*one, file), LeaseKind::WRITE);
-  one->obeys = Obeys::WHEN_TOLD;
-  auto answer = snapshotting();
-  advance(300);
+  auto answer = snapshottingWhileOneWrites(file);
   EXPECT_FALSE(isDone(answer)) << "it may have written what nobody else knows of";
   EXPECT_EQ(publish(*one, file, 4711), Status::OK);
   one->obey();
@@ -145,10 +150,7 @@ class SmallSnapshots : public SnapshotHandlers {
 
 TEST_F(SmallSnapshots, ATreeThatGrowsTooLargeMeanwhileIsLeftAlone) {
   auto file = createIn(tree, *one, "f");
-  ASSERT_EQ(acquire(*one, file), LeaseKind::WRITE);
-  one->obeys = Obeys::WHEN_TOLD;
-  auto answer = snapshotting();
-  advance(300);
+  auto answer = snapshottingWhileOneWrites(file);
   for (auto name : {"g", "h", "i"}) {
     auto made = log->carryOut([&](auto body) {
       body.setSession(two->id);

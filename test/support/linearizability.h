@@ -24,7 +24,7 @@ namespace cairn::test {
 //   std::vector<State> apply(const State&, const Call&) const
 //                           what may be after the call, if it may answer as it did in this state; else none
 //   bool onlyLooks(const Call&) const
-//                           nobody else's answer depends on when, so it may take effect as soon as it can
+//                           an order that has it earlier explains no less: it takes effect as soon as it can
 //   void ended(State&, const Call&) const
 //                           it has returned in every explanation: what nobody asks about may go
 //   size_t hash(const State&) const
