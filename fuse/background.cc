@@ -104,11 +104,10 @@ std::string readUntilItDies(int pipe, pid_t served) {
   auto newline = told.find('\n');
   if (newline == std::string::npos || told.find("finished") != std::string::npos) _exit(0);
   auto device = told.substr(0, newline);
-  KJ_IF_MAYBE (entry, mountAt(mountPoint.c_str())) {
-    if (entry->device == device.c_str()) {
-      umount2(mountPoint.c_str(), MNT_FORCE);  // aborts the connection: whoever waits for an answer is freed
-      detachMount(mountPoint);
-    }
+  if (isMounted(mountPoint.c_str(), device.c_str())) {
+    // Aborts the connection, so that whoever waits for an answer is freed. What nobody uses is unmounted with
+    // it, and what is mounted there a moment later is not ours.
+    if (umount2(mountPoint.c_str(), MNT_FORCE) != 0) detachMount(mountPoint);
   }
   _exit(0);
 }

@@ -123,10 +123,14 @@ void MountProcess::run(Connect& connect) {
                    return End::SIGNALLED;
                  }))
                  .wait(io.waitScope);
-  if (end == End::UNMOUNTED) {
-    log.info(command.mountPoint.c_str(), " was unmounted -> flush and end");
-  } else {
+  if (end == End::SIGNALLED) {
     leave(session, served);
+  } else if (session.wasAborted() && isMounted(command.mountPoint.c_str(), device)) {
+    log.warning("the connection of ", command.mountPoint.c_str(), " to the kernel was aborted -> flush, free the ",
+                "directory and end");
+    detachMount(command.mountPoint);
+  } else {
+    log.info(command.mountPoint.c_str(), " was unmounted -> flush and end");
   }
   flush(*filesystem);
 }
@@ -136,11 +140,7 @@ void MountProcess::leave(SessionLoop& session, kj::ForkedPromise<void>& served) 
   auto worker = env::newThreadWorker(io.unixEventPort, 1);
   int error = 0;  // of the thread; ours once it is done
   auto unmount = worker->run([path = command.mountPoint, device = kj::str(device), &error]() {
-    KJ_IF_MAYBE (entry, mountAt(path.c_str())) {
-      if (entry->device != device) return;  // ours is gone, or below somebody else's
-    } else {
-      return;
-    }
+    if (!isMounted(path, device)) return;
     int root = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root >= 0) {
       syncfs(root);

@@ -97,4 +97,9 @@ kj::Maybe<MountEntry> mountAt(kj::StringPtr mountPoint) {
   return parseMountTable(mountTable(), mountPoint);
 }
 
+bool isMounted(kj::StringPtr mountPoint, kj::StringPtr device) {
+  KJ_IF_MAYBE (entry, mountAt(mountPoint)) return entry->device == device;
+  return false;
+}
+
 }  // namespace cairn::fuse

@@ -17,6 +17,8 @@ struct MountEntry {
 };
 
 kj::Maybe<MountEntry> mountAt(kj::StringPtr mountPoint);  // the topmost at that absolute path
+// Is it that device (MAJOR:MINOR) that is seen there? Not when it is gone, or below somebody else's mount.
+bool isMounted(kj::StringPtr mountPoint, kj::StringPtr device);
 kj::Maybe<MountEntry> parseMountTable(kj::StringPtr table, kj::StringPtr mountPoint);
 
 class NestedMounts {

@@ -133,6 +133,9 @@ SessionLoop::More SessionLoop::receive() {
       case EINTR:
       case ENOENT:
         return More::YES;  // ENOENT: the request was withdrawn while we read it
+      case ECONNABORTED:
+        aborted = true;
+        return More::ENDED;
       case ENODEV:
         return More::ENDED;
       default:
@@ -210,11 +213,11 @@ ssize_t SessionLoop::send(int fd, kj::ArrayPtr<struct iovec> pieces) {
   if (negotiation != 0 && pieces.size() >= 2) {
     auto header = static_cast<const fuse_out_header*>(pieces[0].iov_base);
     if (header->unique == negotiation && header->error == 0) {
-      // With HANDLE_KILLPRIV_V2 the kernel no longer asks for security.capability before every write.
-      // libfuse 3.14 cannot say it.
+      // What libfuse 3.14 cannot say. With HANDLE_KILLPRIV_V2 the kernel no longer asks for
+      // security.capability before every write. With ABORT_ERROR we can tell an abort from an unmount.
       size_t size = kj::min(sizeof(completed), pieces[1].iov_len);
       memcpy(&completed, pieces[1].iov_base, size);
-      completed.flags |= FUSE_HANDLE_KILLPRIV_V2;
+      completed.flags |= FUSE_HANDLE_KILLPRIV_V2 | FUSE_ABORT_ERROR;
       // A file that is open with O_APPEND may be mapped, as on a local disk.
       if (offersDirectMmap && size == sizeof(completed)) {
         completed.flags |= FUSE_INIT_EXT;

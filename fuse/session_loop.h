@@ -39,6 +39,8 @@ class SessionLoop final : private IncomingMessage {
   // Serves until the file system is unmounted or the connection aborted. To be started right after mount():
   // the kernel waits for us from then on.
 
+  bool wasAborted() const { return aborted; }  // run() has ended, and the mount may still be there
+
   kj::Promise<void> whenServing() { return serving.addBranch(); }  // the kernel and we have agreed on terms
   void abandon();
   // The mount has been detached but is still in use somewhere: those who use it get ENOTCONN once we are
@@ -82,6 +84,7 @@ class SessionLoop final : private IncomingMessage {
 
   struct fuse_session* session = nullptr;
   enum class State { NEW, MOUNTED, ENDED } state = State::NEW;
+  bool aborted = false;
   kj::String mountPoint;
   kj::Own<kj::PromiseFulfiller<void>> servingFulfiller;
   kj::ForkedPromise<void> serving;

@@ -12,12 +12,29 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
+
+#include "fuse/mount_table.h"
 #include "rpc/coroutine.h"
+#include "test/support/temporary_directory.h"
 
 namespace cairn::fuse {
 
 bool mountingWorks() {
   return access("/dev/fuse", R_OK | W_OK) == 0 && geteuid() == 0;
+}
+
+void abortConnection(const std::string& mountPoint) {
+  auto device = KJ_ASSERT_NONNULL(mountAt(mountPoint.c_str())).device;  // 0:MINOR
+  test::TemporaryDirectory control;
+  KJ_SYSCALL(mount("fusectl", control.path().c_str(), "fusectl", 0, nullptr));
+  auto minor = device.slice(KJ_ASSERT_NONNULL(device.findFirst(':')) + 1);
+  {
+    std::ofstream abort(control / (minor.cStr() + std::string("/abort")));
+    abort << 1 << std::flush;
+    KJ_ASSERT(abort.good(), minor);
+  }
+  KJ_SYSCALL(umount2(control.path().c_str(), 0));
 }
 
 Mounted::Mounted() {

@@ -75,5 +75,6 @@ class Mounted : public testing::Test {
 };
 
 bool mountingWorks();  // /dev/fuse is there and we may mount
+void abortConnection(const std::string& mountPoint);  // as root does to one that hangs; fusectl
 
 }  // namespace cairn::fuse

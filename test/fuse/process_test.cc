@@ -89,6 +89,10 @@ class Process : public testing::Test {
     return content.str();
   }
   pid_t pid() { return atoi(contentOf(file("pid")).c_str()); }
+  pid_t watcherOf(pid_t process) {
+    auto name = std::to_string(process);
+    return atoi(contentOf("/proc/" + name + "/task/" + name + "/children").c_str());
+  }
   bool mounted() { return mountAt(mountPoint.c_str()) != nullptr; }
   bool ended(pid_t process) {
     // It is not our child: the state is that of a zombie until init takes it.
@@ -140,6 +144,16 @@ TEST_F(Process, UnmountingFromOutsideEndsTheProcess) {
   EXPECT_NE(contentOf(file("log")).find("was unmounted -> flush and end"), std::string::npos);
 }
 
+TEST_F(Process, AnAbortedConnectionEndsTheProcessAndFreesTheDirectory) {
+  mount();
+  auto process = pid();
+  abortConnection(mountPoint);
+  EXPECT_TRUE(soon([&]() { return ended(process); }));
+  EXPECT_FALSE(mounted());
+  EXPECT_TRUE(fs::is_empty(mountPoint));
+  EXPECT_NE(contentOf(file("log")).find("to the kernel was aborted -> flush, free the directory"), std::string::npos);
+}
+
 TEST_F(Process, WhatItSaysWhenItCrashesGoesToItsLog) {
   mount();
   EXPECT_EQ(fs::read_symlink("/proc/" + std::to_string(pid()) + "/fd/2"), file("log"));
@@ -153,6 +167,18 @@ TEST_F(Process, AKilledProcessLeavesAnOrdinaryDirectory) {
   EXPECT_TRUE(fs::is_empty(mountPoint));
   mount();
   EXPECT_TRUE(mounted()) << "and can be mounted on again";
+}
+
+TEST_F(Process, WhatIsMountedThereAfterAKillStays) {
+  mount();
+  auto process = pid();
+  auto watcher = watcherOf(process);
+  ASSERT_GT(watcher, 0);
+  kill(process, SIGKILL);
+  EXPECT_TRUE(soon([&]() { return !mounted(); }));
+  ASSERT_EQ(::mount("none", mountPoint.c_str(), "tmpfs", 0, nullptr), 0);  // at once: the watcher still runs
+  EXPECT_TRUE(soon([&]() { return ended(watcher); }));
+  EXPECT_TRUE(mounted());
 }
 
 TEST_F(Process, AWatcherThatHasNotRunSinceTheMountTakesItAwayAllTheSame) {

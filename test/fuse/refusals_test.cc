@@ -209,8 +209,9 @@ TEST_F(Refusals, AFileThatSomebodyElseHasMadeMeanwhileIsNotEmptiedHalf) {
 
 TEST_F(Refusals, AFileWithoutANameThatCannotBeIsToldToItsMaker) {
   refuse("createTemporary", Status::OVER_QUOTA);
-  EXPECT_EQ(open(path().c_str(), O_TMPFILE | O_WRONLY, 0600), -1);
-  EXPECT_EQ(errno, calls("createTemporary") > 0 ? EDQUOT : EOPNOTSUPP) << "before Linux 6.2 nobody is asked";
+  ASSERT_EQ(open(path().c_str(), O_TMPFILE | O_WRONLY, 0600), -1);
+  int error = errno;
+  EXPECT_EQ(error, calls("createTemporary") > 0 ? EDQUOT : EOPNOTSUPP) << "before Linux 6.2 nobody is asked";
 }
 
 TEST_F(Refusals, WhatFailsWhenNobodyWaitsAnyMoreIsLogged) {

@@ -587,5 +587,12 @@ TEST_F(Session, AnOperationThatIsStillOutWhenTheConnectionEndsDiesWithTheSession
   unmount();  // the flush is never released: the session has it when it goes
 }
 
+TEST_F(Session, AnAbortedConnectionIsAnEnd) {
+  abortConnection(path());
+  EXPECT_EQ(open(path("f").c_str(), O_RDONLY), -1);
+  EXPECT_EQ(errno, ENOTCONN);
+  unmount();  // throws what the loop has ended with
+}
+
 }  // namespace
 }  // namespace cairn::fuse
