@@ -14,6 +14,7 @@
 #include "cli/mount_table.h"
 #include "cli/output.h"
 #include "cli/repair_view.h"
+#include "cli/snapshot_view.h"
 #include "env/daemon.h"
 
 namespace cairn::cli {
@@ -117,6 +118,7 @@ void writeCluster(JsonWriter& json, rpc::ClusterStatus::Reader cluster) {
       .field("healthy", cluster.getChunksHealthy());
   json.field("under", cluster.getChunksUnder()).field("missing", cluster.getChunksMissing()).endObject();
   writeMounts(json, cluster);
+  writeSnapshot(json, cluster.getSnapshot());
   writeRepair(json, cluster.getRepair());
   json.key("servers").beginArray();
   for (auto server : cluster.getServers()) {
@@ -200,7 +202,7 @@ void printCluster(rpc::ClusterStatus::Reader cluster) {
     std::cout << plural(cluster.getTrashReclaimed(), "file")
               << " left the trash before their time, for want of space\n";
   }
-  std::cout << repairText(cluster.getRepair());
+  std::cout << snapshotText(cluster.getSnapshot()) << repairText(cluster.getRepair());
   if (cluster.getSafeMode().size() > 0) std::cout << "SAFE MODE: " << str(cluster.getSafeMode()) << '\n';
   if (cluster.getKept() > 0) {
     std::cout << "KEPT SINCE A RESTORE: " << plural(cluster.getKept(), "replica")

@@ -54,7 +54,10 @@ void ChangeGate::taskFailed(kj::Exception&& exception) {
 }
 
 kj::Promise<void> ChangeGate::untilOpen() {
-  return whenOpened.addBranch().exclusiveJoin(timer.afterDelay(WAIT_MAX));
+  ++atEntrance;
+  return whenOpened.addBranch()
+      .exclusiveJoin(timer.afterDelay(WAIT_MAX))
+      .attach(kj::defer([this]() { --atEntrance; }));
 }
 
 void ChangeGate::ended() {
@@ -64,6 +67,7 @@ void ChangeGate::ended() {
 Async<ChangeGate::Closed> ChangeGate::close(kj::Duration patience) {
   KJ_REQUIRE(isOpen(), "the gate is closed already");
   state = State::CLOSING;
+  shutAt = timer.now();
   auto pair = kj::newPromiseAndFulfiller<void>();
   opened = kj::mv(pair.fulfiller);
   whenOpened = pair.promise.fork();

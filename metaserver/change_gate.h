@@ -35,6 +35,8 @@ class ChangeGate final : public OperationLog, private kj::TaskSet::ErrorHandler 
   kj::Promise<void> untilOpen();  // or for a second: then the caller is told to ask again
   void begun() { ++underWay; }
   void ended();
+  uint32_t held() const { return atEntrance + uint32_t(waiting.size()); }
+  kj::Duration heldFor() const { return isOpen() ? 0 * kj::SECONDS : timer.now() - shutAt; }
 
   class Closed {
     // As long as it lives.
@@ -75,6 +77,8 @@ class ChangeGate final : public OperationLog, private kj::TaskSet::ErrorHandler 
   kj::Timer& timer;
   env::Logger logger;
   enum class State { OPEN, CLOSING, CLOSED } state = State::OPEN;
+  kj::TimePoint shutAt = kj::origin<kj::TimePoint>();  // unless it is open
+  uint32_t atEntrance = 0;
   uint32_t underWay = 0;
   kj::Own<kj::PromiseFulfiller<void>> idle;    // nothing is under way any more
   kj::Own<kj::PromiseFulfiller<void>> opened;  // while it is not open

@@ -79,6 +79,7 @@ class MetaService final : private kj::TaskSet::ErrorHandler {
   void writeStatus(rpc::ClusterStatus::Builder builder) const;
   void writeRepairStatus(rpc::RepairStatus::Builder builder) const;
   void writeLeaseStatus(rpc::ClusterStatus::Builder builder) const;
+  void writeSnapshotStatus(rpc::SnapshotStatus::Builder builder) const;
 
   bool hasRestarted(ServerId id, rpc::StoreDescription::Reader newcomer) const;
   void doubt(ServerId server);

@@ -225,7 +225,28 @@ void MetaService::writeStatus(rpc::ClusterStatus::Builder builder) const {
   builder.setTrashKeepS(state.trashKeep);
   builder.setTrashReclaimed(trash.reclaimed());
   writeLeaseStatus(builder);
+  writeSnapshotStatus(builder.initSnapshot());
   writeRepairStatus(builder.initRepair());
+}
+
+void MetaService::writeSnapshotStatus(rpc::SnapshotStatus::Builder builder) const {
+  using Phase = rpc::SnapshotStatus::Phase;
+  KJ_IF_MAYBE (steps, stagings.stepsUnderWay()) {
+    switch (steps->phase) {
+      case SnapshotSteps::Phase::WRITERS:
+        builder.setPhase(Phase::WRITERS);
+        break;
+      case SnapshotSteps::Phase::COPYING:
+        builder.setPhase(Phase::COPYING);
+        break;
+      case SnapshotSteps::Phase::STORES:
+        builder.setPhase(Phase::STORES);
+        break;
+    }
+    builder.setInodes(steps->inodes);
+    builder.setHeldMs(gate.heldFor() / kj::MILLISECONDS);
+    builder.setHeld(gate.held());
+  }
 }
 
 void MetaService::writeLeaseStatus(rpc::ClusterStatus::Builder builder) const {

@@ -18,6 +18,17 @@
 
 namespace cairn {
 
+struct SnapshotSteps {
+  // How far the one in steps is.
+  enum class Phase {
+    WRITERS,  // who writes gives that up; changes go on
+    COPYING,  // changes wait
+    STORES,   // the copying too: for stores to settle chunks
+  };
+  Phase phase = Phase::WRITERS;
+  uint64_t inodes = 0;  // copied
+};
+
 class StagingKeeper : private kj::TaskSet::ErrorHandler {
  public:
   StagingKeeper(ChangeGate& gate, const NamespaceReader& names, kj::Timer& timer, env::Logger logger)
@@ -25,13 +36,15 @@ class StagingKeeper : private kj::TaskSet::ErrorHandler {
   KJ_DISALLOW_COPY(StagingKeeper);
 
   // Snapshots under way: many in one operation each, or one in steps.
-  bool mayBegin() const { return !isStepping; }
-  bool mayBeginSteps() const { return !isStepping && whole == 0; }
+  bool mayBegin() const { return steps == nullptr; }
+  bool mayBeginSteps() const { return mayBegin() && whole == 0; }
   void begunWhole() { ++whole; }
   void endedWhole() { --whole; }
-  void begunSteps() { isStepping = true; }
+  void begunSteps() { steps = SnapshotSteps(); }
   void carryOut(kj::Promise<void> snapshot) { tasks.add(kj::mv(snapshot)); }
-  void endedSteps() { isStepping = false; }
+  void stepped(SnapshotSteps now) { steps = now; }
+  void endedSteps() { steps = nullptr; }
+  const kj::Maybe<SnapshotSteps>& stepsUnderWay() const { return steps; }
 
   Async<void> run();  // for ever
 
@@ -44,7 +57,7 @@ class StagingKeeper : private kj::TaskSet::ErrorHandler {
   kj::Timer& timer;
   env::Logger log;
   uint32_t whole = 0;
-  bool isStepping = false;
+  kj::Maybe<SnapshotSteps> steps;
   kj::TaskSet tasks;
 };
 

@@ -62,6 +62,7 @@ Async<Status> SteppedSnapshot::take() {
   if (!ok(status) || !isWanted) co_return status;
   auto turn = co_await service.leases.excludeAll(kj::heapArray<InodeId>({wanted.directory}), QUIET_PATIENCE);
   if (!turn.isReady()) co_return Status::BUSY;
+  tell(SnapshotSteps::Phase::COPYING);
   auto closed = co_await service.gate.close(CLOSE_PATIENCE);
   if (!closed.isClosed() || !isWanted || service.leases.anyWriter()) co_return Status::BUSY;
   co_return co_await copyTree();
@@ -138,10 +139,12 @@ Async<Outcome> SteppedSnapshot::copyMore() {
   auto list = request.initStanding(unsigned(end - handles.begin()));
   for (unsigned i = 0; i < list.size(); ++i) list.set(i, handles[i].value());
 
+  tell(SnapshotSteps::Phase::STORES);
   auto still = co_await service.grants.standStill(kj::heapArray<ChunkHandle>(handles.begin(), list.size()));
   auto status = still->status;
   still->status = Status::OK;
   if (!ok(status)) co_return refusal(Status::BUSY);
+  tell(SnapshotSteps::Phase::COPYING);
   auto step = co_await service.grants.proposeStill(kj::mv(still), kj::mv(operation));
   if (step.status == Status::STALE_VERSION) step.status = Status::BUSY;
   co_return kj::mv(step);

@@ -58,6 +58,7 @@ class SteppedSnapshot : public kj::Refcounted {
   InodeId top;
   uint64_t copied = 0;
 
+  void tell(SnapshotSteps::Phase phase) { service.stagings.stepped({phase, copied}); }
   Async<void> run();
   Async<Status> take();
   Status lookAtPlace() const;

@@ -27,6 +27,20 @@ struct RepairStatus {
   stuckBecause @15 :Text;   # an example, for people; empty: none is stuck
 }
 
+struct SnapshotStatus {
+  # The snapshot of a large tree that is being made; there is one at a time.
+  enum Phase {
+    none @0;
+    writers @1;             # mounts send what they have and give their leases back; changes go on
+    copying @2;             # changes wait
+    stores @3;              # changes wait, and the copying too: for stores to settle chunks
+  }
+  phase @0 :Phase;
+  inodes @1 :UInt64;        # copied until now
+  heldMs @2 :UInt64;        # how long changes have been waiting
+  held @3 :UInt32;          # of changes, how many wait now
+}
+
 interface Administration {
   # Reached through Metaserver.administration.
 

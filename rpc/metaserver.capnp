@@ -16,6 +16,7 @@ using import "chunkd.capnp".ChunkReport;
 using import "chunkd.capnp".ChunkServer;
 using import "administration.capnp".Administration;
 using import "administration.capnp".RepairStatus;
+using import "administration.capnp".SnapshotStatus;
 
 enum FileType {
   regular @0;
@@ -617,6 +618,7 @@ struct ClusterStatus {
   trashKeepS @20 :UInt32;        # where a directory says nothing else; 0: no trash
   trashReclaimed @21 :UInt64;    # files that went before their time since the metaserver started, for want of space
   kept @22 :UInt64;              # replicas of chunks that no file has, kept since the namespace was restored from a backup
+  snapshot @23 :SnapshotStatus;
 }
 
 struct LeaseStatus {

@@ -36,6 +36,7 @@ class SteppedSnapshots : public FleetTest {
   uint64_t tree = 0, below = 0, elsewhere = 0;
   std::vector<uint64_t> files;
   uint64_t inodesBefore = 0;
+  using Phase = rpc::SnapshotStatus::Phase;
 
   void SetUp() override {
     options.snapshots = {.inodes = 10, .chunks = 1000, .step = 5};
@@ -80,6 +81,18 @@ class SteppedSnapshots : public FleetTest {
       auto told = next(copy);
       if (told.getDone()) return told;
     }
+  }
+  struct Shown {
+    Phase phase;
+    uint64_t inodes, heldMs;
+    uint32_t held;
+  };
+  Shown shown() {
+    // As `cairn status` is told.
+    auto request = service->newConnection("cli").statusRequest();
+    auto answer = await(kj::Promise<capnp::Response<rpc::Metaserver::StatusResults>>(request.send()));
+    auto snapshot = answer.getStatus().getSnapshot();
+    return {snapshot.getPhase(), snapshot.getInodes(), snapshot.getHeldMs(), snapshot.getHeld()};
   }
   rpc::TreeCopy::Client beginAndCopySome(kj::StringPtr name = "copy") {
     // In the middle of it.
@@ -180,6 +193,7 @@ TEST_F(SteppedSnapshots, AreRefusedToWhoDoesNotFollowThem) {
 }
 
 TEST_F(SteppedSnapshots, WhatChangesWaitsAndIsNotInIt) {
+  EXPECT_EQ(shown().phase, Phase::NONE);
   auto copy = beginAndCopySome();
   auto created = creating(*one, tree, "later");
   auto moved = changing(*two, ++two->sequence, [&](rpc::Change::Builder change) {
@@ -193,7 +207,13 @@ TEST_F(SteppedSnapshots, WhatChangesWaitsAndIsNotInIt) {
   EXPECT_FALSE(isDone(created));
   EXPECT_FALSE(isDone(moved));
   EXPECT_TRUE(exists("below", tree));
+  EXPECT_EQ(shown().phase, Phase::COPYING);
+  EXPECT_GE(shown().inodes, 12u);
+  EXPECT_GE(shown().heldMs, 100u);
+  EXPECT_EQ(shown().held, 2u);
   EXPECT_EQ(finish(copy).getStatus(), Status::OK);
+  EXPECT_EQ(shown().phase, Phase::NONE);
+  EXPECT_EQ(shown().heldMs, 0u);
   EXPECT_EQ(await(kj::mv(created)).getOutcome().getStatus(), Status::OK);
   EXPECT_EQ(await(kj::mv(moved)).getOutcome().getStatus(), Status::OK);
   EXPECT_TRUE(exists("moved", elsewhere));
@@ -218,6 +238,7 @@ TEST_F(SteppedSnapshots, WhoWaitsForLongIsToldWhyAndAsksAgain) {
   auto created = changing(*one, sequence, fill);
   auto acquired = acquiring(*one, files[1], LeaseKind::WRITE);
   advance(1050);
+  EXPECT_EQ(shown().phase, Phase::STORES);
   auto outcome = await(kj::mv(created), 50);
   EXPECT_EQ(outcome.getOutcome().getStatus(), Status::NOT_READY);
   EXPECT_TRUE(outcome.getOutcome().getHeldUp());
@@ -264,6 +285,8 @@ TEST_F(SteppedSnapshots, WhatAnybodyHasWrittenIsSentFirst) {
   advance(300);
   EXPECT_EQ(names->state().inodes, inodesBefore + 1) << "it may have written what nobody else knows of";
   EXPECT_TRUE(service->gate.isOpen()) << "others are not held up by that";
+  EXPECT_EQ(shown().phase, Phase::WRITERS);
+  EXPECT_EQ(shown().heldMs, 0u);
   EXPECT_EQ(publish(*one, files[5], 4711), Status::OK);
   one->obeys = Obeys::AT_ONCE;
   one->obey();
