@@ -246,7 +246,8 @@ Async<Result<ChunkLocation>> ChunkGrants::forSyncing(GrantRequest request) {
     if (!located.ok() || located->handle == ChunkHandle()) co_return kj::mv(located);
     bool enough = located->version > request.version || request.unsynced.size() == 0;
     if (enough && located->complete == ChunkLocation::Complete::YES) co_return kj::mv(located);
-    if (request.suspects.size() > 0) co_await judgeSuspects(request.suspects, located->handle);
+    if (request.suspects.size() > 0)
+      co_await probe(request.suspects, located->handle);  // the grant does without
     Order order;
     order.aim = Order::Aim::SYNC;
     if (!enough) order.without = kj::heapArray<ServerId>(request.unsynced.asPtr());
@@ -256,13 +257,9 @@ Async<Result<ChunkLocation>> ChunkGrants::forSyncing(GrantRequest request) {
   co_return Status::NOT_READY;
 }
 
-Async<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const ServerId> suspects,
-                                                      ChunkHandle handle) {
-  // Which of them to do without: those who do not answer us either, and a primary that this client has
-  // complained about repeatedly though it does (they may not reach each other, or it fails for this chunk
-  // only).
-  // What is known already costs no time: who is down or silent, and who has failed this chunk, which its
-  // primary has told: the grant does without such a replica anyway.
+Async<kj::Vector<ServerId>> ChunkGrants::probe(kj::ArrayPtr<const ServerId> suspects, ChunkHandle handle) {
+  // Which of them do not answer us either. What is known already costs no time: who is down or silent, and
+  // who has failed this chunk, which its primary has told: the grant does without such a replica anyway.
   auto probes = kj::heapArrayBuilder<kj::Promise<Life>>(suspects.size());
   auto replicas = view.chunks.replicas(handle);
   for (auto suspect : suspects) {
@@ -280,6 +277,15 @@ Async<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const ServerI
   for (size_t i = 0; i < lives.size(); ++i) {
     if (lives[i] == Life::NO_ANSWER) out.add(suspects[i]);
   }
+  co_return kj::mv(out);
+}
+
+Async<kj::Array<ServerId>> ChunkGrants::judgeSuspects(kj::ArrayPtr<const ServerId> suspects,
+                                                      ChunkHandle handle) {
+  // Which of them to do without: those who do not answer us either, and a primary that this client has
+  // complained about repeatedly though it does (they may not reach each other, or it fails for this chunk
+  // only).
+  auto out = co_await probe(suspects, handle);
   KJ_IF_MAYBE (lease, view.leases.find(handle)) {
     if (out.empty() && contains(suspects, lease->primary)) {
       auto& about = complaints[handle];

@@ -250,6 +250,7 @@ class ChunkGrants : private kj::TaskSet::ErrorHandler {
 
   kj::Promise<Status> joinGrant(ChunkHandle handle, Order order);
   kj::Promise<Status> joinCreation(Place place, kj::StringPtr host);
+  Async<kj::Vector<ServerId>> probe(kj::ArrayPtr<const ServerId> suspects, ChunkHandle handle);
   Async<kj::Array<ServerId>> judgeSuspects(kj::ArrayPtr<const ServerId> suspects, ChunkHandle handle);
   uint64_t random();
   void taskFailed(kj::Exception&& exception) override;

@@ -410,8 +410,8 @@ class FleetTest : public testing::Test {
         .eagerlyEvaluate(nullptr);
   }
   Located locateUnsynced(FakeMount& mount, uint64_t inode, ChunkVersion version,
-                         std::vector<uint32_t> unsynced) {
-    return await(locating(mount, inode, For::READ, {}, version, unsynced));
+                         std::vector<uint32_t> unsynced, std::vector<uint32_t> suspects = {}) {
+    return await(locating(mount, inode, For::READ, suspects, version, unsynced));
   }
   Located locate(FakeMount& mount, uint64_t inode, For purpose, std::vector<uint32_t> suspects = {}) {
     return await(locating(mount, inode, purpose, suspects));

@@ -582,6 +582,18 @@ TEST_F(Grants, AReplicaThatDidNotSyncForAClientLeavesTheSetUnderAHigherVersion) 
   EXPECT_EQ(late.version, next.version) << "it was about the version before";
 }
 
+TEST_F(Grants, ASyncDoesWithoutASuspectThatAnswersNobodyWithinTwoSeconds) {
+  auto location = created();
+  auto& b = other(location, location.primary);
+  auto& c = other(location, location.primary, b.server);
+  c.mood = Mood::HANGS;
+  auto before = timer.now();
+  auto next = locateUnsynced(*client, file, location.version, {b.server}, {c.server});
+  EXPECT_LE((timer.now() - before) / kj::MILLISECONDS, 2000);
+  EXPECT_EQ(next.status, Status::OK);
+  EXPECT_EQ(std::count(next.replicas.begin(), next.replicas.end(), c.server), 0);
+}
+
 TEST_F(Grants, WhenTooFewOthersAreLeftOneThatDidNotSyncIsAskedAgainUnderAHigherVersion) {
   auto location = created();
   auto& b = other(location, location.primary);
