@@ -88,12 +88,6 @@ Async<ChunkStore::CloneAnswer> ChunkStore::clone(ChunkKey source, ChunkHandle ta
     co_await dropStaging(target);
     co_return CloneAnswer{status};
   }
-  if (known.has(SUSPECT)) {  // what the source may lack, the clone lacks
-    auto record = *index->find(target);
-    record.set(SUSPECT);
-    status = index->put(target, record);
-    if (ok(status)) status = co_await index->sync();
-  }
   co_return CloneAnswer{status, length};
 }
 
