@@ -57,6 +57,7 @@ class MountProcess {
   kj::Own<Filesystem> connectTo(Connect& connect);
   kj::Promise<int> signal();
   void leave(SessionLoop& session, kj::ForkedPromise<void>& served);
+  void complain(int error);  // of an unmount; 0: none
   void flush(Filesystem& filesystem);
   kj::Timer& timer() { return io.provider->getTimer(); }
 
@@ -126,13 +127,19 @@ void MountProcess::run(Connect& connect) {
   if (end == End::SIGNALLED) {
     leave(session, served);
   } else if (session.wasAborted() && isMounted(command.mountPoint.c_str(), device)) {
-    log.warning("the connection of ", command.mountPoint.c_str(), " to the kernel was aborted -> flush, free the ",
-                "directory and end");
-    detachMount(command.mountPoint);
+    log.warning("the connection of ", command.mountPoint.c_str(),
+                " to the kernel was aborted -> flush, free the directory and end");
+    complain(detachMount(command.mountPoint));
   } else {
     log.info(command.mountPoint.c_str(), " was unmounted -> flush and end");
   }
   flush(*filesystem);
+}
+
+void MountProcess::complain(int error) {
+  if (error == 0) return;
+  log.error(command.mountPoint.c_str(), " could not be unmounted (", strerror(error),
+            ") -> it stays without a process. Free it: fusermount3 -uz ", command.mountPoint.c_str());
 }
 
 void MountProcess::leave(SessionLoop& session, kj::ForkedPromise<void>& served) {
@@ -165,8 +172,7 @@ void MountProcess::leave(SessionLoop& session, kj::ForkedPromise<void>& served) 
                      .exclusiveJoin(signal().then([](int) { return Outcome::LATE; }))
                      .wait(io.waitScope);
   if (outcome == Outcome::BUSY && error != 0) {
-    log.error(command.mountPoint.c_str(), " could not be unmounted (", strerror(error),
-              ") -> it stays without a process. Free it: fusermount3 -uz ", command.mountPoint.c_str());
+    complain(error);
   } else if (outcome == Outcome::BUSY) {
     log.warning(command.mountPoint.c_str(), " is still in use -> detached; its users get ENOTCONN");
   } else if (outcome == Outcome::LATE) {
