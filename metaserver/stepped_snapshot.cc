@@ -53,6 +53,10 @@ Status SteppedSnapshot::lookAtPlace() const {
   return service.names.isBelow(wanted.directory, wanted.original) ? Status::LOOP : Status::OK;
 }
 
+void SteppedSnapshot::tell(SnapshotSteps::Phase phase) {
+  service.stagings.stepped({phase, copied});
+}
+
 Async<Status> SteppedSnapshot::take() {
   auto status = lookAtPlace();
   if (ok(status)) status = co_await service.leases.endWriting(nullptr);
@@ -60,7 +64,7 @@ Async<Status> SteppedSnapshot::take() {
   auto pause = service.leases.pauseWriting();
   status = co_await service.leases.endWriting(QUIET_PATIENCE);
   if (!ok(status) || !isWanted) co_return status;
-  auto turn = co_await service.leases.excludeAll(kj::heapArray<InodeId>({wanted.directory}), QUIET_PATIENCE);
+  auto turn = co_await service.leases.excludeAll(kj::arr(wanted.directory), QUIET_PATIENCE);
   if (!turn.isReady()) co_return Status::BUSY;
   tell(SnapshotSteps::Phase::COPYING);
   auto closed = co_await service.gate.close(CLOSE_PATIENCE);

@@ -58,7 +58,7 @@ class SteppedSnapshot : public kj::Refcounted {
   InodeId top;
   uint64_t copied = 0;
 
-  void tell(SnapshotSteps::Phase phase) { service.stagings.stepped({phase, copied}); }
+  void tell(SnapshotSteps::Phase phase);
   Async<void> run();
   Async<Status> take();
   Status lookAtPlace() const;
