@@ -197,6 +197,16 @@ TEST_F(RemoteFilesystemTest, AFirstSyncThatCannotFindOutWhatIsThereFails) {
   }
 }
 
+TEST_F(RemoteFilesystemTest, ASyncThatFailedAndCannotFindOutWhoCountsFails) {
+  auto file = written("a");
+  cluster.stores.at(2).refuseSyncs = Status::IO_ERROR;
+  cluster.locateRefusal = Status::OVER_QUOTA;
+  EXPECT_EQ(sync(*file), Status::IO_ERROR);
+  cluster.locateRefusal = Status::OK;
+  EXPECT_EQ(sync(*file), Status::OK) << "it is found out now, and two others have it";
+  EXPECT_EQ(cluster.file(file->inode()).chunks.at(0).replicas, (std::set<uint32_t>{1, 3}));
+}
+
 TEST_F(RemoteFilesystemTest, ServersThatJoinedLaterAreNoWitnessesOfEarlierWrites) {
   DirtyChunk chunk{
       ChunkHandle(7), ChunkVersion(1), {{ServerId(1), 10}, {ServerId(2), 20}}, 1, LogIndex(1), {}};

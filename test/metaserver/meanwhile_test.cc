@@ -134,6 +134,31 @@ TEST_F(Meanwhile, AFileThatGoesBeforeItsNewVersionIsConfirmedIsNotWritten) {
   for (auto& store : stores) EXPECT_EQ(store.leases.count(location.handle.value()), 0u);
 }
 
+TEST_F(Meanwhile, ATruncateBeforeANewVersionIsConfirmedIsCarriedOutByTheReplicasBeforeTheyAreWritten) {
+  auto inode = written(*client, "f");
+  auto location = locate(*client, inode, For::WRITE);
+  auto& primary = byId(location.primary);
+  kill(primary);
+  join(primary);
+  log->before = once(Which::CONFIRM_VERSION, [&]() {
+    auto outcome = log->carryOut([&](auto body) {
+      body.setSession(other->id);
+      auto change = body.initChange();
+      change.setSequence(++other->sequence);
+      auto set = change.initSetAttributes();
+      set.setInode(inode);
+      set.setSet(rpc::SET_SIZE);
+      set.setSize(4);
+    });
+    EXPECT_EQ(outcome.status, Status::OK);
+  });
+  auto next = locate(*client, inode, For::WRITE);
+  EXPECT_EQ(next.status, Status::OK);
+  EXPECT_EQ(next.validBytes, ALL_BYTES_VALID);
+  for (auto server : next.replicas)
+    EXPECT_EQ(byId(server).chunks[location.handle.value()].truncated, 4u) << server;
+}
+
 TEST_F(Meanwhile, ASuspectThatCannotBeMadeWholeIsLeftOutAndTheOthersServe) {
   auto inode = written(*client, "f");
   auto location = locate(*client, inode, For::WRITE);
