@@ -260,9 +260,12 @@ Async<Status> ChunkCopier::pullPiece(Pull& pull, Piece piece) {
     co_return Status::CORRUPT;
   }
   if (data.size() == 0) co_return Status::OK;  // cut meanwhile: the next comparison tells
-  auto status = pull.into == Pull::Into::REPLICA
-                    ? co_await store.writeReconciled(pull.chunk, piece.offset, data, ours)
-                    : co_await store.writeStaged(pull.chunk.handle, piece.offset, data, ours);
+  Status status;
+  if (pull.into == Pull::Into::REPLICA) {
+    status = co_await store.writeReconciled(pull.chunk, piece.offset, data, ours);
+  } else {
+    status = co_await store.writeStaged(pull.chunk.handle, piece.offset, data, ours);
+  }
   if (ok(status)) pull.copied += data.size();
   co_return ok(status) || status == Status::NO_SPACE ? status : Status::IO_ERROR;
 }

@@ -441,7 +441,8 @@ Async<ChunkStore::AdoptAnswer> ChunkStore::adopt(Adoption adoption) {
     co_return AdoptAnswer{Status::STALE_VERSION, record->length};
   if (record != nullptr && record->version == adoption.version) {
     auto length = record->length;
-    auto synced = adoption.from ? co_await index->sync() : Status::OK;
+    auto synced = Status::OK;
+    if (adoption.from) synced = co_await index->sync();
     co_return AdoptAnswer{synced, length};
   }
   if (!adoption.from) {

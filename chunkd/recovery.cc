@@ -157,10 +157,11 @@ Async<ChunkStore::Opened> ChunkStore::open(StoreEnvironment environment, StoreOp
   co_await store.recover();
   if (store.self.boot != boot) {
     // Only now: a second crash before this line finds the first one's traces again.
-    auto synced = co_await store.index->sync();
+    auto status = co_await store.index->sync();
     auto renewed = store.self.clone();
     renewed.boot = kj::mv(boot);
-    if (!ok(synced) || !ok(co_await store.writeIdentity(kj::mv(renewed)))) {
+    if (ok(status)) status = co_await store.writeIdentity(kj::mv(renewed));
+    if (!ok(status)) {
       co_return refuse("The identity file of the store ", path,
                        " cannot be written. Its chunks are untouched. Make room ", "and start again.");
     }

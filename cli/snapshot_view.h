@@ -12,6 +12,6 @@
 namespace cairn::cli {
 
 void writeSnapshot(JsonWriter& json, rpc::SnapshotStatus::Reader snapshot);  // a member "snapshot"
-std::string snapshotText(rpc::SnapshotStatus::Reader snapshot);              // a line; none when there is none
+std::string snapshotText(rpc::SnapshotStatus::Reader snapshot);  // a line; none when there is none
 
 }  // namespace cairn::cli

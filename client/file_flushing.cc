@@ -43,7 +43,8 @@ uint64_t FileState::publishableLength() const {
 Async<Status> FileState::publish(Session::Durability durability, Session::Covered toCover) {
   auto turn = co_await publishing.enter();
   bool isStable = durability == Session::Durability::STABLE;
-  if (!needsPublish) co_return isStable ? co_await parts.session.sync(id, kj::mv(toCover)) : Status::OK;
+  if (!needsPublish && !isStable) co_return Status::OK;
+  if (!needsPublish) co_return co_await parts.session.sync(id, kj::mv(toCover));
   needsPublish = false;
   isPublishing = true;
   KJ_DEFER({
@@ -82,7 +83,8 @@ Async<Status> FileState::publish(Session::Durability durability, Session::Covere
   auto status = outcome.status();
   if (status == Status::STALE) {
     // Somebody has deleted it. That is still to be made stable.
-    status = isStable ? co_await parts.session.sync(InodeId(), kj::mv(toCover)) : Status::OK;
+    status = Status::OK;
+    if (isStable) status = co_await parts.session.sync(InodeId(), kj::mv(toCover));
   }
   if (status == Status::NOT_FOUND) {
     vanished();

@@ -378,7 +378,9 @@ Async<void> FileState::send(WriteBuffer::Outgoing outgoing) {
         parts.writer.write(id, Extent{extent.offset, extent.bytes, extent.memory->addRef()}));
     bool isRefused = false;
     KJ_IF_MAYBE (written, tried.answer) isRefused = written->status() == Status::NOT_LEASED;
-    if (!isRefused || !ok(co_await regain())) break;
+    if (!isRefused) break;
+    auto regained = co_await regain();
+    if (!ok(regained)) break;
   }
   buffer.done(number);
   KJ_IF_MAYBE (written, tried.answer) {

@@ -129,8 +129,10 @@ Async<Status> Handlers::losePrivileges(const Request& request, const FileHandle&
     auto attributes = co_await filesystem.getAttributes(inode);  // another mount may have changed it
     if (!attributes.ok()) co_return attributes.status();
     auto mode = modeWithoutPrivileges(request, *attributes);
-    auto status = mode == attributes->mode ? Status::OK : co_await killPrivileges(inode, mode);
-    if (status != Status::OK) co_return status;
+    if (mode != attributes->mode) {
+      auto status = co_await killPrivileges(inode, mode);
+      if (status != Status::OK) co_return status;
+    }
   }
   if (!(handle.file->attributes().extended & rpc::HAS_CAPABILITY)) co_return Status::OK;
   auto status = co_await filesystem.removeXattr(inode, "security.capability");

@@ -55,9 +55,9 @@ void ChangeGate::taskFailed(kj::Exception&& exception) {
 
 kj::Promise<void> ChangeGate::untilOpen() {
   ++atEntrance;
-  return whenOpened.addBranch()
-      .exclusiveJoin(timer.afterDelay(WAIT_MAX))
-      .attach(kj::defer([this]() { --atEntrance; }));
+  return whenOpened.addBranch().exclusiveJoin(timer.afterDelay(WAIT_MAX)).attach(kj::defer([this]() {
+    --atEntrance;
+  }));
 }
 
 void ChangeGate::ended() {

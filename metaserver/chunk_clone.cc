@@ -140,7 +140,8 @@ Async<Status> ChunkGrants::ownOnce(Place place, kj::StringPtr host, kj::Vector<S
     log.warning("store ", sources[i].server, " did not clone chunk ", reference.handle, ": ", status,
                 " -> without it");
   }
-  auto status = complete ? co_await proposeOwn(place, shared, clone) : refused;
+  auto status = refused;
+  if (complete) status = co_await proposeOwn(place, shared, clone);
   if (!ok(status)) {
     co_await abandon(clone, answers.finish());
     co_return status;

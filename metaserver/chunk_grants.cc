@@ -514,8 +514,12 @@ Async<Status> ChunkGrants::grantOnce(ChunkHandle handle, const Order& order) {
   if (shared && order.aim == Order::Aim::LEASE)
     co_return Status::OK;  // who wants to write it gets a clone first
   auto minimum = order.aim == Order::Aim::REST ? 1 : view.minimumOf(known.replicas);
-  auto chosen =
-      mayBeGone(handle, known) ? co_await placeAnew(handle, order.host) : chooseMembers(handle, known, order);
+  Members chosen;
+  if (mayBeGone(handle, known)) {
+    chosen = co_await placeAnew(handle, order.host);
+  } else {
+    chosen = chooseMembers(handle, known, order);
+  }
   if (!ok(chosen.status)) co_return chosen.status;
   auto members = kj::mv(chosen.list);
   kj::Vector<ServerId> reachable;

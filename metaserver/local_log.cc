@@ -189,7 +189,8 @@ Async<void> FileLog::start() {
   bool isFirst = !names.state().epoch, sameBoot = names.state().boot == options.boot;
   if (!isFirst) operation->body().setInodesSkipped(INODES_SKIPPED);
   auto outcome = co_await propose(kj::mv(operation));
-  auto durableStatus = outcome.ok() ? co_await durable(outcome.index) : outcome.status;
+  auto durableStatus = outcome.status;
+  if (outcome.ok()) durableStatus = co_await durable(outcome.index);
   if (!ok(durableStatus)) {
     refuseToStart(kj::str("the start cannot be written to the operation log in ", directory, ": ",
                           durableStatus,
@@ -293,7 +294,8 @@ Async<void> FileLog::commitBatch() {
   if (bytes.size() > 0) {
     auto status = co_await append(bytes);
     if (!ok(status)) co_return failed ? abandonAll(batch) : refuseAll(batch, status);
-    if (options.commit == CommitMode::DISK && !ok(co_await syncNow())) co_return abandonAll(batch);
+    if (options.commit == CommitMode::DISK) status = co_await syncNow();
+    if (!ok(status)) co_return abandonAll(batch);
   }
   applyBatch(batch);
   if (options.commit == CommitMode::MEMORY) startSync();

@@ -183,7 +183,11 @@ Async<void> Repair::carryOut(RepairJob job) {
   auto outcome = Ended::FAILED;
   kj::Maybe<kj::Exception> problem;
   try {
-    outcome = job.kind == RepairJob::Kind::COPY ? co_await copy(job) : co_await trim(job);
+    if (job.kind == RepairJob::Kind::COPY) {
+      outcome = co_await copy(job);
+    } else {
+      outcome = co_await trim(job);
+    }
   } catch (const kj::Exception& exception) {
     problem = kj::cp(exception);
   }

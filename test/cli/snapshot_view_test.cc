@@ -30,19 +30,22 @@ View viewOf(Phase phase) {
 }
 
 std::string withoutSpace(std::string text) {
-  text.erase(std::remove_if(text.begin(), text.end(), [](char c) { return c == ' ' || c == '\n'; }), text.end());
+  text.erase(std::remove_if(text.begin(), text.end(), [](char c) { return c == ' ' || c == '\n'; }),
+             text.end());
   return text;
 }
 
 TEST(SnapshotView, TellsWhatWaitsForWhat) {
   EXPECT_EQ(viewOf(Phase::NONE).text, "");
-  EXPECT_EQ(viewOf(Phase::WRITERS).text,
-            "a snapshot of a large tree waits for mounts to send what they have written; nothing is held up yet\n");
+  EXPECT_EQ(
+      viewOf(Phase::WRITERS).text,
+      "a snapshot of a large tree waits for mounts to send what they have written; nothing is held up yet\n");
   EXPECT_EQ(viewOf(Phase::COPYING).text,
             "SNAPSHOT of a large tree: 12000 inodes copied; changes wait since 3.2 s (14 now)\n");
-  EXPECT_EQ(viewOf(Phase::STORES).text,
-            "SNAPSHOT of a large tree: 12000 inodes copied, waits for stores to settle chunks; changes wait since "
-            "3.2 s (14 now)\n");
+  EXPECT_EQ(
+      viewOf(Phase::STORES).text,
+      "SNAPSHOT of a large tree: 12000 inodes copied, waits for stores to settle chunks; changes wait since "
+      "3.2 s (14 now)\n");
 }
 
 TEST(SnapshotView, IsOneMemberOfTheJson) {

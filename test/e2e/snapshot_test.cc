@@ -136,7 +136,8 @@ class LargeSnapshot : public Mounts {
   static void waitUntilItIsHeldUp(LocalCluster& c) {
     ASSERT_TRUE(eventually(60s, [&]() { return says(c, " inodes for stores to settle their chunks"); }));
     EXPECT_FALSE(says(c, " waits after 0 inodes"));
-    EXPECT_NE(c.cairn({"status", "--dir", c.directory()}).out.find("waits for stores to settle chunks; changes wait"),
+    EXPECT_NE(c.cairn({"status", "--dir", c.directory()})
+                  .out.find("waits for stores to settle chunks; changes wait"),
               std::string::npos);
     EXPECT_FALSE(says(c, " are copied -> inode"));
   }

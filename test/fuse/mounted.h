@@ -74,7 +74,7 @@ class Mounted : public testing::Test {
   kj::Own<kj::Thread> thread;
 };
 
-bool mountingWorks();  // /dev/fuse is there and we may mount
+bool mountingWorks();                                 // /dev/fuse is there and we may mount
 void abortConnection(const std::string& mountPoint);  // as root does to one that hangs; fusectl
 
 }  // namespace cairn::fuse

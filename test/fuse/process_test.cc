@@ -151,7 +151,8 @@ TEST_F(Process, AnAbortedConnectionEndsTheProcessAndFreesTheDirectory) {
   EXPECT_TRUE(soon([&]() { return ended(process); }));
   EXPECT_FALSE(mounted());
   EXPECT_TRUE(fs::is_empty(mountPoint));
-  EXPECT_NE(contentOf(file("log")).find("to the kernel was aborted -> flush, free the directory"), std::string::npos);
+  EXPECT_NE(contentOf(file("log")).find("to the kernel was aborted -> flush, free the directory"),
+            std::string::npos);
 }
 
 TEST_F(Process, WhatItSaysWhenItCrashesGoesToItsLog) {

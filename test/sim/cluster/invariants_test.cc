@@ -127,8 +127,12 @@ class Records : public Invariants {
       RecordId id{worker, number};
       auto record = kj::heap<std::string>(recordOf(id));
       auto view = kj::arrayPtr(record->data(), record->size()).asBytes();
-      auto landed = how == How::RECORD_APPEND ? co_await file->recordAppend(view)
-                                              : co_await file->append(Bytes{view, kj::mv(record)});
+      Result<FileOffset> landed = Status::BUSY;
+      if (how == How::RECORD_APPEND) {
+        landed = co_await file->recordAppend(view);
+      } else {
+        landed = co_await file->append(Bytes{view, kj::mv(record)});
+      }
       EXPECT_EQ(landed.status(), Status::OK) << worker << '/' << number;
       if (!landed.ok()) co_return;
       EXPECT_TRUE(acknowledged.emplace(landed->value(), id).second)

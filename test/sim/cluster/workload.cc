@@ -191,7 +191,9 @@ Async<void> Workload::Worker::settleDown() {
     }
     if (!expect(found.status(), "finding its directory")) co_return;
     // Names in it are certain with a sync of it, its own with one of the root.
-    if (!bySync() || co_await filesystem->syncNames(ROOT_INODE) == Status::OK) {
+    auto certain = Status::OK;
+    if (bySync()) certain = co_await filesystem->syncNames(ROOT_INODE);
+    if (ok(certain)) {
       directory = found->inode;
       break;
     }
