@@ -28,14 +28,13 @@ void writeSnapshot(JsonWriter& json, rpc::SnapshotStatus::Reader snapshot) {
 std::string snapshotText(rpc::SnapshotStatus::Reader snapshot) {
   if (snapshot.getPhase() == Phase::NONE) return "";
   if (snapshot.getPhase() == Phase::WRITERS) {
-    return "a snapshot of a large tree waits for mounts to send what they have written; nothing is held up "
-           "yet\n";
+    return "a snapshot of a large tree waits for mounts to send what they have written\n";
   }
   std::string text = "SNAPSHOT of a large tree: " + plural(snapshot.getInodes(), "inode") + " copied";
   if (snapshot.getPhase() == Phase::STORES) text += ", waits for stores to settle chunks";
   auto held = snapshot.getHeldMs();
-  return text + "; changes wait since " + std::to_string(held / 1000) + "." +
-         std::to_string(held % 1000 / 100) + " s (" + std::to_string(snapshot.getHeld()) + " now)\n";
+  return text + "; changes have been waiting for " + std::to_string(held / 1000) + "." +
+         std::to_string(held % 1000 / 100) + " s, " + std::to_string(snapshot.getHeld()) + " wait now\n";
 }
 
 }  // namespace cairn::cli

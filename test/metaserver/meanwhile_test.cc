@@ -25,6 +25,15 @@ class Meanwhile : public FleetTest {
     client = &mount();
     other = &mount();
   }
+  std::pair<uint64_t, Located> writtenAndToBeGrantedAnew() {
+    // Its primary has died and is back: whoever writes it next makes the replicas take a higher version.
+    auto inode = written(*client, "f");
+    auto location = locate(*client, inode, For::WRITE);
+    auto& primary = byId(location.primary);
+    kill(primary);
+    join(primary);
+    return {inode, location};
+  }
   template <typename Results, typename Request>
   capnp::Response<Results> answer(Request request) {
     return await(kj::Promise<capnp::Response<Results>>(request.send()));
@@ -119,13 +128,9 @@ TEST_F(Meanwhile, ACloneWaitsForARoomInTheLogForItsHandle) {
 }
 
 TEST_F(Meanwhile, AFileThatGoesBeforeItsNewVersionIsConfirmedIsNotWritten) {
-  auto inode = written(*client, "f");
-  auto location = locate(*client, inode, For::WRITE);
-  auto& primary = byId(location.primary);
-  kill(primary);
-  join(primary);
+  auto [inode, location] = writtenAndToBeGrantedAnew();
   bool went = false;
-  log->before = once(Which::CONFIRM_VERSION, [&]() {
+  log->before = once(Which::CONFIRM_VERSION, [&, inode = inode]() {
     removeMeanwhile(*other, "f", inode);
     went = true;
   });
@@ -135,12 +140,8 @@ TEST_F(Meanwhile, AFileThatGoesBeforeItsNewVersionIsConfirmedIsNotWritten) {
 }
 
 TEST_F(Meanwhile, ATruncateBeforeANewVersionIsConfirmedIsCarriedOutByTheReplicasBeforeTheyAreWritten) {
-  auto inode = written(*client, "f");
-  auto location = locate(*client, inode, For::WRITE);
-  auto& primary = byId(location.primary);
-  kill(primary);
-  join(primary);
-  log->before = once(Which::CONFIRM_VERSION, [&]() {
+  auto [inode, location] = writtenAndToBeGrantedAnew();
+  log->before = once(Which::CONFIRM_VERSION, [&, inode = inode]() {
     auto outcome = log->carryOut([&](auto body) {
       body.setSession(other->id);
       auto change = body.initChange();
