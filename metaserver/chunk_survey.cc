@@ -12,10 +12,14 @@ namespace cairn {
 
 namespace {
 
-constexpr uint32_t SLICE = 1000;  // chunks judged at a time: some milliseconds
-constexpr kj::Duration SLICE_INTERVAL = 250 * kj::MILLISECONDS;
+constexpr uint32_t SLICE =
+    200;  // chunks judged at a time: a millisecond or two, in which no operation is answered
+constexpr kj::Duration SLICE_INTERVAL = 50 * kj::MILLISECONDS;  // while a round lasts
+constexpr kj::Duration TURN_INTERVAL = 250 * kj::MILLISECONDS;
 constexpr kj::Duration ROUND_INTERVAL = 1 * kj::SECONDS;  // at the least, while stores neither come nor go
-constexpr uint32_t RECORDS_PER_TURN = 1000;
+constexpr kj::Duration DELETE_INTERVAL = 1 * kj::SECONDS;
+constexpr uint32_t RECORDS_PER_TURN = 250;
+constexpr uint32_t VERSIONS_PER_OPERATION = 1000;
 
 }  // namespace
 
@@ -34,23 +38,34 @@ void ChunkSurvey::taskFailed(kj::Exception&& exception) {
   log.error("collecting garbage ended with a bug: ", exception);
 }
 
-ChunkFacts ChunkSurvey::facts(ChunkHandle chunk, ServerId server) const {
+ChunkFacts ChunkSurvey::recorded(ChunkHandle chunk) const {
   ChunkFacts facts;
   facts.record = names.chunk(chunk);
+  if (facts.record == nullptr) facts.dropped = names.dropped(chunk);
   auto& state = names.state();
   facts.nextHandle = state.nextHandle;
   facts.restored = state.restored;
   facts.restoredFloor = state.restoredFloor;
+  return facts;
+}
+
+ChunkFacts ChunkSurvey::facts(ChunkHandle chunk, ServerId server) const {
+  auto facts = recorded(chunk);
   KJ_IF_MAYBE (record, facts.record) {
     facts.currentElsewhere = view.chunks.currentElsewhere(chunk, *record, server, timer.now());
-  } else {
-    facts.dropped = names.dropped(chunk);
   }
   return facts;
 }
 
 void ChunkSurvey::judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica) {
-  auto verdict = judge(chunk, replica.version, facts(chunk, replica.server));
+  judgeReplica(chunk, replica, recorded(chunk));
+}
+
+void ChunkSurvey::judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica, ChunkFacts facts) {
+  KJ_IF_MAYBE (record, facts.record) {
+    facts.currentElsewhere = view.chunks.currentElsewhere(chunk, *record, replica.server, timer.now());
+  }
+  auto verdict = judge(chunk, replica.version, facts);
   if (verdict == Verdict::NEWER && replica.state != ReplicaFacts::State::CORRUPT)
     newer[chunk] = std::max(newer[chunk], replica.version);
   view.garbage.seen(replica.server, chunk, replica.version, verdict, operations.last(), timer.now());
@@ -88,13 +103,13 @@ void ChunkSurvey::slice() {
   auto handles = view.chunks.handlesAfter(cursor, SLICE);
   for (auto handle : handles) {
     cursor = handle;
-    auto record = names.chunk(handle);
+    auto known = recorded(handle);
     auto replicas = view.chunks.replicas(handle);
-    repair.look(handle);
-    KJ_IF_MAYBE (known, record) {
+    repair.look(handle, known.record);
+    KJ_IF_MAYBE (record, known.record) {
       uint32_t current = 0, counted = 0;
       for (auto& replica : replicas) {
-        bool good = replica.version >= known->floor && replica.version <= known->version &&
+        bool good = replica.version >= record->floor && replica.version <= record->version &&
                     replica.state != ReplicaFacts::State::CORRUPT;
         KJ_IF_MAYBE (server, view.servers.find(replica.server)) {
           counted += good && server->state(timer.now()) != ServerState::DOWN;
@@ -103,10 +118,10 @@ void ChunkSurvey::slice() {
         auto drained = good ? leavingCounting.find(replica.server) : leavingCounting.end();
         if (drained != leavingCounting.end()) ++drained->second;
       }
-      ++(counted >= known->replicas ? counting.healthy : counted > 0 ? counting.under : counting.missing);
+      ++(counted >= record->replicas ? counting.healthy : counted > 0 ? counting.under : counting.missing);
       if (current == replicas.size()) continue;  // nothing to judge
     }
-    for (auto& replica : replicas) judgeReplica(handle, replica);
+    for (auto& replica : replicas) judgeReplica(handle, replica, known);
   }
   if (handles.size() < SLICE) {
     cursor = ChunkHandle();
@@ -134,7 +149,10 @@ Async<void> ChunkSurvey::collectRecords() {
   for (auto& record : page) {
     view.leases.ended(record.handle, record.version);
     auto replicas = view.chunks.replicas(record.handle);
-    for (auto& replica : replicas) judgeReplica(record.handle, replica);
+    if (!replicas.empty()) {
+      auto known = recorded(record.handle);
+      for (auto& replica : replicas) judgeReplica(record.handle, replica, known);
+    }
     if (replicas.empty() && everyStoreTold) gone.add(record.handle);
   }
   if (gone.empty()) co_return;
@@ -160,7 +178,7 @@ Async<void> ChunkSurvey::followStores() {
   }
   while (!newer.empty()) {
     auto operation = kj::heap<LoggedOperation>();
-    auto list = operation->body().initFoundVersions(kj::min(newer.size(), size_t(RECORDS_PER_TURN)));
+    auto list = operation->body().initFoundVersions(kj::min(newer.size(), size_t(VERSIONS_PER_OPERATION)));
     kj::Vector<ChunkHandle> chunks;
     for (auto entry : list) {
       auto first = newer.begin();
@@ -220,14 +238,19 @@ Async<void> ChunkSurvey::deleteAt(ServerId server) {
 }
 
 Async<void> ChunkSurvey::run() {
-  uint64_t turn = 0;
+  auto turned = timer.now(), deleted = turned;
   for (;;) {
-    co_await timer.afterDelay(SLICE_INTERVAL);
+    auto pause = cursor ? SLICE_INTERVAL : TURN_INTERVAL;
+    co_await timer.afterDelay(pause);
     if (isDue()) slice();
+    if (timer.now() - turned < TURN_INTERVAL) continue;
+    turned = timer.now();
     bool takesOver = names.state().restored == Restored::TAKING_OVER && view.servers.reported() > 0;
     if ((takesOver || !newer.empty()) && !view.safeMode.on()) co_await followStores();
-    if (++turn % 4 != 0 || view.safeMode.on()) continue;
+    if (view.safeMode.on()) continue;
     co_await collectRecords();
+    if (timer.now() - deleted < DELETE_INTERVAL) continue;
+    deleted = timer.now();
     kj::Vector<ServerId> connected;
     for (auto& [id, store] : view.orders) connected.add(id);
     auto now = timer.now();

@@ -44,6 +44,8 @@ class ChunkSurvey : private kj::TaskSet::ErrorHandler {
   Async<void> run();  // for ever
 
  private:
+  ChunkFacts recorded(ChunkHandle chunk) const;  // all but what there is elsewhere
+  void judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica, ChunkFacts facts);
   bool isDue();
   void slice();
   Async<void> collectRecords();

@@ -82,8 +82,11 @@ RepairFacts Repair::facts(ChunkHandle chunk, const ChunkRecord& record) const {
 }
 
 void Repair::look(ChunkHandle chunk) {
+  look(chunk, names.chunk(chunk));
+}
+
+void Repair::look(ChunkHandle chunk, const kj::Maybe<ChunkRecord>& record) {
   if (view.safeMode.on()) return;  // the sweep after it will see it
-  auto record = names.chunk(chunk);
   KJ_IF_MAYBE (known, record) {
     plan.note(chunk, facts(chunk, *known), timer.now());
   } else {

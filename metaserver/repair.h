@@ -39,8 +39,9 @@ class Repair : private kj::TaskSet::ErrorHandler {
          const NamespaceReader& names, kj::Timer& timer, env::Logger logger);
   KJ_DISALLOW_COPY(Repair);
 
-  void look(ChunkHandle chunk);                              // something about it has changed
-  void move(ChunkHandle chunk, ServerId from, ServerId to);  // for balance
+  void look(ChunkHandle chunk);                                        // something about it has changed
+  void look(ChunkHandle chunk, const kj::Maybe<ChunkRecord>& record);  // which the caller has just read
+  void move(ChunkHandle chunk, ServerId from, ServerId to);            // for balance
   bool wants(ChunkHandle chunk) const { return plan.wants(chunk); }
   bool mayBuildOn(ChunkHandle chunk, ServerId server) const;
   // A stale replica there may save a copy from reading most of the chunk: it is not to be deleted yet.
