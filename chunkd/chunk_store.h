@@ -231,6 +231,14 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
     uint64_t writesSynced = 0;  // of them on stable storage
     bool markDurable = false;   // INVARIANT: true before the first byte of a chunk that is not FRESH changes
     kj::TimePoint lastWrite = kj::origin<kj::TimePoint>();
+    bool namesSynced = false;  // of a FRESH one: its files have their names on stable storage
+  };
+  struct Quiet {
+    // A dirty chunk that nobody has written for a while, as it was then.
+    ChunkHandle handle;
+    ChunkVersion version;
+    uint64_t writes;
+    bool named;  // has files
   };
   enum class Want { READ, WRITE };
   struct Staging {
@@ -251,6 +259,7 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   std::unordered_map<ChunkHandle, Dirty> dirty;
   std::unordered_map<ChunkHandle, Staging> stagings;
   kj::Vector<ChunkHandle> quarantined;
+  kj::TimePoint syncedTogether = kj::origin<kj::TimePoint>();
   uint64_t freeBytesLeft = 0;    // estimate between two looks at the disk
   bool disksShareBlocks = true;  // until the filesystem has refused to
   kj::TaskSet tasks;
@@ -276,6 +285,8 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
   Async<Status> syncCut(Live& chunk);
   Async<void> cleanForEver();
   Async<void> cleanRound();
+  Async<void> syncTogether(kj::ArrayPtr<const Quiet> chunks);
+  Async<void> clean(ChunkHandle handle);
   Status failed(ChunkHandle handle, kj::StringPtr doing, env::IoOutcome outcome);
   Status noIntent(ChunkHandle handle);
 

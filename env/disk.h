@@ -133,6 +133,11 @@ class Disk {
   virtual kj::Promise<IoOutcome> syncDirectory(kj::StringPtr directory) = 0;
   // Entries created, renamed and removed before this call are on stable storage. Shared like DiskFile::sync.
 
+  virtual kj::Promise<IoOutcome> syncEverything() = 0;
+  // The two for all files and directories in one call (syncfs): for very many of them, because what others
+  // have on the same filesystem is taken along. An error may be anybody's. EOPNOTSUPP where one could go
+  // untold.
+
   virtual SpaceOutcome space() = 0;
   virtual MapOutcome map(kj::StringPtr path, size_t size) = 0;
   // Creates the file if need be and allocates its blocks, so that a store into the mapping cannot fail.

@@ -63,6 +63,7 @@ class MemoryDisk final : public Disk {
   kj::Promise<IoOutcome> makeDirectory(kj::StringPtr path) override;
   kj::Promise<ListOutcome> list(kj::StringPtr directory) override;
   kj::Promise<IoOutcome> syncDirectory(kj::StringPtr directory) override;
+  kj::Promise<IoOutcome> syncEverything() override;
   SpaceOutcome space() override;
   MapOutcome map(kj::StringPtr path, size_t size) override;
   LockOutcome lock(kj::StringPtr path) override;

@@ -14,14 +14,18 @@
 #include <kj/debug.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <memory>
@@ -31,6 +35,7 @@
 #include "env/disk.h"
 #include "env/io_engine.h"
 #include "env/shared_sync.h"
+#include "env/worker.h"
 
 namespace cairn::env {
 
@@ -319,8 +324,9 @@ class PosixLock final : public DiskLock {
 
 class PosixDisk final : public Disk {
  public:
-  PosixDisk(kj::AutoCloseFd root, kj::Own<IoEngine> engine, const kj::MonotonicClock& clock)
-      : root(kj::mv(root)), engine(kj::mv(engine)), clock(clock) {}
+  PosixDisk(kj::AutoCloseFd root, kj::Own<IoEngine> engine, kj::Own<Worker> worker,
+            const kj::MonotonicClock& clock)
+      : root(kj::mv(root)), engine(kj::mv(engine)), worker(kj::mv(worker)), clock(clock) {}
 
   kj::Promise<OpenOutcome> open(kj::StringPtr path, OpenMode mode) override {
     int flags = O_CLOEXEC;
@@ -395,6 +401,17 @@ class PosixDisk final : public Disk {
     });
   }
 
+  kj::Promise<IoOutcome> syncEverything() override {
+    if (!tellsOfErrors()) return IoOutcome{0, EOPNOTSUPP};
+    return wholeSyncs.join([this]() -> kj::Promise<IoOutcome> {
+      auto answer = kj::heap<int>(0);
+      auto& error = *answer;
+      return worker->run([fd = root.get(), &error] { error = syncfs(fd) < 0 ? errno : 0; })
+          .then([&error] { return IoOutcome{0, error}; })
+          .attach(kj::mv(answer));
+    });
+  }
+
   SpaceOutcome space() override {
     struct statvfs info;
     if (fstatvfs(root, &info) < 0) return {0, 0, errno};
@@ -439,10 +456,32 @@ class PosixDisk final : public Disk {
 
   kj::AutoCloseFd root;
   kj::Own<IoEngine> engine;
+  kj::Own<Worker> worker;  // for syncfs, which io_uring does not know
   const kj::MonotonicClock& clock;
   DeviceUse device;
   std::unordered_map<std::string, std::unique_ptr<Directory>> directories;
   // Opened once for syncDirectory: a chunk store has 256 of them.
+  SharedSync wholeSyncs;
+
+  bool tellsOfErrors() {
+    // syncfs(2): since Linux 5.8, of a descriptor that was open when the write failed, as `root` was. Of
+    // filesystems, those that are known to write all out and flush the device.
+    struct utsname kernel;
+    unsigned major = 0, minor = 0;
+    if (uname(&kernel) < 0 || sscanf(kernel.release, "%u.%u", &major, &minor) != 2) return false;
+    if (major < 5 || (major == 5 && minor < 8)) return false;
+    struct statfs info;
+    if (fstatfs(root, &info) < 0) return false;
+    switch (uint32_t(info.f_type)) {
+      case EXT4_SUPER_MAGIC:
+      case XFS_SUPER_MAGIC:
+      case BTRFS_SUPER_MAGIC:
+      case TMPFS_MAGIC:
+        return true;
+      default:
+        return false;
+    }
+  }
 
   static const char* here(kj::StringPtr directory) { return directory == "" ? "." : directory.cStr(); }
 
@@ -487,11 +526,11 @@ kj::Own<Disk> newDisk(kj::StringPtr root, kj::UnixEventPort& events, const kj::M
   kj::AutoCloseFd directory(fd);
   if (choice != IoEngineChoice::POOL) {
     KJ_IF_MAYBE (engine, tryNewUringEngine(events)) {
-      return kj::heap<PosixDisk>(kj::mv(directory), kj::mv(*engine), clock);
+      return kj::heap<PosixDisk>(kj::mv(directory), kj::mv(*engine), newThreadWorker(events, 1), clock);
     }
     KJ_REQUIRE(choice != IoEngineChoice::URING, "the kernel refuses io_uring; use the thread pool");
   }
-  return kj::heap<PosixDisk>(kj::mv(directory), newPoolEngine(events), clock);
+  return kj::heap<PosixDisk>(kj::mv(directory), newPoolEngine(events), newThreadWorker(events, 1), clock);
 }
 
 }  // namespace cairn::env

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "test/chunkd/failing_house.h"
 #include "test/chunkd/store_house.h"
 
 namespace cairn {
@@ -153,6 +154,77 @@ TEST_F(StoreCrash, AChunkThatWasCleanedIsNotSuspectAfterPowerLoss) {
   house.open(SECOND_BOOT);
   EXPECT_EQ(flagsOf(chunk), 0);
   EXPECT_EQ(house.verify(chunk), Status::OK);
+}
+
+TEST_F(StoreCrash, ManyQuietChunksAreSyncedTogether) {
+  std::vector<ChunkKey> chunks;
+  for (uint64_t handle = 1; handle <= 100; ++handle) {
+    chunks.push_back(house.create(handle));
+    ASSERT_EQ(house.write(chunks.back(), 0, pattern(6000, unsigned(handle))), Status::OK);
+  }
+  ASSERT_EQ(house.sync(chunks[7]), Status::OK);
+  ASSERT_EQ(house.write(chunks[7], 9000, pattern(6000, 7)), Status::OK);
+  auto empty = house.create(101);
+  auto syncs = disk.counters().syncs;
+  house.advance(9 * kj::SECONDS);
+  ASSERT_EQ(house.write(chunks[3], 0, pattern(6000, 300)), Status::OK);  // not quiet any more
+  house.advance(5 * kj::SECONDS);
+  EXPECT_EQ(disk.counters().syncs, syncs + 1) << "not three for each";
+  for (auto& chunk : chunks)
+    EXPECT_EQ(flagsOf(chunk) == 0, chunk.handle != chunks[3].handle) << chunk.handle.value();
+  EXPECT_NE(flagsOf(empty) & FRESH, 0) << "it has no files yet";
+  house.current = nullptr;
+  disk.losePower(3, env::MemoryDisk::Unsynced::LOST);
+  house.open(SECOND_BOOT);
+  for (auto& chunk : chunks) {
+    if (chunk.handle == chunks[3].handle) continue;
+    EXPECT_EQ(flagsOf(chunk), 0);
+    EXPECT_EQ(house.verify(chunk), Status::OK);
+    EXPECT_EQ(house.read(chunk, 0, 8192).bytes.substr(0, 6000),
+              text(pattern(6000, unsigned(chunk.handle.value()))));
+  }
+}
+
+TEST_F(StoreCrash, AWriteBesideTheSyncOfAllIsNotCoveredByIt) {
+  std::vector<ChunkKey> chunks;
+  for (uint64_t handle = 1; handle <= 50; ++handle) {
+    chunks.push_back(house.create(handle));
+    ASSERT_EQ(house.write(chunks.back(), 0, pattern(6000, 1)), Status::OK);
+  }
+  house.advance(9 * kj::SECONDS);
+  disk.setDelay(house.timer, 2 * kj::SECONDS);
+  house.advance(1 * kj::SECONDS);
+  disk.setDelay(house.timer, 0 * kj::SECONDS);
+  ASSERT_EQ(house.write(chunks[4], 0, pattern(6000, 2)), Status::OK);
+  house.store().remove(chunks[5]).wait(house.waitScope);
+  auto anew = house.create(6, 2);
+  ASSERT_EQ(house.write(anew, 0, pattern(6000, 2)), Status::OK);
+  EXPECT_NE(flagsOf(chunks[0]) & UNSYNCED, 0) << "it is under way";
+  house.advance(3 * kj::SECONDS);
+  EXPECT_EQ(flagsOf(chunks[0]), 0);
+  EXPECT_NE(flagsOf(chunks[4]) & UNSYNCED, 0);
+  EXPECT_NE(flagsOf(anew) & UNSYNCED, 0);
+}
+
+TEST(StoreCrashOfMany, WhenTheDiskCannotSyncAllTogetherEachIsSyncedForItself) {
+  for (uint64_t call = 1; call <= 2; ++call) {  // the look at the space, and the sync
+    FailingHouse place;
+    auto& house = place.house;
+    KJ_DEFER(house.current = nullptr);
+    house.open();
+    std::vector<ChunkKey> chunks;
+    for (uint64_t handle = 1; handle <= 50; ++handle) {
+      chunks.push_back(house.create(handle));
+      ASSERT_EQ(house.write(chunks.back(), 0, pattern(6000, unsigned(handle))), Status::OK);
+    }
+    house.advance(9 * kj::SECONDS);
+    place.disk.failFrom(call, EIO, FailingDisk::Until::ONCE);
+    house.advance(1 * kj::SECONDS);
+    EXPECT_TRUE(place.disk.hasFailed());
+    house.advance(20 * kj::SECONDS);
+    for (auto& chunk : chunks) EXPECT_EQ(KJ_ASSERT_NONNULL(house.store().describe(chunk.handle)).flags, 0);
+    EXPECT_EQ(house.store().takeQuarantined().size(), 0u);
+  }
 }
 
 TEST_F(StoreCrash, AWriteBesideASyncIsNotCoveredByIt) {

@@ -67,6 +67,9 @@ class FailingDisk final : public env::Disk {
   kj::Promise<env::IoOutcome> syncDirectory(kj::StringPtr directory) override {
     return failOr([&]() { return disk.syncDirectory(directory); });
   }
+  kj::Promise<env::IoOutcome> syncEverything() override {
+    return failOr([&]() { return disk.syncEverything(); });
+  }
   env::SpaceOutcome space() override {
     return fails(Kind::LOOK) ? env::SpaceOutcome{0, 0, failure} : disk.space();
   }
