@@ -45,6 +45,7 @@ struct CommandOptions {
   std::string advertise, rack, readyFile, logFile, logLevel = "info", io = "auto";
   uint64_t reserveMib = 256;
   double scrubMib = 8;
+  double scrubHours = 24;
 };
 
 env::IoEngineChoice engineOf(const std::string& name) {
@@ -140,6 +141,7 @@ class StoreThread {
     server.reserveBytes = options.reserveMib << 20;
     auto network = newSocketNetwork(io.provider->getNetwork(), io.unixEventPort);
     server.scrub.bytesPerSecond = uint64_t(options.scrubMib * (1 << 20));
+    server.scrub.every = int64_t(options.scrubHours * 3600) * kj::SECONDS;
     auto started = ChunkServer::start({io.provider->getTimer(), *network, *disk, *rocksdb::Env::Default(),
                                        *worker, entropy, pool, log, kj::systemPreciseCalendarClock()},
                                       kj::mv(server))
@@ -241,6 +243,10 @@ int run(int argc, char** argv) {
                  "MiB a second of chunks that are read to compare them with their checksums; 0: not at all")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1e6));
+  app.add_option("--scrub-hours", options.scrubHours,
+                 "hours before a chunk is compared again; 0: as soon as all others have been")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 24.0 * 365));
   app.add_option("--io", options.io, "how the disk is reached")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "uring", "pool"}));

@@ -12,7 +12,9 @@ namespace cairn {
 
 namespace {
 
-constexpr kj::Duration EMPTY_PAUSE = 10 * kj::SECONDS;  // between rounds over few or no chunks
+constexpr kj::Duration FIRST_PAUSE = 10 * kj::SECONDS;  // before the first round
+constexpr kj::Duration PAUSE_MAX = 10 * kj::MINUTES;    // between two rounds: in one, new chunks are noted
+constexpr kj::Duration LIST_PAUSE = 10 * kj::MILLISECONDS;
 constexpr kj::Duration STEP_ASIDE = 50 * kj::MILLISECONDS;
 constexpr kj::Duration STEP_ASIDE_MAX = 2 * kj::SECONDS;  // a store that is never idle is scrubbed as well
 constexpr size_t LIST_BATCH = 10'000;
@@ -25,13 +27,16 @@ Scrubber::Scrubber(ChunkStore& store, ScrubOptions options, kj::Timer& timer, co
 
 ScrubProgress Scrubber::progress() const {
   ScrubProgress result{0, bytes, damaged, options.bytesPerSecond};
-  if (!queue.empty()) result.oldestSeconds = secondsBetween(queue.front().checked, checkTimeOf(clock.now()));
+  auto oldest = oldestResting;
+  if (!queue.empty() && (!oldest || queue.front().checked < oldest)) oldest = queue.front().checked;
+  if (oldest) result.oldestSeconds = secondsBetween(oldest, checkTimeOf(clock.now()));
   return result;
 }
 
-void Scrubber::beginRound() {
+Async<void> Scrubber::beginRound() {
   auto now = checkTimeOf(clock.now());
-  std::vector<Turn> all;
+  std::vector<Turn> due;
+  CheckTime resting;
   ChunkHandle after;
   for (bool more = true; more;) {
     auto batch = store.list(after, LIST_BATCH);
@@ -40,11 +45,18 @@ void Scrubber::beginRound() {
       after = state.handle;
       if (state.flags & CORRUPT) continue;
       if (!state.checked) store.markChecked(state.handle, now);  // it has come since the last round
-      all.push_back({state.handle, state.checked ? state.checked : now});
+      auto checked = state.checked ? state.checked : now;
+      if (secondsBetween(checked, now) >= uint64_t(options.every / kj::SECONDS)) {
+        due.push_back({state.handle, checked});
+      } else if (!resting || checked < resting) {
+        resting = checked;
+      }
     }
+    if (more) co_await timer.afterDelay(LIST_PAUSE);
   }
-  std::stable_sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.checked < b.checked; });
-  queue.assign(all.begin(), all.end());
+  std::stable_sort(due.begin(), due.end(), [](auto& a, auto& b) { return a.checked < b.checked; });
+  queue.assign(due.begin(), due.end());
+  oldestResting = resting;
 }
 
 Async<void> Scrubber::stepAside() {
@@ -54,9 +66,11 @@ Async<void> Scrubber::stepAside() {
 
 Async<void> Scrubber::run() {
   if (options.bytesPerSecond == 0) co_return;
+  auto pause = FIRST_PAUSE;
   for (;;) {
-    co_await timer.afterDelay(EMPTY_PAUSE);
-    beginRound();
+    co_await timer.afterDelay(pause);
+    pause = kj::max(FIRST_PAUSE, kj::min(options.every, PAUSE_MAX));
+    co_await beginRound();
     while (!queue.empty()) {
       co_await check(queue.front().handle);
       queue.pop_front();

@@ -3,9 +3,9 @@
 //
 // Scrubbing: reads all chunks of the store, round and round, and compares their bytes with their checksums,
 // so that what rots unread is found while there are other replicas to replace it from. The one that has
-// waited longest comes first, and when that was is kept in the index: a restart goes on where it was.
-// INVARIANT: it reads at most `bytesPerSecond`, a piece at a time, and steps aside while others have work for
-// the store. Owned by chunk_server.cc.
+// waited longest comes first, and when that was is kept in the index: a restart goes on where it was. What
+// has been read within `every` waits. INVARIANT: it reads at most `bytesPerSecond`, a piece at a time, and
+// steps aside while others have work for the store. Owned by chunk_server.cc.
 #pragma once
 
 #include <kj/async.h>
@@ -20,7 +20,8 @@
 namespace cairn {
 
 struct ScrubOptions {
-  uint64_t bytesPerSecond = 8 << 20;  // a terabyte in a day and a half; 0: not at all
+  uint64_t bytesPerSecond = 8 << 20;    // a terabyte in a day and a half; 0: not at all
+  kj::Duration every = 24 * kj::HOURS;  // no chunk is read again before
 };
 
 struct ScrubProgress {
@@ -49,10 +50,11 @@ class Scrubber {
     ChunkHandle handle;
     CheckTime checked;
   };
-  std::deque<Turn> queue;  // of this round, oldest first
+  std::deque<Turn> queue;   // of this round, oldest first
+  CheckTime oldestResting;  // of the chunks that are not due; 0: none is
   uint64_t bytes = 0, damaged = 0;
 
-  void beginRound();
+  Async<void> beginRound();
   Async<void> check(ChunkHandle handle);
   Async<void> stepAside();
 };

@@ -197,7 +197,8 @@ class ChunkCluster {
   sim::SimNetwork network;
   FakeMetaserver meta;
   std::vector<std::unique_ptr<Daemon>> daemons;
-  ScrubOptions scrub{.bytesPerSecond = 0};  // of daemons that are started from now on
+  ScrubOptions scrub{.bytesPerSecond = 0,
+                     .every = 0 * kj::SECONDS};  // of daemons that are started from now on
   ClusterId clientCluster;
   BufferPool clientPool;
   SeededEntropy clientEntropy;

@@ -94,6 +94,26 @@ TEST_F(ScrubberTest, WhatHasWaitedLongestComesFirstAlsoAfterARestart) {
   EXPECT_EQ(order, (std::vector<size_t>{1, 3, 2, 0}));
 }
 
+TEST_F(ScrubberTest, WhatHasBeenReadIsNotReadAgainBeforeItsTime) {
+  c.time.limit(24 * kj::HOURS);
+  auto today = written(1, 1 << 20), before = written(2, 1 << 20);
+  c.pass(200 * kj::MINUTES);
+  c.scrub.every = 3 * kj::HOURS;
+  scrubFrom(1 << 20);
+  auto now = checkTimeOf(c.time.now());
+  c.store(1).markChecked(today.handle, now);
+  c.store(1).markChecked(before.handle, CheckTime(1));
+  c.pass(30 * kj::SECONDS);
+  EXPECT_EQ(checked(before), now) << "it was due";
+  auto reads = c.daemon(1).disk.counters().reads;
+  c.pass(140 * kj::MINUTES);
+  EXPECT_EQ(c.daemon(1).disk.counters().reads, reads);
+  c.pass(40 * kj::MINUTES);
+  EXPECT_GT(c.daemon(1).disk.counters().reads, reads) << "three hours on";
+  EXPECT_EQ(checked(today), checkTimeOf(c.time.now()));
+  EXPECT_EQ(checked(before), checkTimeOf(c.time.now()));
+}
+
 TEST_F(ScrubberTest, ANewChunkIsNotedAndWaitsItsTurn) {
   scrubFrom(1 << 20);
   auto chunk = written(1, 1000);

@@ -84,7 +84,8 @@ TEST_F(Repair, WhileItIsWrittenAFileGetsItsCopiesBack) {
 }
 
 TEST_F(Repair, ARottenReplicaIsFoundByScrubbingAndReplaced) {
-  auto& c = start({.chunkds = 3, .replicas = 3, .more = {"--chunkd-options", "--scrub-mib 256"}});
+  auto& c =
+      start({.chunkds = 3, .replicas = 3, .more = {"--chunkd-options", "--scrub-mib 256 --scrub-hours 0"}});
   auto expected = randomBytes(200'000, 5);
   writeFile(c / "f", expected);
   ASSERT_OK(c.sh("sync f"));
@@ -177,7 +178,7 @@ TEST_F(RepairFigures, TwoDaemonsOfFourAreKilledForGood) {
 TEST_F(RepairFigures, ScrubbingAsFastAsItCan) {
   if (std::getenv("CAIRN_REPAIR_MIB") == nullptr)
     GTEST_SKIP() << "a figure only: CAIRN_REPAIR_MIB is not set";
-  auto& c = fourWith("--scrub-mib 100000");
+  auto& c = fourWith("--scrub-mib 100000 --scrub-hours 0");
   auto scrubbed = [&]() {
     uint64_t bytes = 0;
     for (auto& server : c.json({"status", "--dir", c.directory()}).at("servers").items())

@@ -50,6 +50,7 @@ class ChunkdHost final : public StoreHost {
       : StoreHost(world, kj::str("chunkd-", number), seed), worker(env::newInlineWorker()) {
     disk.setCapacity(cluster.diskBytes);
     scrub.bytesPerSecond = cluster.scrubBytesPerSecond;
+    scrub.every = 0 * kj::SECONDS;
   }
   ~ChunkdHost() noexcept(false) { kill(); }
 
