@@ -18,10 +18,10 @@ namespace cairn {
 namespace {
 
 constexpr kj::Duration CLEAN_INTERVAL = 1 * kj::SECONDS;
-constexpr size_t CLEAN_TOGETHER =
-    32;  // quiet chunks from which the disk is synced as a whole: three flushes for each less
-constexpr kj::Duration CLEAN_TOGETHER_INTERVAL =
-    5 * kj::SECONDS;  // it writes out what others would write again
+constexpr size_t CLEAN_TOGETHER = 32;
+// From so many quiet chunks on the disk is synced as a whole, instead of three flushes for each.
+constexpr kj::Duration CLEAN_TOGETHER_INTERVAL = 5 * kj::SECONDS;
+// At the least: it also writes out what is being written, and might be written again.
 alignas(64) constexpr kj::byte ZEROS[BLOCK_SIZE] = {};
 
 bool isPureStaging(const IndexRecord& record) {
@@ -595,9 +595,8 @@ Async<void> ChunkStore::cleanRound() {
   for (auto& [handle, state] : dirty) {
     if (now - state.lastWrite < options.cleanAfter) continue;
     auto* record = index->find(handle);
-    bool isFile = record != nullptr && !record->has(FRESH);
-    quiet.add(Quiet{handle, record == nullptr ? ChunkVersion() : record->version, state.writes,
-                    isFile || (record != nullptr && record->has(CREATED))});
+    bool isNamed = record != nullptr && (!record->has(FRESH) || record->has(CREATED));
+    quiet.add(Quiet{handle, record == nullptr ? ChunkVersion() : record->version, state.writes, isNamed});
   }
   if (quiet.size() >= CLEAN_TOGETHER) {
     if (now - syncedTogether < CLEAN_TOGETHER_INTERVAL) co_return;  // by then they are more
