@@ -50,22 +50,22 @@ ChunkFacts ChunkSurvey::recorded(ChunkHandle chunk) const {
 }
 
 ChunkFacts ChunkSurvey::facts(ChunkHandle chunk, ServerId server) const {
-  auto facts = recorded(chunk);
-  KJ_IF_MAYBE (record, facts.record) {
-    facts.currentElsewhere = view.chunks.currentElsewhere(chunk, *record, server, timer.now());
+  return beside(chunk, server, recorded(chunk));
+}
+
+ChunkFacts ChunkSurvey::beside(ChunkHandle chunk, ServerId server, ChunkFacts recorded) const {
+  KJ_IF_MAYBE (record, recorded.record) {
+    recorded.currentElsewhere = view.chunks.currentElsewhere(chunk, *record, server, timer.now());
   }
-  return facts;
+  return recorded;
 }
 
 void ChunkSurvey::judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica) {
   judgeReplica(chunk, replica, recorded(chunk));
 }
 
-void ChunkSurvey::judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica, ChunkFacts facts) {
-  KJ_IF_MAYBE (record, facts.record) {
-    facts.currentElsewhere = view.chunks.currentElsewhere(chunk, *record, replica.server, timer.now());
-  }
-  auto verdict = judge(chunk, replica.version, facts);
+void ChunkSurvey::judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica, const ChunkFacts& recorded) {
+  auto verdict = judge(chunk, replica.version, beside(chunk, replica.server, recorded));
   if (verdict == Verdict::NEWER && replica.state != ReplicaFacts::State::CORRUPT)
     newer[chunk] = std::max(newer[chunk], replica.version);
   view.garbage.seen(replica.server, chunk, replica.version, verdict, operations.last(), timer.now());

@@ -45,7 +45,8 @@ class ChunkSurvey : private kj::TaskSet::ErrorHandler {
 
  private:
   ChunkFacts recorded(ChunkHandle chunk) const;  // all but what there is elsewhere
-  void judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica, ChunkFacts facts);
+  ChunkFacts beside(ChunkHandle chunk, ServerId server, ChunkFacts recorded) const;  // with that
+  void judgeReplica(ChunkHandle chunk, const ReplicaFacts& replica, const ChunkFacts& recorded);
   bool isDue();
   void slice();
   Async<void> collectRecords();
