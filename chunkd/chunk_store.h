@@ -283,12 +283,14 @@ class ChunkStore final : private kj::TaskSet::ErrorHandler {
                           uint32_t pieceSum, uint32_t& word);
   Async<Status> cut(Live& chunk, ChunkVersion version, uint32_t length);
   Async<Status> syncCut(Live& chunk);
+  Status failed(ChunkHandle handle, kj::StringPtr doing, env::IoOutcome outcome);
+  Status noIntent(ChunkHandle handle);
+
+  // chunk_cleaning.cc
   Async<void> cleanForEver();
   Async<void> cleanRound();
   Async<void> syncTogether(kj::ArrayPtr<const Quiet> chunks);
   Async<void> clean(ChunkHandle handle);
-  Status failed(ChunkHandle handle, kj::StringPtr doing, env::IoOutcome outcome);
-  Status noIntent(ChunkHandle handle);
 
   // chunk_files.cc
   Async<Status> openFiles(Live& chunk, Want want);

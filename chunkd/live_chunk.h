@@ -2,7 +2,7 @@
 // Copyright 2026 the CairnFS authors
 //
 // A chunk while it is in use: who is at which blocks, its two open files, its checksum words in memory.
-// Private to chunk_store.cc, chunk_files.cc and recovery.cc.
+// Private to the files that ChunkStore is in.
 #pragma once
 
 #include <kj/refcount.h>

@@ -243,8 +243,9 @@ int run(int argc, char** argv) {
                  "MiB a second of chunks that are read to compare them with their checksums; 0: not at all")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1e6));
-  app.add_option("--scrub-hours", options.scrubHours,
-                 "hours before a chunk is compared again; 0: as soon as all others have been")
+  app.add_option(
+         "--scrub-hours", options.scrubHours,
+         "hours before a chunk is compared again, rounded up to threes; 0: as soon as all others have been")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 24.0 * 365));
   app.add_option("--io", options.io, "how the disk is reached")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Scrubbing: reads all chunks of the store, round and round, and compares their bytes with their checksums,
+// Scrubbing: reads all chunks of the store and compares their bytes with their checksums,
 // so that what rots unread is found while there are other replicas to replace it from. The one that has
 // waited longest comes first, and when that was is kept in the index: a restart goes on where it was. What
 // has been read within `every` waits. INVARIANT: it reads at most `bytesPerSecond`, a piece at a time, and
