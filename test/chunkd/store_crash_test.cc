@@ -200,10 +200,16 @@ TEST_F(StoreCrash, AWriteBesideTheSyncOfAllIsNotCoveredByIt) {
   auto anew = house.create(6, 2);
   ASSERT_EQ(house.write(anew, 0, pattern(6000, 2)), Status::OK);
   EXPECT_NE(flagsOf(chunks[0]) & UNSYNCED, 0) << "it is under way";
+  auto syncs = disk.counters().syncs;
   house.advance(3 * kj::SECONDS);
   EXPECT_EQ(flagsOf(chunks[0]), 0);
   EXPECT_NE(flagsOf(chunks[4]) & UNSYNCED, 0);
   EXPECT_NE(flagsOf(anew) & UNSYNCED, 0);
+  house.advance(20 * kj::SECONDS);
+  EXPECT_EQ(flagsOf(chunks[4]), 0);
+  EXPECT_EQ(flagsOf(anew), 0);
+  EXPECT_EQ(disk.counters().syncs, syncs + 1 + 2 * 3)
+      << "of all, and both files and the name of each of the two";
 }
 
 TEST(StoreCrashOfMany, WhenTheDiskCannotSyncAllTogetherEachIsSyncedForItself) {
@@ -221,6 +227,7 @@ TEST(StoreCrashOfMany, WhenTheDiskCannotSyncAllTogetherEachIsSyncedForItself) {
     place.disk.failFrom(call, EIO, FailingDisk::Until::ONCE);
     house.advance(1 * kj::SECONDS);
     EXPECT_TRUE(place.disk.hasFailed());
+    EXPECT_EQ(house.log.has("50 chunks together"), call == 2);
     house.advance(20 * kj::SECONDS);
     for (auto& chunk : chunks) EXPECT_EQ(KJ_ASSERT_NONNULL(house.store().describe(chunk.handle)).flags, 0);
     EXPECT_EQ(house.store().takeQuarantined().size(), 0u);

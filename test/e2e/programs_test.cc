@@ -67,7 +67,7 @@ TEST_F(Programs, ATreeIsBuiltWithMake) {
 
 TEST_F(Programs, RsyncHasNothingToDoTheSecondTime) {
   NEEDS("rsync");
-  EXPECT_OK(shell("mkdir -p " + c.scratch("tree/d") + "; cd " + c.scratch("tree") +
+  EXPECT_OK(shell("set -e; mkdir -p " + c.scratch("tree/d") + "; cd " + c.scratch("tree") +
                   "; echo x > f; ln f hard; ln -s f soft; mkfifo p; truncate -s 10M sparse; echo y >> "
                   "sparse; chmod 4755 f; "
                   "setfattr -n user.x -v 1 f; touch -d '1999-01-01 01:02:03.123456789' d/old"));
