@@ -34,6 +34,38 @@ kj::Vector<ReplicaAddress> addressesOf(capnp::List<rpc::Replica>::Reader list) {
   return addresses;
 }
 
+struct ArrivedWrite {
+  // What a message asks to be written; refers to its bytes.
+  kj::Array<uint32_t> checksums;
+  kj::Array<WriteExtent> extents;
+  ForwardedWrite write;
+};
+
+template <typename Params>
+kj::Maybe<ArrivedWrite> arrived(Params params, uint64_t serial) {
+  // Null: what it says of its extents does not fit the chunk, its bytes or its checksums.
+  auto list = params.getExtents();
+  auto data = params.getData();
+  if (list.size() == 0 || list.size() > WRITE_EXTENTS_MAX || data.size() > TRANSFER_SIZE_MAX) return nullptr;
+  auto checksums = arrayOf(params.getChecksums());
+  auto extents = kj::heapArrayBuilder<WriteExtent>(list.size());
+  auto bytesLeft = data;
+  auto sumsLeft = checksums.asPtr().asConst();
+  for (auto extent : list) {
+    uint64_t start = extent.getOffset(), size = extent.getSize(), end = start + size;
+    if (size == 0 || size > bytesLeft.size() || end > CHUNK_SIZE) return nullptr;
+    size_t blocks = (end + BLOCK_SIZE - 1) / BLOCK_SIZE - start / BLOCK_SIZE;
+    if (blocks > sumsLeft.size()) return nullptr;
+    extents.add(WriteExtent{uint32_t(start), bytesLeft.slice(0, size), sumsLeft.slice(0, blocks)});
+    bytesLeft = bytesLeft.slice(size, bytesLeft.size());
+    sumsLeft = sumsLeft.slice(blocks, sumsLeft.size());
+  }
+  if (bytesLeft.size() > 0 || sumsLeft.size() > 0) return nullptr;
+  ArrivedWrite write{kj::mv(checksums), extents.finish(), {}};
+  write.write = {keyOf(params.getChunk()), serial, write.extents, data, write.checksums};
+  return write;
+}
+
 template <typename Results>
 void answer(Results results, const ChainOutcome& outcome, Status good = Status::OK) {
   bool failed = outcome.failed.size() > 0;
@@ -141,10 +173,33 @@ rpc::ChunkServer::Client ChunkService::newOrderHandlers() {
 
 // -- writes
 
+kj::Maybe<Status> ChunkService::refuse(const ForwardedWrite& write) const {
+  for (auto& extent : write.extents) {
+    KJ_IF_MAYBE (refusal, store.refuseWrite(write.chunk, extent.offset, extent.data, extent.checksums)) {
+      return *refusal;
+    }
+  }
+  return nullptr;
+}
+
+Async<Status> ChunkService::applyHere(ForwardedWrite write) {
+  // All extents at once; those that overlap take their turns in the store. All have ended when it answers.
+  kj::Vector<kj::Promise<Status>> extents(write.extents.size());
+  for (auto& extent : write.extents) {
+    extents.add(store.writeVerified(write.chunk, extent.offset, extent.data, extent.checksums));
+  }
+  auto worst = Status::OK;
+  for (auto& extent : extents) {
+    auto status = co_await extent;
+    if (!ok(status) && (ok(worst) || worst == Status::NO_SPACE)) worst = status;
+  }
+  co_return worst;
+}
+
 Async<ChainOutcome> ChunkService::applyEverywhere(kj::ArrayPtr<const ReplicaAddress> chain,
                                                   ForwardedWrite write) {
   // Both begin in this turn of the loop: the store gives the write its place, and it leaves in its order.
-  kj::Promise<Status> local = store.writeVerified(write.chunk, write.offset, write.data, write.checksums);
+  kj::Promise<Status> local = applyHere(write);
   auto others = replication.forward(chain, write);
   auto status = co_await local;
   if (ok(status)) {
@@ -171,7 +226,7 @@ Async<ChainOutcome> ChunkService::mutate(ForwardedWrite write) {
   auto& lease = leases.at(handle);
   write.serial = lease.nextSerial++;
   (void)order.take(write.chunk, write.serial);  // our own order is never out of order
-  lease.end = kj::max(lease.end, write.offset + uint32_t(write.data.size()));
+  for (auto& extent : write.extents) lease.end = kj::max(lease.end, extent.end());
   accepted[handle].count++;
   KJ_DEFER({
     auto found = accepted.find(handle);
@@ -201,44 +256,50 @@ kj::Promise<void> ChunkService::drained(ChunkHandle chunk) {
 Async<void> ChunkHandlers::doWrite(WriteContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
-  auto key = keyOf(params.getChunk());
-  auto data = params.getData();
-  auto sums = arrayOf(params.getChecksums());
-  KJ_IF_MAYBE (refusal, service.store.refuseWrite(key, params.getOffset(), data, sums)) {
+  auto message = arrived(params, 0);
+  if (message == nullptr) {
+    results.setStatus(Status::INVALID);
+    co_return;
+  }
+  auto& write = KJ_ASSERT_NONNULL(message).write;
+  KJ_IF_MAYBE (refusal, service.refuse(write)) {
     results.setStatus(*refusal);
     co_return;
   }
-  KJ_IF_MAYBE (refusal, service.leases.refuse(key, service.timer.now())) {
+  KJ_IF_MAYBE (refusal, service.leases.refuse(write.chunk, service.timer.now())) {
     results.setStatus(*refusal);
     co_return;
   }
-  auto outcome = co_await service.mutate({key, 0, params.getOffset(), data, sums});
+  auto outcome = co_await service.mutate(write);
   answer(results, outcome);
-  results.setBlocks(service.store.blocksInUse(key.handle));
+  results.setBlocks(service.store.blocksInUse(write.chunk.handle));
 }
 
 Async<void> ChunkHandlers::doApply(ApplyContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
-  auto key = keyOf(params.getChunk());
-  auto data = params.getData();
-  auto sums = arrayOf(params.getChecksums());
-  auto self = service.ourselves();
-  KJ_IF_MAYBE (refusal, service.store.refuseWrite(key, params.getOffset(), data, sums)) {
-    results.setStatus(*refusal);
-    results.initFailed(1).set(0, self.server.value());
+  auto refuse = [&](Status status) {
+    results.setStatus(status);
+    results.initFailed(1).set(0, service.ourselves().server.value());
+  };
+  auto message = arrived(params, params.getSerial());
+  if (message == nullptr) {
+    refuse(Status::INVALID);
     co_return;
   }
-  if (service.order.take(key, params.getSerial()) == ApplyOrder::Turn::OUT_OF_ORDER) {
-    service.log.warning("write ", params.getSerial(), " of ", key,
+  auto& write = KJ_ASSERT_NONNULL(message).write;
+  KJ_IF_MAYBE (refusal, service.refuse(write)) {
+    refuse(*refusal);
+    co_return;
+  }
+  if (service.order.take(write.chunk, write.serial) == ApplyOrder::Turn::OUT_OF_ORDER) {
+    service.log.warning("write ", write.serial, " of ", write.chunk,
                         " came out of order: we have missed one -> refused until the next version");
-    results.setStatus(Status::INVALID);
-    results.initFailed(1).set(0, self.server.value());
+    refuse(Status::INVALID);
     co_return;
   }
   auto rest = addressesOf(params.getRest());
-  auto outcome =
-      co_await service.applyEverywhere(rest, {key, params.getSerial(), params.getOffset(), data, sums});
+  auto outcome = co_await service.applyEverywhere(rest, write);
   answer(results, outcome);
 }
 
@@ -274,6 +335,7 @@ Async<void> ChunkHandlers::doAppend(AppendContext context) {
   // In pieces as large as a write may be (which keeps them aligned to words for sending by reference). All
   // are accepted in this turn, so no other write comes between.
   kj::Vector<kj::Array<uint32_t>> sums;
+  auto extents = kj::heapArray<WriteExtent>((data.size() + TRANSFER_SIZE_MAX - 1) / TRANSFER_SIZE_MAX);
   kj::Vector<kj::Promise<ChainOutcome>> pieces;
   for (size_t at = 0; at < data.size();) {
     uint32_t offset = start + uint32_t(at);
@@ -285,7 +347,9 @@ Async<void> ChunkHandlers::doAppend(AppendContext context) {
       in += step;
     }
     sums.add(pieceSums.releaseAsArray());
-    pieces.add(service.mutate({key, 0, offset, piece, sums.back()}));
+    auto& extent = extents[pieces.size()];
+    extent = {offset, piece, sums.back()};
+    pieces.add(service.mutate({key, 0, kj::arrayPtr(&extent, 1), piece, sums.back()}));
     at += piece.size();
   }
   ChainOutcome total;

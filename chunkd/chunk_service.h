@@ -75,6 +75,8 @@ class ChunkService {
   kj::Promise<void> drained(ChunkHandle chunk);  // when no accepted write is under way
   AppliedBy ourselves() const { return {store.identity().server, store.bootNumber()}; }
 
+  kj::Maybe<Status> refuse(const ForwardedWrite& write) const;
+  Async<Status> applyHere(ForwardedWrite write);
   Async<ChainOutcome> applyEverywhere(kj::ArrayPtr<const ReplicaAddress> chain, ForwardedWrite write);
   Async<ChainOutcome> mutate(ForwardedWrite write);
 };

@@ -222,13 +222,10 @@ Async<Status> ChunkStore::apply(Live& chunk, ChunkKey key, uint32_t offset, kj::
   std::array<uint32_t, INTENT_BLOCKS_MAX> oldSpace;
   for (uint32_t block = first; block < end; block++) oldSpace[block - first] = chunk.word(block);
   auto before = kj::arrayPtr(oldSpace.data(), end - first);
-  kj::Maybe<Intents::Armed> armed =
-      intents->arm(IntentKind::WRITE, key.handle, key.version, first, 0, words, before);
-  while (armed == nullptr) {
-    if (intents->noneWillBeFree()) co_return noIntent(key.handle);
-    co_await intents->whenFree();
-    armed = intents->arm(IntentKind::WRITE, key.handle, key.version, first, 0, words, before);
-  }
+  Intents::Intent wanted{IntentKind::WRITE, key.handle, key.version, first, 0, words, before};
+  auto armed = intents->arm(wanted);
+  if (armed == nullptr) armed = co_await intents->armInTurn(wanted);
+  if (armed == nullptr) co_return noIntent(key.handle);
   auto& intent = KJ_ASSERT_NONNULL(armed);
 
   // Words first: when the disk is full, that shows while no byte has changed.
@@ -520,13 +517,9 @@ Async<Status> ChunkStore::cut(Live& chunk, ChunkVersion version, uint32_t length
     word = env::crc32c(bytes) ^ env::ZERO_BLOCK_CRC;
   }
   auto words = kj::arrayPtr(&word, rest > 0 ? 1 : 0);
-  kj::Maybe<Intents::Armed> armed =
-      intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words, words);
-  while (armed == nullptr) {
-    if (intents->noneWillBeFree()) co_return noIntent(chunk.handle);
-    co_await intents->whenFree();
-    armed = intents->arm(IntentKind::TRUNCATE, chunk.handle, version, block, length, words, words);
-  }
+  auto armed =
+      co_await intents->armInTurn({IntentKind::TRUNCATE, chunk.handle, version, block, length, words, words});
+  if (armed == nullptr) co_return noIntent(chunk.handle);
   auto& intent = KJ_ASSERT_NONNULL(armed);
   auto outcome = co_await chunk.dataFile().truncate(length);
   if (outcome.ok()) outcome = co_await chunk.sumFile().truncate(sumOffset(block));

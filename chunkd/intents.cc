@@ -19,34 +19,38 @@ IntentSlot& Intents::at(size_t slot) const {
   return *reinterpret_cast<IntentSlot*>(const_cast<kj::byte*>(memory.begin()) + slot * INTENT_SLOT_SIZE);
 }
 
-kj::Promise<void> Intents::whenFree() {
-  if (free.size() > 0 || noneWillBeFree()) return kj::READY_NOW;
-  auto pair = kj::newPromiseAndFulfiller<void>();
-  waiting.add(kj::mv(pair.fulfiller));
+kj::Maybe<Intents::Armed> Intents::arm(const Intent& intent) {
+  KJ_REQUIRE(intent.words.size() <= INTENT_BLOCKS_MAX && intent.before.size() == intent.words.size(),
+             intent.words.size(), intent.before.size());
+  if (free.size() == 0) return nullptr;
+  return take(intent);
+}
+
+kj::Promise<kj::Maybe<Intents::Armed>> Intents::armInTurn(Intent intent) {
+  auto armed = arm(intent);
+  if (armed != nullptr || left.size() == INTENT_SLOTS) return kj::mv(armed);
+  auto pair = kj::newPromiseAndFulfiller<kj::Maybe<Armed>>();
+  waiting.push_back({intent, kj::mv(pair.fulfiller)});
   return kj::mv(pair.promise);
 }
 
-kj::Maybe<Intents::Armed> Intents::arm(IntentKind kind, ChunkHandle handle, ChunkVersion version,
-                                       uint32_t firstBlock, uint32_t length,
-                                       kj::ArrayPtr<const uint32_t> words,
-                                       kj::ArrayPtr<const uint32_t> before) {
-  KJ_REQUIRE(words.size() <= INTENT_BLOCKS_MAX && before.size() == words.size(), words.size(), before.size());
-  if (free.size() == 0) return nullptr;
+Intents::Armed Intents::take(const Intent& intent) {
+  auto& words = intent.words;
   size_t slot = free.back();
   free.removeLast();
-  IntentSlot& intent = at(slot);
-  intent.format = STORE_FORMAT;
-  intent.firstBlock = firstBlock;
-  intent.count = uint32_t(words.size());
-  intent.length = length;
-  intent.handle = handle.value();
-  intent.version = version.value();
-  memcpy(intent.words, words.begin(), words.size() * sizeof(uint32_t));
-  memcpy(intent.words + words.size(), before.begin(), before.size() * sizeof(uint32_t));
-  intent.crc = intentCrc(intent);
+  IntentSlot& written = at(slot);
+  written.format = STORE_FORMAT;
+  written.firstBlock = intent.firstBlock;
+  written.count = uint32_t(words.size());
+  written.length = intent.length;
+  written.handle = intent.handle.value();
+  written.version = intent.version.value();
+  memcpy(written.words, words.begin(), words.size() * sizeof(uint32_t));
+  memcpy(written.words + words.size(), intent.before.begin(), words.size() * sizeof(uint32_t));
+  written.crc = intentCrc(written);
   // The kernel has the page as this processor has it when the process dies: only the compiler may reorder.
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  *static_cast<volatile uint32_t*>(&intent.kind) = uint32_t(kind);
+  *static_cast<volatile uint32_t*>(&written.kind) = uint32_t(intent.kind);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   return Armed(*this, slot);
 }
@@ -59,9 +63,12 @@ void Intents::Armed::clear() {
 
 void Intents::Armed::leave() {
   if (intents == nullptr) return;
-  intents->left.insert(slot);
-  if (intents->noneWillBeFree()) intents->wake();
+  auto& all = *intents;
   intents = nullptr;
+  all.left.insert(slot);
+  if (all.left.size() < INTENT_SLOTS) return;
+  for (auto& waiter : all.waiting) waiter.fulfiller->fulfill(nullptr);
+  all.waiting.clear();
 }
 
 void Intents::forget(ChunkHandle chunk) {
@@ -76,12 +83,11 @@ void Intents::release(size_t slot) {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   *static_cast<volatile uint32_t*>(&at(slot).kind) = uint32_t(IntentKind::NONE);
   free.add(slot);
-  wake();
-}
-
-void Intents::wake() {
-  for (auto& waiter : waiting) waiter->fulfill();
-  waiting.clear();
+  while (!waiting.empty() && free.size() > 0) {
+    auto next = kj::mv(waiting.front());
+    waiting.pop_front();
+    if (next.fulfiller->isWaiting()) next.fulfiller->fulfill(take(next.intent));
+  }
 }
 
 kj::Vector<IntentSlot> Intents::found() const {

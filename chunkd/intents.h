@@ -11,6 +11,7 @@
 #include <kj/async.h>
 #include <kj/vector.h>
 
+#include <list>
 #include <set>
 
 #include "chunkd/store_format.h"
@@ -35,15 +36,20 @@ class Intents {
     size_t slot;
   };
 
-  kj::Promise<void> whenFree();
-  // Resolves when arm() will find a slot, unless another caller takes it first, or when none will be free.
-
-  kj::Maybe<Armed> arm(IntentKind kind, ChunkHandle handle, ChunkVersion version, uint32_t firstBlock,
-                       uint32_t length, kj::ArrayPtr<const uint32_t> words,
-                       kj::ArrayPtr<const uint32_t> before);
-  // `words` the blocks will have, and those they had `before`, as many. Null: all slots are taken.
-
-  bool noneWillBeFree() const { return left.size() == INTENT_SLOTS; }  // all have been left
+  struct Intent {
+    IntentKind kind;
+    ChunkHandle handle;
+    ChunkVersion version;
+    uint32_t firstBlock = 0;
+    uint32_t length = 0;                  // TRUNCATE: the new length, bytes
+    kj::ArrayPtr<const uint32_t> words;   // the blocks will have
+    kj::ArrayPtr<const uint32_t> before;  // that they had, as many
+  };
+  kj::Maybe<Armed> arm(const Intent& intent);
+  // Null: all slots are taken, or others wait for one.
+  kj::Promise<kj::Maybe<Armed>> armInTurn(Intent intent);
+  // When all that have waited longer have theirs. Null: no slot will be free, all have been left. Who drops
+  // the promise may leave a slot armed.
   void forget(ChunkHandle chunk);  // its files are gone, and with them what was left to settle
 
   kj::Vector<IntentSlot> found() const;  // the armed ones that are whole
@@ -54,11 +60,15 @@ class Intents {
   kj::ArrayPtr<kj::byte> memory;  // of the mapping
   kj::Vector<size_t> free;
   std::set<size_t> left;
-  kj::Vector<kj::Own<kj::PromiseFulfiller<void>>> waiting;
+  struct Waiter {
+    Intent intent;
+    kj::Own<kj::PromiseFulfiller<kj::Maybe<Armed>>> fulfiller;
+  };
+  std::list<Waiter> waiting;  // INVARIANT: while somebody waits, no slot is free
 
   IntentSlot& at(size_t slot) const;
+  Armed take(const Intent& intent);
   void release(size_t slot);
-  void wake();
 };
 
 }  // namespace cairn

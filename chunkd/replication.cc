@@ -67,7 +67,11 @@ Async<ChainOutcome> Replication::forwardTo(Hop& hop, ServerId server, kj::Array<
     chunk.setHandle(write.chunk.handle.value());
     chunk.setVersion(write.chunk.version.value());
     request.setSerial(write.serial);
-    request.setOffset(write.offset);
+    auto extents = request.initExtents(unsigned(write.extents.size()));
+    for (unsigned i = 0; i < write.extents.size(); i++) {
+      extents[i].setOffset(write.extents[i].offset);
+      extents[i].setSize(uint32_t(write.extents[i].data.size()));
+    }
     request.adoptData(
         capnp::Orphanage::getForMessageContaining(rpc::ChunkServer::ApplyParams::Builder(request))
             .referenceExternalData(write.data));

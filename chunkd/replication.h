@@ -31,12 +31,21 @@ struct ChainOutcome {
   bool onlyForSpace = true;     // each failure was noSpace
 };
 
+struct WriteExtent {
+  // One of the runs of bytes of a write.
+  uint32_t offset = 0;  // from the start of the chunk
+  kj::ArrayPtr<const kj::byte> data;
+  kj::ArrayPtr<const uint32_t> checksums;  // one per piece of `data` cut at block boundaries of the chunk
+
+  uint32_t end() const { return offset + uint32_t(data.size()); }
+};
+
 struct ForwardedWrite {
   ChunkKey chunk;
   uint64_t serial = 0;
-  uint32_t offset = 0;
-  kj::ArrayPtr<const kj::byte> data;
-  kj::ArrayPtr<const uint32_t> checksums;
+  kj::ArrayPtr<const WriteExtent> extents;
+  kj::ArrayPtr<const kj::byte> data;       // of all extents, one after the other
+  kj::ArrayPtr<const uint32_t> checksums;  // likewise
 };
 
 class Replication {
@@ -44,8 +53,8 @@ class Replication {
   Replication(PeerEnvironment& environment, const env::Logger& log) : environment(environment), log(log) {}
 
   kj::Promise<ChainOutcome> forward(kj::ArrayPtr<const ReplicaAddress> chain, ForwardedWrite write);
-  // Sends to chain[0], which takes care of the rest. `chain` is read in this call only; the write's data and
-  // checksums must stay until the promise resolves. Resolves when all have answered or failed; never fails.
+  // Sends to chain[0], which takes care of the rest. `chain` is read in this call only; what the write points
+  // to must stay until the promise resolves. Resolves when all have answered or failed; never fails.
 
  private:
   struct Hop {

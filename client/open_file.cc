@@ -369,13 +369,11 @@ Async<void> FileState::linger() {
 
 Async<void> FileState::send(WriteBuffer::Outgoing outgoing) {
   auto number = outgoing.id;
-  auto end = outgoing.extent.end();
-  auto index = locate(FileOffset(outgoing.extent.offset)).index;
+  auto end = outgoing.end();
+  auto index = locate(FileOffset(outgoing.offset())).index;
   Tried<Result<DirtyChunk>> tried;
   for (;;) {
-    auto& extent = outgoing.extent;
-    tried = co_await tryOnce<Result<DirtyChunk>>(
-        parts.writer.write(id, Extent{extent.offset, extent.bytes, extent.memory->addRef()}));
+    tried = co_await tryOnce<Result<DirtyChunk>>(parts.writer.write(id, outgoing));
     bool isRefused = false;
     KJ_IF_MAYBE (written, tried.answer) isRefused = written->status() == Status::NOT_LEASED;
     if (!isRefused) break;

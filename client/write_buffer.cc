@@ -16,6 +16,7 @@ constexpr uint64_t WINDOW = TRANSFER_SIZE_MAX;
 static_assert(CHUNK_SIZE % WINDOW == 0);
 constexpr size_t READY_SIZE_MIN =
     64 << 10;  // an extent that reaches the end of its window and is this large goes
+constexpr size_t COMPANION_SIZE_MAX = 32 << 10;  // larger ones are worth a message of their own
 
 constexpr uint64_t windowOf(uint64_t offset) {
   return offset / WINDOW;
@@ -192,12 +193,12 @@ kj::Maybe<WriteBuffer::Outgoing> WriteBuffer::next(kj::TimePoint now, Urgency ur
     return nullptr;
   for (auto offset : ready) {
     auto entry = waiting.find(offset);
-    if (!isBlocked(entry->second.extent)) return send(entry);
+    if (!isBlocked(entry->second.extent)) return send(choose(entry, now, urgency));
   }
   for (auto offset : lingering) {
     auto entry = waiting.find(offset);
     if (!isDue(entry->second, now, urgency)) break;  // they are in order of age
-    if (!isBlocked(entry->second.extent)) return send(entry);
+    if (!isBlocked(entry->second.extent)) return send(choose(entry, now, urgency));
   }
   return nullptr;
 }
@@ -208,8 +209,15 @@ bool WriteBuffer::joins(const Waiting& entry, uint64_t window) const {
          extent.bytes.size() < limits.keepSizeMin && !isBlocked(extent);
 }
 
-WriteBuffer::Outgoing WriteBuffer::send(WaitingMap::iterator chosen) {
-  // Takes the neighbours along that touch the chosen extent within its window: one message instead of many.
+bool WriteBuffer::goesAlong(const Waiting& entry, kj::TimePoint now, Urgency urgency) const {
+  // Where the last write ended the next one may go on.
+  auto& extent = entry.extent;
+  return extent.bytes.size() <= COMPANION_SIZE_MAX && extent.end() != lastEnd &&
+         (entry.isReady || isDue(entry, now, urgency)) && !isBlocked(extent);
+}
+
+WriteBuffer::Parts WriteBuffer::choose(WaitingMap::iterator chosen, kj::TimePoint now, Urgency urgency) {
+  // The neighbours that touch the chosen extent within its window become one with it, due or not.
   auto first = chosen, last = std::next(chosen);
   uint64_t window = windowOf(chosen->first);
   if (joins(chosen->second, window)) {
@@ -223,50 +231,94 @@ WriteBuffer::Outgoing WriteBuffer::send(WaitingMap::iterator chosen) {
       ++last;
     }
   }
-  uint64_t serial = UINT64_MAX;
-  for (auto entry = first; entry != last; ++entry) serial = std::min(serial, entry->second.serial);
-  auto extent = gather(first, last);
-  for (auto entry = first; entry != last;) entry = drop(entry);
+  Parts parts;
+  for (auto entry = first; entry != last; ++entry) parts.push_back(entry);
+  size_t size = std::prev(last)->second.extent.end() - first->first;
+  if (size <= COMPANION_SIZE_MAX) addCompanions(parts, size, now, urgency);
+  return parts;
+}
 
-  auto id = ++ids;
-  sentTotal += extent.bytes.size();
-  sentOffsets.emplace(id, extent.offset);
-  Outgoing outgoing{id, Extent{extent.offset, extent.bytes, extent.memory->addRef()}};
-  sent.emplace(extent.offset, Sent{kj::mv(extent), id, serial});
+void WriteBuffer::addCompanions(Parts& parts, size_t size, kj::TimePoint now, Urgency urgency) {
+  // What else may go now to the same chunk: from the chosen extent on, round its end. That is cheaper than to
+  // find the oldest, which are chosen in their turn, and the disks like it better.
+  uint64_t from = parts.front()->first;
+  uint64_t start = startOf(locate(FileOffset(from)).index).value();
+  auto add = [&](WaitingMap::iterator entry, uint64_t end) {
+    for (; entry != waiting.end() && entry->first < end; ++entry) {
+      if (parts.size() == limits.extentsMax || size + COMPANION_SIZE_MAX > TRANSFER_SIZE_MAX) return;
+      if (!goesAlong(entry->second, now, urgency)) continue;
+      size += entry->second.extent.bytes.size();
+      parts.push_back(entry);
+    }
+  };
+  add(std::next(parts.back()), start + CHUNK_SIZE);
+  add(waiting.lower_bound(start), from);
+  std::sort(parts.begin(), parts.end(), [](auto left, auto right) { return left->first < right->first; });
+}
+
+WriteBuffer::Outgoing WriteBuffer::send(const Parts& parts) {
+  uint64_t serial = UINT64_MAX;
+  for (auto entry : parts) serial = std::min(serial, entry->second.serial);
+  auto outgoing = gather(parts);
+  for (auto entry : parts) drop(entry);
+
+  outgoing.id = ++ids;
+  kj::Vector<ByteRange> ranges(outgoing.extents.size());
+  auto rest = outgoing.bytes;
+  for (auto& range : outgoing.extents) {
+    Extent extent{range.offset, rest.slice(0, range.size), outgoing.memory->addRef()};
+    sent.emplace(range.offset, Sent{kj::mv(extent), outgoing.id, serial});
+    rest = rest.slice(range.size, rest.size());
+    ranges.add(range);
+  }
+  sentTotal += outgoing.bytes.size();
+  messages.emplace(outgoing.id, kj::mv(ranges));
   return outgoing;
 }
 
-Extent WriteBuffer::gather(WaitingMap::iterator first, WaitingMap::iterator last) {
+WriteBuffer::Outgoing WriteBuffer::gather(const Parts& parts) {
   // A message refers to whole words of memory: a last word that is not full is padded with zeros.
-  auto& only = first->second.extent;
-  size_t padding = roundUpToWord(only.bytes.size()) - only.bytes.size();
-  if (std::next(first) == last && isWordAligned(only.bytes.begin()) &&
-      (padding == 0 || only.memory->mayChange())) {
+  Outgoing outgoing;
+  size_t total = 0;
+  for (auto entry : parts) {
+    auto& extent = entry->second.extent;
+    if (outgoing.extents.empty() || outgoing.end() != extent.offset) {
+      outgoing.extents.add(ByteRange{extent.offset, 0});
+    }
+    outgoing.extents.back().size += extent.bytes.size();
+    total += extent.bytes.size();
+  }
+  auto& only = parts.front()->second.extent;
+  size_t padding = roundUpToWord(total) - total;
+  if (parts.size() == 1 && isWordAligned(only.bytes.begin()) && (padding == 0 || only.memory->mayChange())) {
     if (padding > 0) {
       memset(only.memory->writable() + (only.bytes.end() - only.memory->begin()), 0, padding);
     }
-    return Extent{only.offset, only.bytes, only.memory->addRef()};
+    outgoing.bytes = only.bytes;
+    outgoing.memory = only.memory->addRef();
+    return outgoing;
   }
-  size_t total = std::prev(last)->second.extent.end() - first->first;
-  auto memory = kj::refcounted<BufferMemory>(*budget, roundUpToWord(total));
+  auto memory = kj::refcounted<BufferMemory>(*budget, total + padding);
   auto target = memory->writable();
-  for (auto entry = first; entry != last; ++entry) {
+  for (auto entry : parts) {
     auto& bytes = entry->second.extent.bytes;
     memcpy(target, bytes.begin(), bytes.size());
     target += bytes.size();
   }
-  memset(target, 0, roundUpToWord(total) - total);
-  auto view = kj::arrayPtr(memory->begin(), total);
-  return Extent{first->first, view, kj::mv(memory)};
+  memset(target, 0, padding);
+  outgoing.bytes = kj::arrayPtr(memory->begin(), total);
+  outgoing.memory = kj::mv(memory);
+  return outgoing;
 }
 
 void WriteBuffer::done(uint64_t id) {
-  auto offset = sentOffsets.find(id);
-  KJ_REQUIRE(offset != sentOffsets.end(), "done twice", id);
-  auto entry = sent.find(offset->second);
-  sentTotal -= entry->second.extent.bytes.size();
-  sent.erase(entry);
-  sentOffsets.erase(offset);
+  auto message = messages.find(id);
+  KJ_REQUIRE(message != messages.end(), "done twice", id);
+  for (auto& range : message->second) {
+    sentTotal -= range.size;
+    sent.erase(range.offset);
+  }
+  messages.erase(message);
 }
 
 kj::Maybe<kj::TimePoint> WriteBuffer::lingerEnd(kj::TimePoint now) const {
@@ -379,11 +431,11 @@ void WriteBuffer::checkInvariants() const {
   }
   total = end = 0;
   for (auto& [offset, entry] : sent) {
-    KJ_ASSERT(offset >= end && isWordAligned(entry.extent.bytes.begin()), offset, end);
+    KJ_ASSERT(offset >= end && messages.count(entry.id) == 1, offset, end);
     total += entry.extent.bytes.size();
     end = entry.extent.end();
   }
-  KJ_ASSERT(total == sentTotal && sent.size() == sentOffsets.size());
+  KJ_ASSERT(total == sentTotal && messages.size() <= sent.size());
 }
 
 }  // namespace cairn::client

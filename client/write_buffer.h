@@ -4,7 +4,7 @@
 // Write-behind of one file: what has been written and not yet applied, and what to send next. Small writes
 // are copied together into extents of up to 1 MiB that end at multiples of 1 MiB; large aligned ones keep the
 // memory they came in. A part-filled extent waits `linger` for neighbours unless somebody flushes or memory
-// is tight.
+// is tight. Small extents of a chunk that are to go at the same time go in one message.
 //
 // INVARIANT: waiting extents do not overlap each other, nor do sent ones; nothing is sent while it overlaps
 // what was sent before and is not done, so the replicas see overlapping writes in the order they were made.
@@ -17,6 +17,7 @@
 
 #include <list>
 #include <map>
+#include <vector>
 
 #include "client/buffer_budget.h"
 #include "client/filesystem.h"
@@ -40,7 +41,8 @@ class WriteBuffer {
     kj::Duration linger = 50 * kj::MILLISECONDS;  // 20 MB/s of small writes fill 1 MiB in that time
     size_t waitingBytesMax = 8 << 20;             // more than that and the oldest go, full or not
     size_t sentBytesMax = 16 << 20;
-    size_t sentCountMax = 256;
+    size_t sentCountMax = 512;  // extents
+    size_t extentsMax = 64;     // of a message: more would save little, and each hop waits for all of it
   };
   enum class Urgency { NONE, MEMORY };  // MEMORY: somebody waits for room, send what there is
 
@@ -51,8 +53,14 @@ class WriteBuffer {
   // The caller has waited for room in the budget. At most TRANSFER_SIZE_MAX bytes.
 
   struct Outgoing {
-    uint64_t id;
-    Extent extent;
+    // What goes in one message: extents of one chunk, in file order.
+    uint64_t id = 0;
+    kj::Vector<ByteRange> extents;
+    kj::ArrayPtr<const kj::byte> bytes;  // of all of them, one after the other
+    kj::Own<BufferMemory> memory;        // that `bytes` is in; whole words, the last one padded
+
+    uint64_t offset() const { return extents.front().offset; }
+    uint64_t end() const { return extents.back().offset + extents.back().size; }
   };
   kj::Maybe<Outgoing> next(kj::TimePoint now, Urgency urgency);
   // What to send now; it counts as sent until done(id).
@@ -75,7 +83,7 @@ class WriteBuffer {
   uint64_t lowestBeyond(uint64_t size) const;  // start of the lowest extent that ends after `size`
   bool isEmpty() const { return waiting.empty() && sent.empty(); }
   bool hasWaiting() const { return !waiting.empty(); }
-  size_t sentCount() const { return sent.size(); }
+  size_t sentMessages() const { return messages.size(); }
   size_t waitingBytes() const { return waitingTotal; }
   void checkInvariants() const;
 
@@ -90,7 +98,7 @@ class WriteBuffer {
   struct Sent {
     Extent extent;
     uint64_t id;
-    uint64_t serial;  // lowest of what was gathered
+    uint64_t serial;  // lowest of what its message has
   };
   using WaitingMap = std::map<uint64_t, Waiting>;
 
@@ -100,7 +108,7 @@ class WriteBuffer {
   std::list<uint64_t> lingering;  // offsets of `waiting` that hope for neighbours, by rising serial
   std::list<uint64_t> ready;      // and of those that do not: full, or asked for
   std::map<uint64_t, Sent> sent;  // by offset
-  std::map<uint64_t, uint64_t> sentOffsets;  // by id
+  std::map<uint64_t, kj::Vector<ByteRange>> messages;  // by id: which of `sent` they have
   size_t waitingTotal = 0, sentTotal = 0;
   uint64_t serials = 0, ids = 0, urgentSerial = 0;
   uint64_t lastEnd = UINT64_MAX;  // of the previous write: is this a sequential writer?
@@ -117,8 +125,12 @@ class WriteBuffer {
   bool isDue(const Waiting& entry, kj::TimePoint now, Urgency urgency) const;
   bool isBlocked(const Extent& extent) const;
   bool joins(const Waiting& entry, uint64_t window) const;
-  Outgoing send(WaitingMap::iterator chosen);
-  Extent gather(WaitingMap::iterator first, WaitingMap::iterator last);
+  bool goesAlong(const Waiting& entry, kj::TimePoint now, Urgency urgency) const;
+  using Parts = std::vector<WaitingMap::iterator>;
+  Parts choose(WaitingMap::iterator chosen, kj::TimePoint now, Urgency urgency);
+  void addCompanions(Parts& parts, size_t size, kj::TimePoint now, Urgency urgency);
+  Outgoing send(const Parts& parts);
+  Outgoing gather(const Parts& parts);
   WaitingMap::const_iterator firstEndingAfter(uint64_t offset) const;
   std::map<uint64_t, Sent>::const_iterator firstSentEndingAfter(uint64_t offset) const;
 };

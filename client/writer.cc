@@ -11,17 +11,19 @@ namespace cairn::client {
 
 namespace {
 
-kj::Array<uint32_t> checksumsOf(uint32_t offset, kj::ArrayPtr<const kj::byte> bytes) {
-  // One per piece cut at multiples of BLOCK_SIZE of the chunk; a short piece is summed as it is.
-  uint32_t first = offset / BLOCK_SIZE, last = uint32_t((offset + bytes.size() - 1) / BLOCK_SIZE);
-  auto sums = kj::heapArray<uint32_t>(last - first + 1);
-  size_t at = 0;
-  for (auto& sum : sums) {
-    size_t size = kj::min(bytes.size() - at, size_t(BLOCK_SIZE - (offset + at) % BLOCK_SIZE));
-    sum = env::crc32c(bytes.slice(at, at + size));
-    at += size;
+kj::Array<uint32_t> checksumsOf(const WriteBuffer::Outgoing& outgoing) {
+  // One per piece of an extent cut at multiples of BLOCK_SIZE; a short piece is summed as it is.
+  kj::Vector<uint32_t> sums(outgoing.bytes.size() / BLOCK_SIZE + 2 * outgoing.extents.size());
+  auto rest = outgoing.bytes;
+  for (auto& extent : outgoing.extents) {
+    for (uint64_t at = extent.offset, end = extent.offset + extent.size; at < end;) {
+      size_t size = kj::min(end - at, BLOCK_SIZE - at % BLOCK_SIZE);
+      sums.add(env::crc32c(rest.slice(0, size)));
+      rest = rest.slice(size, rest.size());
+      at += size;
+    }
   }
-  return sums;
+  return sums.releaseAsArray();
 }
 
 }  // namespace
@@ -57,10 +59,9 @@ void merge(DirtyChunks& into, DirtyChunks&& later) {
   }
 }
 
-Async<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
-  auto [index, offset] = locate(FileOffset(extent.offset));
-  auto at = offset.value();
-  auto checksums = checksumsOf(at, extent.bytes);  // once, as early as the bytes cannot change any more
+Async<Result<DirtyChunk>> Writer::write(InodeId inode, const WriteBuffer::Outgoing& outgoing) {
+  auto index = locate(FileOffset(outgoing.offset())).index;
+  auto checksums = checksumsOf(outgoing);  // once, as early as the bytes cannot change any more
   Patience patience(timer, entropy, timing);
   for (;;) {
     auto located = co_await locator.forWriting(inode, index, patience);
@@ -82,15 +83,18 @@ Async<Result<DirtyChunk>> Writer::write(InodeId inode, Extent extent) {
             auto chunk = request.initChunk();
             chunk.setHandle(location.handle.value());
             chunk.setVersion(location.version.value());
-            request.setOffset(at);
-            auto sums = request.initChecksums(checksums.size());
-            for (size_t i = 0; i < checksums.size(); ++i) sums.set(i, checksums[i]);
+            auto extents = request.initExtents(unsigned(outgoing.extents.size()));
+            for (unsigned i = 0; i < extents.size(); ++i) {
+              extents[i].setOffset(locate(FileOffset(outgoing.extents[i].offset)).offset.value());
+              extents[i].setSize(uint32_t(outgoing.extents[i].size));
+            }
+            request.setChecksums(checksums);
             request.adoptData(
                 capnp::Orphanage::getForMessageContaining(rpc::ChunkServer::WriteParams::Builder(request))
-                    .referenceExternalData(extent.bytes));
+                    .referenceExternalData(outgoing.bytes));
             return request.send();
           },
-          extent.memory->addRef());
+          outgoing.memory->addRef());
       tried = co_await tryOnce(whileAlive(timer, timing, *primary, kj::mv(call)));
     } else {
       tried.exception = KJ_EXCEPTION(DISCONNECTED, "the metaserver named a primary without an address");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 the CairnFS authors
 //
-// Brings one extent to all replicas of its chunk: makes the checksums, finds the primary, sends, and when
+// Brings extents of one chunk to all replicas of it: makes the checksums, finds the primary, sends, and when
 // the view was stale or a daemon failed, finds out anew and repeats the very same write (which is harmless)
 // until patience runs out. The application sees nothing of that. Called by open_file.cc only.
 #pragma once
@@ -48,9 +48,9 @@ class Writer {
         servers(servers) {}
   KJ_DISALLOW_COPY(Writer);
 
-  Async<Result<DirtyChunk>> write(InodeId inode, Extent extent);
+  Async<Result<DirtyChunk>> write(InodeId inode, const WriteBuffer::Outgoing& outgoing);
   // Applied on every replica of the lease. NO_SPACE and the answers of locate surface; IO_ERROR when out of
-  // patience.
+  // patience. The caller keeps `outgoing` until it has the answer.
 
  private:
   struct Answer {

@@ -16,6 +16,12 @@ struct ChunkId {
   version @1 :UInt64;
 }
 
+struct Extent {
+  # A run of bytes of a chunk.
+  offset @0 :UInt32;        # from its start
+  size @1 :UInt32;
+}
+
 struct Applied {
   # One replica's word that it has applied a write.
   server @0 :UInt32;
@@ -32,19 +38,22 @@ struct Replica {
 interface ChunkServer {
   # The service behind Gate.hello on a chunk daemon's port. Called by clients and by other chunk daemons.
 
-  write @0 (chunk :ChunkId, offset :UInt32, data :Data, checksums :List(UInt32))
+  write @0 (chunk :ChunkId, extents :List(Extent), data :Data, checksums :List(UInt32))
       -> (status :Status, applied :List(Applied), failed :List(UInt32), blocks :UInt32);
-  # To the primary only. Applies `data` at `offset` (bytes from the start of the chunk) on every replica of
-  # the lease, in the primary's order, and answers when all have applied it. At most TRANSFER_SIZE_MAX bytes.
-  # `checksums`: CRC32C of each piece of `data` cut at multiples of BLOCK_SIZE of the chunk (the first and
-  # the last piece may be short; a short piece is summed as it is, not padded).
+  # To the primary only. Applies `data`, which holds the bytes of `extents` one after the other, on every replica of
+  # the lease, in the primary's order, and answers when all have applied it. At most WRITE_EXTENTS_MAX extents with
+  # TRANSFER_SIZE_MAX bytes altogether; where they overlap, the later ones count.
+  # `checksums`: those of the first extent, then those of the second, and so on; an extent's are the CRC32C of each piece
+  # of it cut at multiples of BLOCK_SIZE of the chunk (its first and its last piece may be short; a short piece is summed
+  # as it is, not padded).
   # `blocks`: how many blocks of the chunk hold anything but zeros now.
   # Repeating it with the same arguments is harmless. Refuses, having changed nothing: notPrimary,
-  # leaseExpired, staleVersion, badChecksum, invalid (beyond the chunk), noSpace.
+  # leaseExpired, staleVersion, badChecksum, invalid (beyond the chunk, or too much). noSpace: some of the extents may
+  # have been applied.
   # replicaFailed: those in `failed` did not apply; the primary has reported them to the metaserver, and the
   # caller must locate again and repeat the write under the new version.
 
-  apply @1 (chunk :ChunkId, serial :UInt64, offset :UInt32, data :Data, checksums :List(UInt32),
+  apply @1 (chunk :ChunkId, serial :UInt64, extents :List(Extent), data :Data, checksums :List(UInt32),
             rest :List(Replica)) -> (status :Status, applied :List(Applied), failed :List(UInt32));
   # From the hop before, never from a client. The write with place `serial` in the primary's order (rising by
   # one for each write under a version, from 1). The receiver verifies the checksums, forwards to `rest`

@@ -7,7 +7,7 @@
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("cairn::rpc");
 
-const protocolVersion :UInt32 = 1;
+const protocolVersion :UInt32 = 2;
 # Raised when an old peer could misunderstand a new one. Peers of different versions refuse each other.
 
 enum Status {

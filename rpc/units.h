@@ -50,14 +50,15 @@ using FileOffset = Strong<struct FileOffsetTag, uint64_t>;      // bytes from th
 using ChunkOffset = Strong<struct ChunkOffsetTag, uint32_t>;    // bytes from the start of a chunk
 
 constexpr InodeId ROOT_INODE{1};
-constexpr uint32_t CHUNK_SIZE = 64u << 20;                      // 64 MiB (GFS paper, section 2.5)
-constexpr uint32_t BLOCK_SIZE = 4096;                           // what one checksum covers
-constexpr uint32_t BLOCKS_PER_CHUNK = CHUNK_SIZE / BLOCK_SIZE;  // 16,384: 64 KiB of checksums a chunk
-constexpr uint32_t TRANSFER_SIZE_MAX = 1u << 20;                // of one read or write message
-constexpr uint32_t RECORD_SIZE_MAX = CHUNK_SIZE / 4;            // of recordAppend (GFS paper, section 3.3)
-constexpr uint32_t NAME_SIZE_MAX = 255;                         // NAME_MAX
-constexpr uint64_t FILE_SIZE_MAX = INT64_MAX;                   // off_t
-constexpr uint32_t LINK_COUNT_MAX = 65000;                      // as ext4
+constexpr uint32_t CHUNK_SIZE = 64u << 20;                              // 64 MiB (GFS paper, section 2.5)
+constexpr uint32_t BLOCK_SIZE = 4096;                                   // what one checksum covers
+constexpr uint32_t BLOCKS_PER_CHUNK = CHUNK_SIZE / BLOCK_SIZE;          // 16,384: 64 KiB of checksums a chunk
+constexpr uint32_t TRANSFER_SIZE_MAX = 1u << 20;                        // of one read or write message
+constexpr uint32_t WRITE_EXTENTS_MAX = TRANSFER_SIZE_MAX / BLOCK_SIZE;  // of one write message
+constexpr uint32_t RECORD_SIZE_MAX = CHUNK_SIZE / 4;  // of recordAppend (GFS paper, section 3.3)
+constexpr uint32_t NAME_SIZE_MAX = 255;               // NAME_MAX
+constexpr uint64_t FILE_SIZE_MAX = INT64_MAX;         // off_t
+constexpr uint32_t LINK_COUNT_MAX = 65000;            // as ext4
 
 // How long authority lasts. A primary counts its term from before the metaserver does and with its own clock,
 // so it falls silent CLOCK_ERROR_MAX earlier by its own reckoning than the metaserver takes the lease to be

@@ -387,21 +387,44 @@ class ChunkCluster {
     for (auto failed : response.getFailed()) answer.failed.insert(failed);
     return answer;
   }
-  Async<Answer> startWrite(uint32_t id, ChunkKey key, uint32_t offset, kj::Array<kj::byte> data,
+  struct Piece {
+    uint32_t offset;
+    kj::Array<kj::byte> data;
+  };
+  Async<Answer> startWrite(uint32_t id, ChunkKey key, kj::Array<Piece> pieces,
                            kj::Maybe<kj::Array<uint32_t>> sums = nullptr) {
-    auto checksums = pieceSums(data, offset);
-    KJ_IF_MAYBE (given, sums) checksums = kj::mv(*given);
+    // The pieces in one message. `sums`: those to send instead of the right ones.
+    kj::Vector<kj::byte> data;
+    kj::Vector<uint32_t> checksums;
+    for (auto& piece : pieces) {
+      data.addAll(piece.data);
+      checksums.addAll(pieceSums(piece.data, piece.offset));
+    }
     auto response =
         co_await peer(id).call({"write", 60 * kj::SECONDS}, [&](rpc::ChunkServer::Client& client) {
           auto request = client.writeRequest();
           request.getChunk().setHandle(key.handle.value());
           request.getChunk().setVersion(key.version.value());
-          request.setOffset(offset);
-          request.setData(data);
-          request.setChecksums(checksums);
+          auto extents = request.initExtents(unsigned(pieces.size()));
+          for (unsigned i = 0; i < pieces.size(); ++i) {
+            extents[i].setOffset(pieces[i].offset);
+            extents[i].setSize(uint32_t(pieces[i].data.size()));
+          }
+          request.setData(data.asPtr());
+          request.setChecksums(checksums.asPtr());
+          KJ_IF_MAYBE (given, sums) request.setChecksums(*given);
           return request.send();
         });
     co_return answerOf(response);
+  }
+  Async<Answer> startWrite(uint32_t id, ChunkKey key, uint32_t offset, kj::Array<kj::byte> data,
+                           kj::Maybe<kj::Array<uint32_t>> sums = nullptr) {
+    auto pieces = kj::heapArray<Piece>(1);
+    pieces[0] = {offset, kj::mv(data)};
+    return startWrite(id, key, kj::mv(pieces), kj::mv(sums));
+  }
+  Answer write(uint32_t id, ChunkKey key, kj::Array<Piece> pieces) {
+    return time.run(startWrite(id, key, kj::mv(pieces)), scope);
   }
   Answer write(uint32_t id, ChunkKey key, uint32_t offset, kj::Array<kj::byte> data) {
     return time.run(startWrite(id, key, offset, kj::mv(data)), scope);

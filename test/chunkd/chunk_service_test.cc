@@ -19,6 +19,12 @@ struct ChunkServiceTest : testing::Test {
 };
 
 using Ids = std::set<uint32_t>;
+using Piece = ChunkCluster::Piece;
+
+template <typename... Pieces>
+kj::Array<Piece> piecesOf(Pieces&&... pieces) {
+  return kj::arr<Piece>(kj::mv(pieces)...);
+}
 
 TEST_F(ChunkServiceTest, AnAnsweredWriteIsOnEveryReplicaWithValidChecksums) {
   auto chunk = c.grant(1, 0, {1, 2, 3});
@@ -30,16 +36,51 @@ TEST_F(ChunkServiceTest, AnAnsweredWriteIsOnEveryReplicaWithValidChecksums) {
   for (uint32_t id : {1, 2, 3}) EXPECT_TRUE(c.wholeChunk(id, chunk) == expected) << id;
 }
 
+TEST_F(ChunkServiceTest, TheExtentsOfAWriteAreAppliedOnEveryReplicaTheLaterOverTheEarlier) {
+  auto chunk = c.grant(1, 0, {1, 2, 3});
+  ASSERT_EQ(c.write(1, chunk, 0, pattern(30'000, 1)).status, Status::OK);
+  auto expected = text(pattern(30'000, 1)) + std::string(70'000, '\0');
+  uint32_t offsets[] = {90'000, 5,    8192,
+                        20'000, 4000, 8190};  // in a block together, across blocks, on a boundary
+  auto pieces = kj::heapArray<Piece>(6);
+  for (unsigned i = 0; i < 6; i++) {
+    pieces[i] = {offsets[i], pattern(i == 0 ? 10'000 : i * 100, 10 + i)};
+    expected.replace(pieces[i].offset, pieces[i].data.size(), text(pieces[i].data));
+  }
+  auto answer = c.write(1, chunk, kj::mv(pieces));
+  EXPECT_EQ(answer.status, Status::OK);
+  EXPECT_EQ(answer.applied, (Ids{1, 2, 3}));
+  for (uint32_t id : {1, 2, 3}) EXPECT_TRUE(c.wholeChunk(id, chunk) == expected) << id;
+  auto record = pattern(100, 3);
+  EXPECT_EQ(c.append(1, chunk, record).offset, 100'000u) << "behind the one that ends last";
+}
+
+TEST_F(ChunkServiceTest, AWriteMayHaveAnExtentForEachBlockAndMoreThanTheStoreAppliesAtOnce) {
+  auto chunk = c.grant(1, 0, {1, 2, 3});
+  auto pieces = kj::heapArray<Piece>(WRITE_EXTENTS_MAX);
+  std::string expected(2 * TRANSFER_SIZE_MAX - BLOCK_SIZE, '\0');
+  for (unsigned i = 0; i < pieces.size(); i++) {
+    pieces[i] = {(WRITE_EXTENTS_MAX - 1 - i) * 2 * BLOCK_SIZE, pattern(BLOCK_SIZE, i)};
+    expected.replace(pieces[i].offset, BLOCK_SIZE, text(pieces[i].data));
+  }
+  static_assert(WRITE_EXTENTS_MAX > INTENT_SLOTS);
+  EXPECT_EQ(c.write(1, chunk, kj::mv(pieces)).status, Status::OK);
+  for (uint32_t id : {1, 2, 3}) EXPECT_TRUE(c.wholeChunk(id, chunk) == expected) << id;
+}
+
 TEST_F(ChunkServiceTest, WritesAtOnceFromManyEndTheSameOnAllReplicas) {
   auto chunk = c.grant(1, 0, {2, 3, 1});
   std::mt19937 random(3);
   kj::Vector<kj::Promise<void>> writes;
-  for (int i = 0; i < 150; i++) {
-    uint32_t offset = random() % 60000, size = 1 + random() % 30000;
-    writes.add(
-        c.startWrite(2, chunk, offset, pattern(size, unsigned(i))).then([](ChunkCluster::Answer answer) {
-          EXPECT_EQ(answer.status, Status::OK);
-        }));
+  for (unsigned i = 0; i < 150; i++) {
+    auto pieces = kj::heapArray<Piece>(i % 3 == 0 ? 1 + random() % 9 : 1);
+    for (auto& piece : pieces) {
+      uint32_t size = uint32_t(1 + random() % (30000 / pieces.size()));
+      piece = {uint32_t(random() % 60000), pattern(size, i)};
+    }
+    writes.add(c.startWrite(2, chunk, kj::mv(pieces)).then([](ChunkCluster::Answer answer) {
+      EXPECT_EQ(answer.status, Status::OK);
+    }));
   }
   c.time.run(kj::joinPromises(writes.releaseAsArray()), c.scope);
   auto first = c.wholeChunk(1, chunk);
@@ -69,6 +110,57 @@ TEST_F(ChunkServiceTest, RefusalsChangeNothingAnywhere) {
   EXPECT_EQ(c.write(1, chunk, 0xffffffff, pattern(2, 2)).status, Status::INVALID);
   for (uint32_t id : {1, 2}) EXPECT_TRUE(c.wholeChunk(id, chunk) == text(pattern(5000, 1)));
   EXPECT_EQ(c.write(1, chunk, 0, pattern(1, 3)).status, Status::OK) << "the lease goes on";
+}
+
+TEST_F(ChunkServiceTest, AWriteWithOneExtentThatCannotBeChangesNothingAnywhere) {
+  auto chunk = c.grant(1, 0, {1, 2});
+  ASSERT_EQ(c.write(1, chunk, 0, pattern(5000, 1)).status, Status::OK);
+  auto status = [&](kj::Array<Piece> pieces, kj::Maybe<kj::Array<uint32_t>> sums = nullptr) {
+    return c.startWrite(1, chunk, kj::mv(pieces), kj::mv(sums)).wait(c.scope).status;
+  };
+  auto good = [] { return Piece{100, pattern(100, 2)}; };
+  EXPECT_EQ(status(nullptr), Status::INVALID) << "none";
+  EXPECT_EQ(status(piecesOf(good(), Piece{200, nullptr})), Status::INVALID) << "an empty one";
+  EXPECT_EQ(status(piecesOf(good(), Piece{CHUNK_SIZE - 1, pattern(2, 2)})), Status::INVALID)
+      << "beyond the chunk";
+  EXPECT_EQ(status(piecesOf(good(), Piece{0xffffffff, pattern(2, 2)})), Status::INVALID);
+  EXPECT_EQ(status(piecesOf(Piece{0, pattern(TRANSFER_SIZE_MAX, 2)}, good())), Status::INVALID)
+      << "too many bytes";
+  auto many = kj::heapArray<Piece>(WRITE_EXTENTS_MAX + 1);
+  for (auto& run : many) run = good();
+  EXPECT_EQ(status(kj::mv(many)), Status::INVALID) << "too many";
+  auto sum = env::crc32c(pattern(100, 2));
+  EXPECT_EQ(status(piecesOf(good(), good()), kj::heapArray<uint32_t>({sum})), Status::INVALID)
+      << "a checksum is missing";
+  EXPECT_EQ(status(piecesOf(good()), kj::heapArray<uint32_t>({sum, sum})), Status::INVALID)
+      << "one more than extents";
+  EXPECT_EQ(status(piecesOf(good(), good()), kj::heapArray<uint32_t>({sum, sum ^ 1})), Status::BAD_CHECKSUM);
+  for (uint32_t id : {1, 2}) EXPECT_TRUE(c.wholeChunk(id, chunk) == text(pattern(5000, 1)));
+  EXPECT_EQ(status(piecesOf(good(), good()), kj::heapArray<uint32_t>({sum, sum})), Status::OK)
+      << "the lease goes on";
+}
+
+TEST_F(ChunkServiceTest, ExtentsThatSayAnotherSizeThanTheirBytesHaveAreRefused) {
+  auto chunk = c.grant(1, 0, {1});
+  auto data = pattern(100, 2);
+  for (auto [first, second] : {std::pair{50u, 49u}, {50u, 51u}, {101u, 1u}, {100u, 0xffffffffu}}) {
+    auto answer = c.peer(1)
+                      .call({"write", 60 * kj::SECONDS},
+                            [&, first = first, second = second](rpc::ChunkServer::Client& client) {
+                              auto request = client.writeRequest();
+                              request.getChunk().setHandle(chunk.handle.value());
+                              request.getChunk().setVersion(chunk.version.value());
+                              auto extents = request.initExtents(2);
+                              extents[0].setSize(first);
+                              extents[1].setSize(second);
+                              request.setData(data);
+                              request.initChecksums(2);
+                              return request.send();
+                            })
+                      .wait(c.scope);
+    EXPECT_EQ(answer.getStatus(), Status::INVALID) << first << ", " << second;
+  }
+  EXPECT_EQ(c.wholeChunk(1, chunk), "");
 }
 
 TEST_F(ChunkServiceTest, ReadsAreOfExactlyTheVersionAndOfWholeBlocks) {
@@ -223,6 +315,20 @@ TEST_F(ChunkServiceTest, AFullDiskUnderOneReplicaCostsThatReplicaAndUnderAllIsNo
   answer = c.write(1, next, 8192, pattern(500000, 2));
   EXPECT_EQ(answer.status, Status::NO_SPACE);
   for (uint32_t id : {1, 2}) EXPECT_EQ(c.wholeChunk(id, next).substr(0, 8192), text(pattern(8192, 1)));
+}
+
+TEST_F(ChunkServiceTest, AWriteOfWhichOneExtentFindsNoRoomIsNoSpaceWhateverBecameOfTheOthers) {
+  auto chunk = c.grant(1, 0, {1, 2});
+  ASSERT_EQ(c.write(1, chunk, 0, pattern(8192, 1)).status, Status::OK);
+  for (uint32_t id : {1, 2}) {
+    auto space = c.daemon(id).disk.space();
+    c.daemon(id).disk.setCapacity(space.totalBytes - space.freeBytes);
+  }
+  auto answer = c.write(1, chunk, piecesOf(Piece{1 << 20, pattern(200'000, 2)}, Piece{100, pattern(50, 3)}));
+  EXPECT_EQ(answer.status, Status::NO_SPACE);
+  EXPECT_EQ(c.write(1, chunk, 0, pattern(10, 1)).status, Status::NOT_PRIMARY) << "the lease has ended";
+  auto after = text(pattern(8192, 1)).replace(100, 50, text(pattern(50, 3)));
+  for (uint32_t id : {1, 2}) EXPECT_EQ(c.wholeChunk(id, chunk), after) << id;
 }
 
 // -- sync

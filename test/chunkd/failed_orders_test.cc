@@ -405,6 +405,7 @@ TEST_F(LyingStores, AWriteThatIsPassedOnUnderAnotherVersionOrOutOfOrderIsRefused
                                                 request.getChunk().setHandle(key.handle.value());
                                                 request.getChunk().setVersion(key.version.value());
                                                 request.setSerial(serial);
+                                                request.initExtents(1)[0].setSize(uint32_t(data.size()));
                                                 request.setData(data);
                                                 request.setChecksums(pieceSums(data, 0));
                                                 return request.send();

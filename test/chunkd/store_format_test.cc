@@ -6,6 +6,7 @@
 #include <kj/debug.h>
 #include <string.h>
 
+#include <set>
 #include <string>
 
 #include "chunkd/intents.h"
@@ -104,7 +105,24 @@ struct IntentsTest : testing::Test {
     return kj::heap<Intents>(kj::mv(KJ_ASSERT_NONNULL(mapped.mapping)));
   }
   kj::Maybe<Intents::Armed> arm(uint64_t handle, kj::ArrayPtr<const uint32_t> words) {
-    return intents->arm(IntentKind::WRITE, ChunkHandle(handle), ChunkVersion(1), 10, 0, words, words);
+    return intents->arm(intentOf(handle, words));
+  }
+  static Intents::Intent intentOf(uint64_t handle, kj::ArrayPtr<const uint32_t> words) {
+    return {IntentKind::WRITE, ChunkHandle(handle), ChunkVersion(1), 10, 0, words, words};
+  }
+  kj::Vector<Intents::Armed> armAll(kj::ArrayPtr<const uint32_t> words) {
+    kj::Vector<Intents::Armed> armed;
+    for (size_t i = 0; i < INTENT_SLOTS; i++) {
+      auto one = arm(i + 1, words);
+      armed.add(kj::mv(KJ_ASSERT_NONNULL(one)));
+    }
+    EXPECT_TRUE(arm(999, words) == nullptr);
+    return armed;
+  }
+  std::set<uint64_t> handlesFound() {
+    std::set<uint64_t> handles;
+    for (auto& slot : open()->found()) handles.insert(slot.handle);
+    return handles;
   }
   ~IntentsTest() noexcept override {}
 };
@@ -130,21 +148,50 @@ TEST_F(IntentsTest, AHalfWrittenSlotIsIgnored) {
   EXPECT_EQ(open()->found().size(), 0u);
 }
 
-TEST_F(IntentsTest, WhenAllSlotsAreTakenTheNextWaitsForOne) {
+TEST_F(IntentsTest, WhenAllSlotsAreTakenTheNextOnesWaitAndAreArmedInTheirOrder) {
   kj::EventLoop loop;
   kj::WaitScope waitScope(loop);
   uint32_t words[] = {1};
-  kj::Vector<Intents::Armed> armed;
-  for (size_t i = 0; i < INTENT_SLOTS; i++) {
-    auto one = arm(i + 1, words);
-    armed.add(kj::mv(KJ_ASSERT_NONNULL(one)));
-  }
-  EXPECT_TRUE(arm(999, words) == nullptr);
-  auto free = intents->whenFree();
-  EXPECT_FALSE(free.poll(waitScope));
+  auto armed = armAll(words);
+  auto first = intents->armInTurn(intentOf(1001, words)), second = intents->armInTurn(intentOf(1002, words));
+  EXPECT_FALSE(first.poll(waitScope));
   armed.back().clear();
-  EXPECT_TRUE(free.poll(waitScope));
-  EXPECT_TRUE(arm(999, words) != nullptr);
+  EXPECT_TRUE(arm(999, words) == nullptr) << "the slot is promised";
+  EXPECT_TRUE(first.poll(waitScope));
+  EXPECT_FALSE(second.poll(waitScope));
+  EXPECT_EQ(handlesFound().count(1001), 1u);
+  EXPECT_EQ(handlesFound().count(1002), 0u);
+  auto one = first.wait(waitScope);
+  KJ_ASSERT_NONNULL(one).clear();
+  EXPECT_TRUE(second.wait(waitScope) != nullptr);
+  EXPECT_EQ(handlesFound().count(1001), 0u);
+  EXPECT_EQ(handlesFound().count(1002), 1u);
+}
+
+TEST_F(IntentsTest, WhoGivesUpWaitingIsPassedOver) {
+  kj::EventLoop loop;
+  kj::WaitScope waitScope(loop);
+  uint32_t words[] = {1};
+  auto armed = armAll(words);
+  auto quitter = kj::heap(intents->armInTurn(intentOf(1001, words)));
+  auto next = intents->armInTurn(intentOf(1002, words));
+  quitter = nullptr;
+  armed.back().clear();
+  EXPECT_TRUE(next.poll(waitScope));
+  EXPECT_EQ(handlesFound().count(1001), 0u);
+}
+
+TEST_F(IntentsTest, WhenAllSlotsAreLeftNobodyWaitsUntilSomeAreForgotten) {
+  kj::EventLoop loop;
+  kj::WaitScope waitScope(loop);
+  uint32_t words[] = {1};
+  auto armed = armAll(words);
+  auto waiter = intents->armInTurn(intentOf(1001, words));
+  for (auto& one : armed) one.leave();
+  EXPECT_TRUE(waiter.wait(waitScope) == nullptr);
+  EXPECT_TRUE(intents->armInTurn(intentOf(1002, words)).wait(waitScope) == nullptr);
+  intents->forget(ChunkHandle(7));
+  EXPECT_TRUE(arm(1003, words) != nullptr);
 }
 
 TEST(RangeLocks, OverlappingWritesTakeTurnsInOrderAndOthersRunBesideThem) {

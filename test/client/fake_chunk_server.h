@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -36,15 +37,22 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
       results.setStatus(store.refuseWrites);
       co_return;
     }
-    auto data = params.getData();
-    auto status = check(params.getChunk(), params.getOffset(), data, params.getChecksums());
+    auto status = check(params);
     if (!ok(status)) {
       results.setStatus(status);
       co_return;
     }
     ++store.writes;
-    store.log.push_back(kj::str(params.getOffset(), "+", data.size()).cStr());
-    auto [applied, failed] = applyEverywhere(params.getChunk(), params.getOffset(), data);
+    std::vector<uint32_t> applied, failed;
+    kj::Vector<kj::String> words;
+    size_t at = 0;
+    for (auto extent : params.getExtents()) {
+      auto data = params.getData().slice(at, at + extent.getSize());
+      std::tie(applied, failed) = applyEverywhere(params.getChunk(), extent.getOffset(), data);
+      words.add(kj::str(extent.getOffset(), "+", extent.getSize()));
+      at += extent.getSize();
+    }
+    store.log.push_back(kj::strArray(words, " ").cStr());
     report(results, applied, failed);
   }
 
@@ -141,22 +149,29 @@ class FakeChunkServer final : public rpc::ChunkServer::Server {
     if (chunk->version != id.getVersion()) return Status::STALE_VERSION;
     return chunk->primary == store.id ? Status::OK : Status::NOT_PRIMARY;
   }
-  Status check(rpc::ChunkId::Reader id, uint32_t offset, capnp::Data::Reader data,
-               capnp::List<uint32_t>::Reader sums) {
-    auto lease = checkLease(id);
+  Status check(rpc::ChunkServer::WriteParams::Reader params) {
+    auto lease = checkLease(params.getChunk());
     if (!ok(lease)) return lease;
-    if (data.size() == 0 || data.size() > TRANSFER_SIZE_MAX || offset + data.size() > CHUNK_SIZE) {
+    auto data = params.getData();
+    auto sums = params.getChecksums();
+    auto extents = params.getExtents();
+    if (extents.size() == 0 || extents.size() > WRITE_EXTENTS_MAX || data.size() > TRANSFER_SIZE_MAX) {
       return Status::INVALID;
     }
     size_t at = 0, piece = 0;
-    for (; at < data.size(); ++piece) {
-      size_t size = std::min(data.size() - at, size_t(BLOCK_SIZE - (offset + at) % BLOCK_SIZE));
-      if (piece >= sums.size() || env::crc32c(data.slice(at, at + size)) != sums[piece]) {
-        return Status::BAD_CHECKSUM;
+    for (auto extent : extents) {
+      uint64_t offset = extent.getOffset(), end = offset + extent.getSize();
+      if (offset == end || end > CHUNK_SIZE || at + extent.getSize() > data.size()) return Status::INVALID;
+      for (; offset < end; ++piece) {
+        auto size = std::min<uint64_t>(end - offset, BLOCK_SIZE - offset % BLOCK_SIZE);
+        if (piece >= sums.size() || env::crc32c(data.slice(at, at + size)) != sums[piece]) {
+          return Status::BAD_CHECKSUM;
+        }
+        at += size;
+        offset += size;
       }
-      at += size;
     }
-    return piece == sums.size() ? Status::OK : Status::INVALID;
+    return at == data.size() && piece == sums.size() ? Status::OK : Status::INVALID;
   }
   std::pair<std::vector<uint32_t>, std::vector<uint32_t>> applyEverywhere(rpc::ChunkId::Reader id,
                                                                           uint32_t offset,

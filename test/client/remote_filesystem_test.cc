@@ -35,11 +35,20 @@ TEST_F(RemoteFilesystemTest, TenMebibytesInSmallWritesAreTenMessages) {
   EXPECT_GT(cluster.primaryOf(file->inode(), 0).writesInFlightMax, 1u);
 }
 
-TEST_F(RemoteFilesystemTest, RandomSmallWritesAreManyInFlight) {
+TEST_F(RemoteFilesystemTest, ScatteredSmallWritesAreFewMessagesSeveralInFlight) {
   auto file = create();
-  for (int i = 0; i < 200; ++i) cluster.write(*file, i * 16 * KIB, "x");
+  std::string expected(199 * 16 * KIB + 3, '\0');
+  for (int i = 0; i < 200; ++i) {
+    auto bytes = std::to_string(100 + i);
+    cluster.write(*file, i * 16 * KIB, bytes);
+    expected.replace(i * 16 * KIB, 3, bytes);
+  }
   EXPECT_EQ(flush(*file), Status::OK);
-  EXPECT_GE(cluster.primaryOf(file->inode(), 0).writesInFlightMax, 100u);
+  auto& primary = cluster.primaryOf(file->inode(), 0);
+  EXPECT_EQ(primary.writes, 5u) << "three full ones, the rest, and the last write, which might have gone on";
+  EXPECT_EQ(primary.writesInFlightMax, 5u);
+  for (uint32_t store = 1; store <= 3; ++store) EXPECT_TRUE(stored(*file, store) == expected) << store;
+  EXPECT_EQ(file->attributes().size, expected.size());
 }
 
 TEST_F(RemoteFilesystemTest, ASmallWriteLeavesByItselfAfterAWhileAndItsLengthWithinASecond) {

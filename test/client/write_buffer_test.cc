@@ -37,12 +37,14 @@ struct WriteBufferTest : testing::Test {
     buffer.checkInvariants();
   }
   std::string next(Urgency urgency = Urgency::NONE) {
-    // "offset+size" of what is to be sent now, or "-".
+    // "offset+size" of each extent of what is to be sent now, or "-".
     KJ_IF_MAYBE (outgoing, buffer.next(now, urgency)) {
       buffer.checkInvariants();
       sentIds.push_back(outgoing->id);
-      last = std::string(outgoing->extent.bytes.asChars().begin(), outgoing->extent.bytes.size());
-      return kj::str(outgoing->extent.offset, "+", outgoing->extent.bytes.size()).cStr();
+      last = std::string(outgoing->bytes.asChars().begin(), outgoing->bytes.size());
+      kj::Vector<kj::String> extents;
+      for (auto& extent : outgoing->extents) extents.add(kj::str(extent.offset, "+", extent.size));
+      return kj::strArray(extents, " ").cStr();
     }
     return "-";
   }
@@ -93,8 +95,8 @@ TEST_F(WriteBufferTest, LargeAlignedMemoryIsKeptWhereItIs) {
   auto view = memory.asPtr().asConst();
   buffer.write(4 * KIB, Bytes{view, kj::heap(kj::mv(memory))}, now);
   KJ_IF_MAYBE (outgoing, buffer.next(now, Urgency::NONE)) {
-    EXPECT_EQ(outgoing->extent.bytes.begin(), view.begin());
-    EXPECT_EQ(outgoing->extent.bytes.size(), MIB);
+    EXPECT_EQ(outgoing->bytes.begin(), view.begin());
+    EXPECT_EQ(outgoing->bytes.size(), MIB);
   } else {
     FAIL() << "a large write waits for nobody";
   }
@@ -105,8 +107,8 @@ TEST_F(WriteBufferTest, MisalignedMemoryIsCopied) {
   auto view = memory.slice(1, MIB + 1).asConst();
   buffer.write(0, Bytes{view, kj::heap(kj::mv(memory))}, now);
   KJ_IF_MAYBE (outgoing, buffer.next(now, Urgency::NONE)) {
-    EXPECT_NE(outgoing->extent.bytes.begin(), view.begin());
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(outgoing->extent.bytes.begin()) % 8, 0u);
+    EXPECT_NE(outgoing->bytes.begin(), view.begin());
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(outgoing->bytes.begin()) % 8, 0u);
   } else {
     FAIL();
   }
@@ -154,11 +156,98 @@ TEST_F(WriteBufferTest, UnderMemoryPressureTheOldestGoFirst) {
   EXPECT_EQ(next(Urgency::MEMORY), "1048576+100");
 }
 
-TEST_F(WriteBufferTest, RandomSmallWritesAreManyInFlight) {
+TEST_F(WriteBufferTest, SmallExtentsOfAChunkThatAreDueGoInOneMessage) {
+  write(9 * MIB, 2, 'b');
+  write(CHUNK_SIZE + MIB, 3, 'd');
+  write(70 * KIB, 2, 'a');
+  write(20 * MIB, 3, 'c');
+  write(40 * MIB, 1, '-');  // goes on perhaps
+  buffer.flushMark();
+  EXPECT_EQ(next(), "71680+2 9437184+2 20971520+3");
+  EXPECT_EQ(last, "aabbccc");
+  EXPECT_EQ(next(), "68157440+3");
+  EXPECT_EQ(next(), "41943040+1");
+  EXPECT_EQ(next(), "-");
+  EXPECT_EQ(buffer.sentMessages(), 3u);
+  EXPECT_EQ(here(71680, 3), "aa.");
+  EXPECT_EQ(here(20971520, 4), "ccc.");
+  done();
+  EXPECT_EQ(here(20971520, 4), "....");
+}
+
+TEST_F(WriteBufferTest, ExtentsThatTouchBecomeOneWithinAMessage) {
+  write(MIB - 100, 100, 'a');
+  write(MIB, 50, 'b');  // another window
+  write(5 * MIB, 2, 'c');
+  write(50 * MIB, 1);
+  buffer.flushMark();
+  EXPECT_EQ(next(), "1048476+150 5242880+2");
+  EXPECT_EQ(last, std::string(100, 'a') + std::string(50, 'b') + "cc");
+}
+
+TEST_F(WriteBufferTest, WhatIsNotDueDoesNotGoAlong) {
+  write(0, 100);
+  now += limits.linger;
+  write(MIB, 100);
+  write(2 * MIB, 100);
+  EXPECT_EQ(next(), "0+100");
+  EXPECT_EQ(next(), "-");
+}
+
+TEST_F(WriteBufferTest, WhatIsBlockedDoesNotGoAlong) {
+  write(0, 100, 'a');
+  buffer.flushMark();
+  EXPECT_EQ(next(), "0+100");
+  write(MIB, 100);
+  write(0, 100, 'b');
+  write(2 * MIB, 100);
+  write(3 * MIB, 100);
+  buffer.flushMark();
+  EXPECT_EQ(next(), "1048576+100 2097152+100");
+  EXPECT_EQ(next(), "3145728+100");
+  EXPECT_EQ(next(), "-");
+  done();
+  EXPECT_EQ(next(), "0+100");
+}
+
+TEST_F(WriteBufferTest, AMessageIsBoundedInExtentsAndInBytes) {
   for (int i = 0; i < 100; ++i) write(i * 64 * KIB, 4 * KIB);
   now += limits.linger;
-  for (int i = 0; i < 100; ++i) EXPECT_NE(next(), "-");
-  EXPECT_EQ(buffer.sentCount(), 100u);
+  EXPECT_NE(next(), "-");
+  EXPECT_EQ(last.size(), limits.extentsMax * 4 * KIB);
+  EXPECT_NE(next(), "-");
+  EXPECT_EQ(last.size(), 35 * 4 * KIB);  // without the very last
+  EXPECT_NE(next(), "-");
+  EXPECT_EQ(next(), "-");
+  for (int i = 0; i < 3; ++i) done();
+  for (int i = 0; i < 41; ++i) write(i * 64 * KIB, 32 * KIB);
+  buffer.flushMark();
+  EXPECT_NE(next(), "-");
+  EXPECT_EQ(last.size(), MIB);
+  EXPECT_NE(next(), "-");
+  EXPECT_EQ(last.size(), 8 * 32 * KIB);
+}
+
+TEST_F(WriteBufferTest, LargeExtentsGoByThemselves) {
+  write(0, 33 * KIB);
+  write(MIB, 4 * KIB);
+  write(2 * MIB, 4 * KIB);
+  write(3 * MIB, 100);
+  buffer.flushMark();
+  EXPECT_EQ(next(), "0+33792");
+  EXPECT_EQ(next(), "1048576+4096 2097152+4096");
+}
+
+TEST_F(WriteBufferTest, InFlightIsBoundedInExtents) {
+  for (uint64_t i = 0; i < 4 * limits.extentsMax; ++i) write(i * 64 * KIB, 100);
+  for (uint64_t i = 1; i < 600; ++i) write(i * CHUNK_SIZE, 100);
+  now += limits.linger;
+  for (int i = 0; i < 4; ++i) EXPECT_NE(next(), "-");
+  for (size_t i = 4 * limits.extentsMax; i < limits.sentCountMax; ++i) EXPECT_NE(next(), "-");
+  EXPECT_EQ(next(), "-");
+  done();
+  for (size_t i = 0; i < limits.extentsMax; ++i) EXPECT_NE(next(), "-");
+  EXPECT_EQ(next(), "-");
 }
 
 TEST_F(WriteBufferTest, InFlightIsBoundedInBytes) {
@@ -221,8 +310,7 @@ TEST_F(WriteBufferTest, ACutDropsWhatWaitsBehindIt) {
   buffer.truncate(MIB + 30);
   EXPECT_EQ(buffer.end(), MIB + 30);
   buffer.flushMark();
-  EXPECT_EQ(next(), "0+100");
-  EXPECT_EQ(next(), "1048576+30");
+  EXPECT_EQ(next(), "0+100 1048576+30");
   EXPECT_TRUE(buffer.sentBeyond(MIB));
   EXPECT_FALSE(buffer.sentBeyond(MIB + 30));
 }
@@ -242,7 +330,7 @@ TEST_F(WriteBufferTest, TheBudgetIsChargedForAsLongAsAnybodyHoldsTheMemory) {
   auto outgoing = KJ_ASSERT_NONNULL(buffer.next(now, Urgency::NONE));
   buffer.done(outgoing.id);
   EXPECT_GE(budget->used(), MIB);
-  outgoing.extent.memory = nullptr;
+  outgoing.memory = nullptr;
   EXPECT_EQ(budget->used(), 0u);
 }
 
@@ -268,16 +356,30 @@ void runRandom(uint64_t seed) {
   auto budget = kj::refcounted<BufferBudget>(pool, 8 * MIB);
   WriteBuffer::Limits limits;
   limits.keepSizeMin = 64 * KIB;
-  limits.sentCountMax = 1 + below(20);
+  limits.sentCountMax = 1 + below(40);
+  limits.extentsMax = 1 + below(20);
   {
     WriteBuffer buffer(*budget, limits);
     Model model;
     auto now = kj::origin<kj::TimePoint>();
-    struct Flying {
-      uint64_t id;
-      Extent extent;
+    std::vector<WriteBuffer::Outgoing> flying;
+    auto overlaps = [](const WriteBuffer::Outgoing& left, const WriteBuffer::Outgoing& right) {
+      for (auto& a : left.extents) {
+        for (auto& b : right.extents) {
+          if (a.offset < b.offset + b.size && b.offset < a.offset + a.size) return true;
+        }
+      }
+      return false;
     };
-    std::vector<Flying> flying;
+    auto apply = [&](const WriteBuffer::Outgoing& outgoing) {
+      auto rest = outgoing.bytes;
+      for (auto& extent : outgoing.extents) {
+        memcpy(&model.replica[extent.offset - Model::BASE], rest.begin(), extent.size);
+        rest = rest.slice(extent.size, rest.size());
+      }
+      KJ_ASSERT(rest.size() == 0);
+      buffer.done(outgoing.id);
+    };
     uint64_t sequential = 0;
 
     for (int step = 0; step < 600; ++step) {
@@ -304,18 +406,16 @@ void runRandom(uint64_t seed) {
       } else if (action < 7) {
         auto urgency = below(4) == 0 ? Urgency::MEMORY : Urgency::NONE;
         KJ_IF_MAYBE (outgoing, buffer.next(now, urgency)) {
-          for (auto& other : flying) {
-            ASSERT_TRUE(other.extent.end() <= outgoing->extent.offset ||
-                        outgoing->extent.end() <= other.extent.offset);
-          }
-          flying.push_back({outgoing->id, kj::mv(outgoing->extent)});
+          for (auto& other : flying) ASSERT_FALSE(overlaps(other, *outgoing));
+          ASSERT_EQ(outgoing->offset() / CHUNK_SIZE, (outgoing->end() - 1) / CHUNK_SIZE);
+          ASSERT_LE(outgoing->bytes.size(), TRANSFER_SIZE_MAX);
+          ASSERT_EQ(reinterpret_cast<uintptr_t>(outgoing->bytes.begin()) % 8, 0u);
+          flying.push_back(kj::mv(*outgoing));
         }
       } else if (action < 9) {
         if (flying.empty()) continue;
         auto which = flying.begin() + below(flying.size());
-        memcpy(&model.replica[which->extent.offset - Model::BASE], which->extent.bytes.begin(),
-               which->extent.bytes.size());
-        buffer.done(which->id);
+        apply(*which);
         flying.erase(which);
       } else if (below(8) == 0) {
         buffer.flushMark();
@@ -342,13 +442,11 @@ void runRandom(uint64_t seed) {
     auto mark = buffer.flushMark();
     while (!buffer.isDone(mark)) {
       KJ_IF_MAYBE (outgoing, buffer.next(now, Urgency::NONE)) {
-        flying.push_back({outgoing->id, kj::mv(outgoing->extent)});
+        flying.push_back(kj::mv(*outgoing));
         continue;
       }
       ASSERT_FALSE(flying.empty()) << "a flush that cannot go on";
-      memcpy(&model.replica[flying.back().extent.offset - Model::BASE], flying.back().extent.bytes.begin(),
-             flying.back().extent.bytes.size());
-      buffer.done(flying.back().id);
+      apply(flying.back());
       flying.pop_back();
     }
     EXPECT_TRUE(buffer.isEmpty());

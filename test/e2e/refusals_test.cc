@@ -188,7 +188,9 @@ TEST_F(Refusals, AWriteBeyondTheChunk) {
     auto request = server.writeRequest();
     request.getChunk().setHandle(chunk.handle);
     request.getChunk().setVersion(chunk.version);
-    request.setOffset(offset);
+    auto extent = request.initExtents(1)[0];
+    extent.setOffset(offset);
+    extent.setSize(8);
     request.initData(8);
     request.initChecksums(2);
     EXPECT_EQ(peer.wait(request.send()).getStatus(), rpc::Status::INVALID) << offset;

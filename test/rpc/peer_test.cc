@@ -235,12 +235,12 @@ TEST_F(PeerTest, AnotherProtocolIsRefusedWithASentenceForTheUser) {
   auto stream = network.at("c").parseAddress("s:7000").wait(scope)->connect().wait(scope);
   Connection connection(kj::mv(stream), pool, time.timer());
   auto request = connection.bootstrap().castAs<rpc::Gate>().helloRequest();
-  request.setProtocol(2);
+  request.setProtocol(1);
   request.setCaller("client");
   auto answer = run(request.send().then([](auto&& answer) { return kj::mv(answer); }));
   EXPECT_EQ(answer.getStatus(), Status::WRONG_PROTOCOL);
   EXPECT_STREQ(answer.getMessage().cStr(),
-               "this client speaks protocol 2, the chunk daemon speaks 1: install the same release on both");
+               "this client speaks protocol 1, the chunk daemon speaks 2: install the same release on both");
   EXPECT_FALSE(answer.hasService());
 }
 
@@ -503,7 +503,7 @@ TEST_F(PeerTest, ADamagedConversationEndsThatConnectionAndNoOther) {
   {
     Connection connection(kj::heap<Recorder>(address->connect().wait(scope), said), pool, time.timer());
     auto request = connection.bootstrap().castAs<rpc::Gate>().helloRequest();
-    request.setProtocol(1);
+    request.setProtocol(rpc::PROTOCOL_VERSION);
     request.setCaller("recorded");
     auto service = run(request.send().then([](auto&& answer) { return answer.getService(); }));
     auto store = service.castAs<rpc::ChunkServer>();
