@@ -31,7 +31,8 @@ TEST_F(Everyday, ACopyOfALargeFileIsTheFileOnThreeReplicasPerChunk) {
 
 TEST_F(Everyday, TwoThousandFilesAreListedWithTheirSizes) {
   auto& c = start();
-  EXPECT_OK(c.sh("mkdir -p a/b; i=0; while [ $i -lt 2000 ]; do echo $i > a/b/file-$i; i=$((i+1)); done"));
+  EXPECT_OK(c.sh("mkdir -p a/b; i=0; while [ $i -lt 2000 ]; do echo $i > a/b/file-$i; i=$((i+1)); done",
+                 {.patience = 240s}));
   auto listed = c.sh("ls -lR . | grep -c 'file-'; find a -type f -size -1k -o -type f -size 1k | wc -l");
   EXPECT_EQ(listed.out, "2000\n2000\n") << listed.describe();
   EXPECT_EQ(c.sh("cat a/b/file-1234 a/b/file-1999").out, "1234\n1999\n");
