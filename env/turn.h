@@ -14,4 +14,10 @@ inline kj::Promise<void> othersTurn(kj::Timer& timer) {
   return timer.afterDelay(0 * kj::SECONDS);
 }
 
+inline kj::Promise<void> afterDelayFromNextTurn(kj::Timer& timer, kj::Duration delay) {
+  // For how long others are waited for. A timer's clock stands still while its loop works: counted from
+  // there, a long walk in this turn would be taken for their silence.
+  return othersTurn(timer).then([&timer, delay]() { return timer.afterDelay(delay); });
+}
+
 }  // namespace cairn::env

@@ -4,6 +4,7 @@
 // See lease_recalls.h.
 #include "metaserver/lease_recalls.h"
 
+#include "env/turn.h"
 #include "rpc/coroutine.h"
 #include "rpc/deadline.h"
 
@@ -207,15 +208,19 @@ Async<LeaseRecalls::Turn> LeaseRecalls::claim(SessionId id, kj::Array<InodeId> i
 Async<LeaseRecalls::Turn> LeaseRecalls::excludeAll(kj::Array<InodeId> inodes,
                                                    kj::Maybe<kj::Duration> patience, Wish wish) {
   Purpose purpose{.wish = wish, .number = ++ownChanges};
-  auto began = timer.now();
+  bool isOver = false;
+  kj::Promise<void> ending = nullptr;
+  KJ_IF_MAYBE (most, patience) {
+    ending = env::afterDelayFromNextTurn(timer, *most)
+                 .then([&isOver]() { isOver = true; })
+                 .eagerlyEvaluate(nullptr);
+  }
   for (;;) {
     auto turn = co_await claim(SessionId(), kj::heapArray(inodes.asPtr()), purpose);
     if (turn.isReady()) co_return kj::mv(turn);
-    KJ_IF_MAYBE (most, patience) {
-      if (timer.now() - began < *most) continue;
-      if (auto kept = keptPlace({SessionId(), purpose}, inodes)) finish(kept);
-      co_return Turn();
-    }
+    if (!isOver) continue;
+    if (auto kept = keptPlace({SessionId(), purpose}, inodes)) finish(kept);
+    co_return Turn();
   }
 }
 

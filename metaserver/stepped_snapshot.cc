@@ -58,17 +58,26 @@ void SteppedSnapshot::tell(SnapshotSteps::Phase phase) {
 }
 
 Async<Status> SteppedSnapshot::take() {
+  auto busy = [&](kj::StringPtr what) {
+    service.log.warning("a snapshot of the tree below inode ", wanted.original, " cannot begin: ", what,
+                        " -> refused");
+    return Status::BUSY;
+  };
   auto status = lookAtPlace();
   if (ok(status)) status = co_await service.leases.endWriting(nullptr);
+  if (status == Status::BUSY) co_return busy("files are opened for writing faster than they are given back");
   if (!ok(status) || !isWanted) co_return status;
   auto pause = service.leases.pauseWriting();
   status = co_await service.leases.endWriting(QUIET_PATIENCE);
-  if (!ok(status) || !isWanted) co_return status;
+  if (!ok(status)) co_return busy("a mount does not give back the files it writes");
+  if (!isWanted) co_return status;
   auto turn = co_await service.leases.excludeAll(kj::arr(wanted.directory), QUIET_PATIENCE);
-  if (!turn.isReady()) co_return Status::BUSY;
+  if (!turn.isReady()) co_return busy("a mount does not give back the directory that it is to be in");
   tell(SnapshotSteps::Phase::COPYING);
   auto closed = co_await service.gate.close(CLOSE_PATIENCE);
-  if (!closed.isClosed() || !isWanted || service.leases.anyWriter()) co_return Status::BUSY;
+  if (!closed.isClosed()) co_return busy("changes under way do not end");
+  if (service.leases.anyWriter()) co_return busy("somebody has come back as a writer");
+  if (!isWanted) co_return Status::BUSY;
   co_return co_await copyTree();
 }
 

@@ -306,6 +306,30 @@ TEST_F(SteppedSnapshots, WhoFallsSilentInThePauseEndsItWithBusy) {
   EXPECT_EQ(acquire(*two, files[7]), LeaseKind::WRITE) << "the pause is over";
 }
 
+TEST_F(SteppedSnapshots, TimeInWhichTheMetaserverWasBusyIsNobodysSilence) {
+  ASSERT_EQ(acquire(*one, ROOT_INODE.value(), LeaseKind::READ), LeaseKind::READ);
+  one->obeys = Obeys::WHEN_TOLD;
+  auto copy = ask().getCopy();
+  settle();
+  ASSERT_EQ(one->held.size(), 1u) << "it is asked for the directory";
+  timer.advanceTo(timer.now() + 3 * kj::SECONDS);  // as after a long walk in that turn of the loop
+  settle();
+  one->obey();
+  EXPECT_EQ(finish(copy).getStatus(), Status::OK);
+}
+
+TEST_F(SteppedSnapshots, WhoKeepsTheDirectoryThatItIsToBeInEndsItWithBusy) {
+  ASSERT_EQ(acquire(*one, ROOT_INODE.value(), LeaseKind::READ), LeaseKind::READ);
+  one->obeys = Obeys::WHEN_TOLD;
+  auto began = timer.now();
+  auto copy = ask().getCopy();
+  EXPECT_EQ(finish(copy).getStatus(), Status::BUSY);
+  EXPECT_GE(timer.now() - began, 2 * kj::SECONDS);
+  EXPECT_LE(timer.now() - began, 3 * kj::SECONDS + 500 * kj::MILLISECONDS);
+  one->obey();
+  expectItIsAllGone();
+}
+
 TEST_F(SteppedSnapshots, DroppingItEndsItAtOnceAndNothingIsLeft) {
   auto copy = beginAndCopySome();
   auto created = creating(*one, tree, "later");
