@@ -53,10 +53,6 @@ class Writer {
   // patience. The caller keeps `outgoing` until it has the answer.
 
  private:
-  struct Answer {
-    Status status = Status::OK;
-    DirtyChunk applied;
-  };
   enum class Verdict { DONE, RETRY, FAIL };
 
   kj::Timer& timer;

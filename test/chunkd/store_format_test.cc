@@ -98,25 +98,26 @@ TEST(SumHeaderFormat, EveryFlippedBitIsNoticed) {
 }
 
 struct IntentsTest : testing::Test {
+  kj::EventLoop loop;
+  kj::WaitScope waitScope{loop};
   env::MemoryDisk disk;
   kj::Own<Intents> intents = open();
   kj::Own<Intents> open() {
     auto mapped = disk.map("intents", INTENT_SLOTS * INTENT_SLOT_SIZE);
     return kj::heap<Intents>(kj::mv(KJ_ASSERT_NONNULL(mapped.mapping)));
   }
-  kj::Maybe<Intents::Armed> arm(uint64_t handle, kj::ArrayPtr<const uint32_t> words) {
-    return intents->arm(intentOf(handle, words));
+  static constexpr uint32_t WORDS[] = {1, 2, 3};
+  kj::Maybe<Intents::Armed> arm(uint64_t handle) { return intents->arm(intentOf(handle)); }
+  static Intents::Intent intentOf(uint64_t handle) {
+    return {IntentKind::WRITE, ChunkHandle(handle), ChunkVersion(1), 10, 0, WORDS, WORDS};
   }
-  static Intents::Intent intentOf(uint64_t handle, kj::ArrayPtr<const uint32_t> words) {
-    return {IntentKind::WRITE, ChunkHandle(handle), ChunkVersion(1), 10, 0, words, words};
-  }
-  kj::Vector<Intents::Armed> armAll(kj::ArrayPtr<const uint32_t> words) {
+  kj::Vector<Intents::Armed> armAll() {
     kj::Vector<Intents::Armed> armed;
     for (size_t i = 0; i < INTENT_SLOTS; i++) {
-      auto one = arm(i + 1, words);
+      auto one = arm(i + 1);
       armed.add(kj::mv(KJ_ASSERT_NONNULL(one)));
     }
-    EXPECT_TRUE(arm(999, words) == nullptr);
+    EXPECT_TRUE(arm(999) == nullptr);
     return armed;
   }
   std::set<uint64_t> handlesFound() {
@@ -128,9 +129,8 @@ struct IntentsTest : testing::Test {
 };
 
 TEST_F(IntentsTest, AnArmedIntentIsFoundByTheNextProcessAndAClearedOneIsNot) {
-  uint32_t words[] = {1, 2, 3};
-  auto cleared = arm(1, words);
-  auto kept = arm(2, words);
+  auto cleared = arm(1);
+  auto kept = arm(2);
   KJ_ASSERT_NONNULL(cleared).clear();
   auto found = open()->found();
   ASSERT_EQ(found.size(), 1u);
@@ -141,22 +141,18 @@ TEST_F(IntentsTest, AnArmedIntentIsFoundByTheNextProcessAndAClearedOneIsNot) {
 }
 
 TEST_F(IntentsTest, AHalfWrittenSlotIsIgnored) {
-  uint32_t words[] = {1, 2, 3};
-  auto kept = arm(2, words);
+  auto kept = arm(2);
   auto mapped = disk.map("intents", INTENT_SLOTS * INTENT_SLOT_SIZE);
   reinterpret_cast<IntentSlot*>(KJ_ASSERT_NONNULL(mapped.mapping)->bytes().begin())->words[1] = 99;
   EXPECT_EQ(open()->found().size(), 0u);
 }
 
 TEST_F(IntentsTest, WhenAllSlotsAreTakenTheNextOnesWaitAndAreArmedInTheirOrder) {
-  kj::EventLoop loop;
-  kj::WaitScope waitScope(loop);
-  uint32_t words[] = {1};
-  auto armed = armAll(words);
-  auto first = intents->armInTurn(intentOf(1001, words)), second = intents->armInTurn(intentOf(1002, words));
+  auto armed = armAll();
+  auto first = intents->armInTurn(intentOf(1001)), second = intents->armInTurn(intentOf(1002));
   EXPECT_FALSE(first.poll(waitScope));
   armed.back().clear();
-  EXPECT_TRUE(arm(999, words) == nullptr) << "the slot is promised";
+  EXPECT_TRUE(arm(999) == nullptr) << "the slot is promised";
   EXPECT_TRUE(first.poll(waitScope));
   EXPECT_FALSE(second.poll(waitScope));
   EXPECT_EQ(handlesFound().count(1001), 1u);
@@ -169,12 +165,9 @@ TEST_F(IntentsTest, WhenAllSlotsAreTakenTheNextOnesWaitAndAreArmedInTheirOrder) 
 }
 
 TEST_F(IntentsTest, WhoGivesUpWaitingIsPassedOver) {
-  kj::EventLoop loop;
-  kj::WaitScope waitScope(loop);
-  uint32_t words[] = {1};
-  auto armed = armAll(words);
-  auto quitter = kj::heap(intents->armInTurn(intentOf(1001, words)));
-  auto next = intents->armInTurn(intentOf(1002, words));
+  auto armed = armAll();
+  auto quitter = kj::heap(intents->armInTurn(intentOf(1001)));
+  auto next = intents->armInTurn(intentOf(1002));
   quitter = nullptr;
   armed.back().clear();
   EXPECT_TRUE(next.poll(waitScope));
@@ -182,16 +175,13 @@ TEST_F(IntentsTest, WhoGivesUpWaitingIsPassedOver) {
 }
 
 TEST_F(IntentsTest, WhenAllSlotsAreLeftNobodyWaitsUntilSomeAreForgotten) {
-  kj::EventLoop loop;
-  kj::WaitScope waitScope(loop);
-  uint32_t words[] = {1};
-  auto armed = armAll(words);
-  auto waiter = intents->armInTurn(intentOf(1001, words));
+  auto armed = armAll();
+  auto waiter = intents->armInTurn(intentOf(1001));
   for (auto& one : armed) one.leave();
   EXPECT_TRUE(waiter.wait(waitScope) == nullptr);
-  EXPECT_TRUE(intents->armInTurn(intentOf(1002, words)).wait(waitScope) == nullptr);
+  EXPECT_TRUE(intents->armInTurn(intentOf(1002)).wait(waitScope) == nullptr);
   intents->forget(ChunkHandle(7));
-  EXPECT_TRUE(arm(1003, words) != nullptr);
+  EXPECT_TRUE(arm(1003) != nullptr);
 }
 
 TEST(RangeLocks, OverlappingWritesTakeTurnsInOrderAndOthersRunBesideThem) {
