@@ -341,11 +341,7 @@ Async<void> ChunkHandlers::doAppend(AppendContext context) {
     uint32_t offset = start + uint32_t(at);
     auto piece = data.slice(at, kj::min(data.size(), at + TRANSFER_SIZE_MAX));
     kj::Vector<uint32_t> pieceSums;
-    for (size_t in = 0; in < piece.size();) {
-      size_t step = kj::min(BLOCK_SIZE - (offset + in) % BLOCK_SIZE, piece.size() - in);
-      pieceSums.add(env::crc32c(piece.slice(in, in + step)));
-      in += step;
-    }
+    env::checksumPieces(offset, piece, pieceSums);
     sums.add(pieceSums.releaseAsArray());
     auto& extent = extents[pieces.size()];
     extent = {offset, piece, sums.back()};

@@ -12,16 +12,11 @@ namespace cairn::client {
 namespace {
 
 kj::Array<uint32_t> checksumsOf(const WriteBuffer::Outgoing& outgoing) {
-  // One per piece of an extent cut at multiples of BLOCK_SIZE; a short piece is summed as it is.
   kj::Vector<uint32_t> sums(outgoing.bytes.size() / BLOCK_SIZE + 2 * outgoing.extents.size());
   auto rest = outgoing.bytes;
   for (auto& extent : outgoing.extents) {
-    for (uint64_t at = extent.offset, end = extent.offset + extent.size; at < end;) {
-      size_t size = kj::min(end - at, BLOCK_SIZE - at % BLOCK_SIZE);
-      sums.add(env::crc32c(rest.slice(0, size)));
-      rest = rest.slice(size, rest.size());
-      at += size;
-    }
+    env::checksumPieces(extent.offset, rest.slice(0, extent.size), sums);
+    rest = rest.slice(extent.size, rest.size());
   }
   return sums.releaseAsArray();
 }

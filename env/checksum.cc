@@ -54,4 +54,13 @@ kj::Array<uint32_t> checksumBlocks(kj::ArrayPtr<const kj::byte> bytes) {
   return sums;
 }
 
+void checksumPieces(uint64_t offset, kj::ArrayPtr<const kj::byte> bytes, kj::Vector<uint32_t>& sums) {
+  while (bytes.size() > 0) {
+    size_t size = kj::min(bytes.size(), CHECKSUM_BLOCK_SIZE - offset % CHECKSUM_BLOCK_SIZE);
+    sums.add(crc32c(bytes.slice(0, size)));
+    bytes = bytes.slice(size, bytes.size());
+    offset += size;
+  }
+}
+
 }  // namespace cairn::env

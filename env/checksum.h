@@ -8,6 +8,7 @@
 
 #include <kj/array.h>
 #include <kj/common.h>
+#include <kj/vector.h>
 
 #include <cstdint>
 
@@ -32,6 +33,10 @@ void checksumBlocks(kj::ArrayPtr<const kj::byte> bytes, kj::ArrayPtr<uint32_t> s
 // One sum per started block of `bytes`; `sums` must have exactly that many places.
 
 kj::Array<uint32_t> checksumBlocks(kj::ArrayPtr<const kj::byte> bytes);
+
+void checksumPieces(uint64_t offset, kj::ArrayPtr<const kj::byte> bytes, kj::Vector<uint32_t>& sums);
+// Adds one for each piece of `bytes`, which begin at `offset`, cut at multiples of the block size. A short
+// piece is summed as it is, not padded.
 
 constexpr size_t blocksOf(uint64_t bytes) {
   return size_t((bytes + CHECKSUM_BLOCK_SIZE - 1) / CHECKSUM_BLOCK_SIZE);

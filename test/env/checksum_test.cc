@@ -51,5 +51,18 @@ TEST(Checksum, OfManyBlocksIsOneEach) {
   EXPECT_EQ(checksumBlocks(nullptr).size(), 0u);
 }
 
+TEST(Checksum, OfPiecesIsOnePerBlockThatTheyTouchAndWithoutPadding) {
+  auto bytes = filled(10'000, [](size_t i) { return int(i * 7); });
+  kj::Vector<uint32_t> sums;
+  checksumPieces(5 * CHECKSUM_BLOCK_SIZE + 96, bytes, sums);  // 4,000 to the boundary
+  checksumPieces(CHECKSUM_BLOCK_SIZE, bytes.slice(0, CHECKSUM_BLOCK_SIZE), sums);
+  checksumPieces(1, nullptr, sums);
+  ASSERT_EQ(sums.size(), 4u);
+  EXPECT_EQ(sums[0], crc32c(bytes.slice(0, 4000)));
+  EXPECT_EQ(sums[1], crc32c(bytes.slice(4000, 8096)));
+  EXPECT_EQ(sums[2], crc32c(bytes.slice(8096, 10'000)));
+  EXPECT_EQ(sums[3], crc32c(bytes.slice(0, CHECKSUM_BLOCK_SIZE)));
+}
+
 }  // namespace
 }  // namespace cairn::env
