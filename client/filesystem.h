@@ -262,6 +262,7 @@ class Filesystem {
     // Another client is about to change what this one may have cached.
    public:
     virtual ~Observer() noexcept(false) = default;
+    // NOLINTNEXTLINE(performance-unnecessary-value-param): an override is a coroutine and keeps it
     virtual kj::Promise<void> forget(InodeId inode, std::vector<Range> except) { return kj::READY_NOW; }
     // Its attributes, its pages but those, its names. Resolves when nothing of it is answered from memory any
     // more.
