@@ -231,6 +231,7 @@ class Filesystem {
                                  uint32_t flags) = 0;
   virtual Async<Status> removeXattr(InodeId inode, kj::StringPtr name) = 0;
   virtual Async<Result<kj::Array<kj::String>>> listXattr(InodeId inode) = 0;
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): an override is a coroutine and keeps it
   virtual kj::Promise<Status> setLock(FileLock lock, kj::Maybe<kj::Promise<void>> givenUp) {
     return Status(Status::NOT_SUPPORTED);
   }
